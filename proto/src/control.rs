@@ -1,0 +1,84 @@
+//! What the control plane tells the data path: where a volume's groups live, and by which right it writes.
+
+use crate::ids::{ChunkId, ChunkIndex, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
+use crate::limits::TOKEN_BYTES;
+use crate::placement::group_of;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// A disk's place: who holds it and where its chunk server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskPlace {
+    pub disk: DiskId,
+    pub node: NodeId,
+    pub addr: SocketAddr,
+}
+
+/// A member's standing in its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemberState {
+    /// Has everything; every ack waits for it.
+    InSync,
+    /// Gets new writes while a survivor streams it the old ones.
+    CatchingUp,
+    /// Left the in-sync set; holds something old.
+    Out,
+}
+
+/// One of a group's members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub disk: DiskId,
+    pub state: MemberState,
+}
+
+/// A replica group: the disks that hold its chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub id: GroupId,
+    pub epoch: GroupEpoch,
+    pub members: Vec<Member>,
+}
+
+/// The pool's layout: every group and every disk. `groups[i].id` is `i`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolMap {
+    pub groups: Vec<Group>,
+    pub disks: Vec<DiskPlace>,
+    /// Below this many in-sync members, writes wait.
+    pub min_in_sync: u32,
+}
+
+impl PoolMap {
+    /// The group that holds a chunk.
+    pub fn group(&self, volume: VolumeId, chunk: ChunkIndex) -> &Group {
+        let groups = u32::try_from(self.groups.len()).expect("a pool has fewer than 2^32 groups");
+        &self.groups[group_of(ChunkId { volume, index: chunk }, groups).0 as usize]
+    }
+
+    /// Where a disk's chunk server listens, if the control plane knows the disk.
+    pub fn place(&self, disk: DiskId) -> Option<&DiskPlace> {
+        self.disks.iter().find(|place| place.disk == disk)
+    }
+}
+
+/// The right to write one volume: what an open at the control plane returns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub volume: VolumeId,
+    pub epoch: VolumeEpoch,
+    pub size_bytes: u64,
+    pub map: PoolMap,
+}
+
+/// The pool's shared secret between daemons on loopback: made at random by `ashlar up`, never defaulted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PoolToken(pub [u8; TOKEN_BYTES]);
+
+impl fmt::Debug for PoolToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PoolToken(redacted)")
+    }
+}

@@ -1,0 +1,9 @@
+//! What touches the machine: clock, randomness, disk, network and the io_uring reactor.
+//!
+//! The rest of Ashlar is pure cores driven from here, so that the simulator can put its own clock, disk
+//! and network underneath. `unsafe` lives in this crate (and in vhost-user's guest memory).
+
+pub mod buf;
+pub mod clock;
+pub mod device;
+pub mod rng;
