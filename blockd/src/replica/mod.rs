@@ -1,0 +1,1 @@
+//! One disk's side of the replication protocol.

@@ -1,0 +1,1 @@
+//! Drives a replica on a reactor: sockets and disk.
