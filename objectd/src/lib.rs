@@ -1,1 +1,3 @@
-//! Placeholder
+//! The S3 gateway.
+
+pub mod error;
