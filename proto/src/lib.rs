@@ -11,7 +11,9 @@ pub mod ids;
 pub mod limits;
 pub mod message;
 pub mod placement;
+pub mod reply;
 pub mod size;
+pub mod stat;
 pub mod units;
 
 pub use error::{ErrorCode, WireError};

@@ -22,6 +22,8 @@ pub const TOKEN_BYTES: usize = 32;
 pub const MAX_REQUESTS_PER_CONNECTION: usize = 1024;
 /// Replica groups of a pool, unless it was made with another number.
 pub const DEFAULT_GROUPS: u32 = 128;
+/// The most groups a pool may have.
+pub const MAX_GROUPS: u32 = 65_536;
 /// Replicas of every group.
 pub const REPLICAS: usize = 3;
 /// Largest size of a volume, in bytes: 64 TiB.
