@@ -1,0 +1,61 @@
+//! What goes into a volume's core and what comes out.
+
+use crate::ClientError;
+use crate::client::VolumeOp;
+use bytes::Bytes;
+use proto::DiskId;
+use proto::message::{Reply, Request};
+use std::net::SocketAddr;
+
+/// A member disk of the volume's groups, as one core numbers them: 0, 1, ...
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Peer(pub u16);
+
+/// An event for a core.
+#[derive(Debug, Clone)]
+pub enum CoreInput {
+    /// A user's operation. `id` is the caller's and comes back in [`CoreOutput::Complete`]; it must not
+    /// be one that is still in progress.
+    Submit { id: u64, op: VolumeOp },
+    /// The connection asked for last by [`CoreOutput::Connect`] stands.
+    Connected(Peer),
+    /// That connection could not be made, or is gone. Nothing of it may be delivered after this.
+    Disconnected(Peer),
+    /// A frame from the peer's present connection, in order.
+    Reply(Peer, Reply),
+    /// Time has passed: due at `VolumeCore::next_deadline`, harmless
+    /// at any other time. The first one starts the core.
+    Tick,
+}
+
+/// What a driver does for a core, in order.
+#[derive(Debug, Clone)]
+pub enum CoreOutput {
+    /// Connect to a disk's chunk server; answer with `Connected` or `Disconnected`. Any older connection
+    /// of this peer is dropped first, and nothing more of it delivered.
+    Connect { peer: Peer, disk: DiskId, addr: SocketAddr },
+    /// Drop the peer's connection; no `Disconnected` is due for it.
+    Disconnect(Peer),
+    /// Send a request on the peer's connection, in order.
+    Send(Peer, Request),
+    /// An operation is done. Reads give their bytes, all others `None`.
+    Complete { id: u64, result: Result<Option<Bytes>, ClientError> },
+    /// The volume serves from now on, or never will: the core is then of no more use. Comes once.
+    Opened(Result<(), ClientError>),
+}
+
+/// Counts since the core was made, and sizes now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CoreStats {
+    /// Operations that are submitted and not complete.
+    pub operations: usize,
+    /// Blocks rewritten by the last open, so that all members agree.
+    pub reconciled_blocks: u64,
+    /// Blocks that were bad on one member and written back from another.
+    pub repaired_blocks: u64,
+    /// Blocks that were read bad from a member.
+    pub corrupt_blocks: u64,
+    pub reconnects: u64,
+    /// Members given up for lost.
+    pub lost_members: usize,
+}
