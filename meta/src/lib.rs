@@ -1,1 +1,13 @@
-//! Placeholder
+//! The control plane: a pure state machine behind openraft, kept in sled, and the admin API.
+
+pub mod client;
+pub mod command;
+pub mod error;
+pub mod limits;
+pub mod object;
+pub mod query;
+pub mod record;
+mod remote;
+
+pub use client::Client;
+pub use error::{ErrorKind, MetaError};

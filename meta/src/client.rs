@@ -1,0 +1,345 @@
+//! How everybody else talks to the control plane: one client, in the same process or over the admin API.
+
+use crate::command::{Command, DeleteObject, Response};
+use crate::error::{ErrorKind, MetaError, Refusal};
+use crate::object::{
+    BucketRecord, BucketUsage, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId,
+    UploadRecord,
+};
+use crate::query::{
+    Answer, BucketPage, ExtentPage, ListObjects, ListUploads, ObjectPage, ObjectPart, PartPage, Query,
+    Status, UploadPage,
+};
+use crate::record::{AccessKey, Attachment, DiskRecord, LogRecord, NodeRecord, PoolRecord, VolumeRecord};
+use crate::remote::Remote;
+use proto::control::{Lease, PoolMap};
+use proto::ids::{VolumeEpoch, VolumeId};
+use rt::clock::{Clock, SystemClock};
+use std::sync::Arc;
+
+/// A handle to the control plane. Clones share it.
+#[derive(Clone)]
+pub struct Client {
+    inner: Inner,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone)]
+enum Inner {
+    Remote(Arc<Remote>),
+}
+
+/// Takes the one variant that a request is answered with; another one means that the two sides differ.
+macro_rules! expect {
+    ($value:expr, $variant:path) => {
+        match $value {
+            $variant(inner) => Ok(inner),
+            _ => Err(MetaError::new(
+                ErrorKind::Corrupt,
+                concat!("the control plane's answer is not a ", stringify!($variant)),
+            )),
+        }
+    };
+}
+
+impl Client {
+    /// A client of the admin API at `url` (such as `http://127.0.0.1:7000`).
+    pub fn remote(url: &str, token: &str) -> Result<Self, MetaError> {
+        Ok(Self { inner: Inner::Remote(Arc::new(Remote::new(url, token)?)), clock: Arc::new(SystemClock) })
+    }
+
+    /// Makes a change. When this returns `Ok`, the change is durable and every later query sees it. After
+    /// `Unavailable` it may or may not have been made.
+    pub async fn propose(&self, command: Command) -> Result<Response, MetaError> {
+        match &self.inner {
+            Inner::Remote(remote) => remote.propose(&command).await,
+        }
+    }
+
+    /// Reads the state: linearizable.
+    pub async fn query(&self, query: Query) -> Result<Answer, MetaError> {
+        match &self.inner {
+            Inner::Remote(remote) => remote.query(&query).await,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.wall().0
+    }
+
+    async fn done(&self, command: Command) -> Result<(), MetaError> {
+        self.propose(command).await.map(|_| ())
+    }
+}
+
+/// The pool: nodes, disks, volumes, keys.
+impl Client {
+    /// The pool as it is now: `record`'s if it was not made before.
+    pub async fn init_pool(&self, record: PoolRecord) -> Result<PoolRecord, MetaError> {
+        expect!(self.propose(Command::InitPool(record)).await?, Response::Pool)
+    }
+
+    pub async fn register_node(&self, node: NodeRecord) -> Result<(), MetaError> {
+        self.done(Command::RegisterNode(node)).await
+    }
+
+    pub async fn register_disk(&self, disk: DiskRecord) -> Result<(), MetaError> {
+        self.done(Command::RegisterDisk(disk)).await
+    }
+
+    pub async fn status(&self) -> Result<Status, MetaError> {
+        expect!(self.query(Query::Status).await?, Answer::Status)
+    }
+
+    pub async fn pool_map(&self) -> Result<PoolMap, MetaError> {
+        expect!(self.query(Query::PoolMap).await?, Answer::Map)
+    }
+
+    pub async fn nodes(&self) -> Result<Vec<NodeRecord>, MetaError> {
+        expect!(self.query(Query::Nodes).await?, Answer::Nodes)
+    }
+
+    pub async fn disks(&self) -> Result<Vec<DiskRecord>, MetaError> {
+        expect!(self.query(Query::Disks).await?, Answer::Disks)
+    }
+
+    pub async fn create_volume(&self, name: &str, size_bytes: u64) -> Result<VolumeRecord, MetaError> {
+        let command = Command::CreateVolume { name: name.to_owned(), size_bytes, now_ms: self.now_ms() };
+        expect!(self.propose(command).await?, Response::Volume)
+    }
+
+    /// All volumes, system ones and those being deleted too.
+    pub async fn volumes(&self) -> Result<Vec<VolumeRecord>, MetaError> {
+        expect!(self.query(Query::Volumes).await?, Answer::Volumes)
+    }
+
+    pub async fn volume(&self, name: &str) -> Result<VolumeRecord, MetaError> {
+        expect!(self.query(Query::Volume { name: name.to_owned() }).await?, Answer::Volume)
+    }
+
+    pub async fn volume_by_id(&self, volume: VolumeId) -> Result<VolumeRecord, MetaError> {
+        expect!(self.query(Query::VolumeById { volume }).await?, Answer::Volume)
+    }
+
+    /// Marks the volume; its data is still to be removed, with the returned epoch, before
+    /// [`finish_delete`](Self::finish_delete).
+    pub async fn delete_volume(&self, name: &str) -> Result<VolumeRecord, MetaError> {
+        let command = Command::DeleteVolume { name: name.to_owned() };
+        expect!(self.propose(command).await?, Response::Volume)
+    }
+
+    pub async fn finish_delete(&self, volume: VolumeId) -> Result<(), MetaError> {
+        self.done(Command::FinishDelete { volume }).await
+    }
+
+    /// The right to write the volume, under a new epoch that fences every earlier writer.
+    pub async fn open_volume(&self, volume: VolumeId) -> Result<Lease, MetaError> {
+        expect!(self.propose(Command::OpenVolume { volume }).await?, Response::Lease)
+    }
+
+    pub async fn set_attachment(
+        &self,
+        name: &str,
+        attachment: Option<Attachment>,
+    ) -> Result<VolumeRecord, MetaError> {
+        let command = Command::SetAttachment { name: name.to_owned(), attachment };
+        expect!(self.propose(command).await?, Response::Volume)
+    }
+
+    pub async fn put_access_key(&self, key: AccessKey) -> Result<(), MetaError> {
+        self.done(Command::PutAccessKey(key)).await
+    }
+
+    pub async fn delete_access_key(&self, id: &str) -> Result<(), MetaError> {
+        self.done(Command::DeleteAccessKey { id: id.to_owned() }).await
+    }
+
+    pub async fn access_key(&self, id: &str) -> Result<AccessKey, MetaError> {
+        expect!(self.query(Query::AccessKey { id: id.to_owned() }).await?, Answer::AccessKey)
+    }
+
+    pub async fn access_keys(&self) -> Result<Vec<AccessKey>, MetaError> {
+        expect!(self.query(Query::AccessKeys).await?, Answer::AccessKeys)
+    }
+}
+
+/// Object logs.
+impl Client {
+    pub async fn ensure_object_log(&self, gateway: &str) -> Result<VolumeRecord, MetaError> {
+        let command = Command::EnsureObjectLog { gateway: gateway.to_owned(), now_ms: self.now_ms() };
+        expect!(self.propose(command).await?, Response::Volume)
+    }
+
+    /// The next `bytes` (rounded up to blocks) of the log: nobody else ever gets them.
+    pub async fn reserve_log(
+        &self,
+        volume: VolumeId,
+        epoch: VolumeEpoch,
+        bytes: u64,
+    ) -> Result<Extent, MetaError> {
+        let command = Command::ReserveLog { volume, epoch, bytes };
+        expect!(self.propose(command).await?, Response::Reserved)
+    }
+
+    pub async fn log(&self, volume: VolumeId) -> Result<LogRecord, MetaError> {
+        expect!(self.query(Query::Log { volume }).await?, Answer::Log)
+    }
+
+    pub async fn garbage(
+        &self,
+        volume: VolumeId,
+        from_bytes: u64,
+        limit: u32,
+    ) -> Result<ExtentPage, MetaError> {
+        expect!(self.query(Query::Garbage { volume, from_bytes, limit }).await?, Answer::Extents)
+    }
+
+    pub async fn garbage_done(&self, volume: VolumeId, extents: Vec<Extent>) -> Result<(), MetaError> {
+        self.done(Command::GarbageDone { volume, extents }).await
+    }
+
+    /// A page of what is referenced within `range` of the log.
+    pub async fn referenced_extents(
+        &self,
+        volume: VolumeId,
+        range: std::ops::Range<u64>,
+        limit: u32,
+    ) -> Result<ExtentPage, MetaError> {
+        let query = Query::ReferencedExtents { volume, from_bytes: range.start, to_bytes: range.end, limit };
+        expect!(self.query(query).await?, Answer::Extents)
+    }
+
+    pub async fn mark_swept(&self, volume: VolumeId, upto_bytes: u64) -> Result<(), MetaError> {
+        self.done(Command::MarkSwept { volume, upto_bytes }).await
+    }
+}
+
+/// Buckets and objects.
+impl Client {
+    pub async fn create_bucket(&self, name: &str, owner: &str) -> Result<BucketRecord, MetaError> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        let command = Command::CreateBucket { name, owner, now_ms: self.now_ms() };
+        expect!(self.propose(command).await?, Response::Bucket)
+    }
+
+    pub async fn delete_bucket(&self, name: &str) -> Result<(), MetaError> {
+        self.done(Command::DeleteBucket { name: name.to_owned() }).await
+    }
+
+    pub async fn bucket(&self, name: &str) -> Result<BucketRecord, MetaError> {
+        expect!(self.query(Query::Bucket { name: name.to_owned() }).await?, Answer::Bucket)
+    }
+
+    pub async fn buckets(
+        &self,
+        prefix: &str,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<BucketPage, MetaError> {
+        let query = Query::Buckets { prefix: prefix.to_owned(), after, limit };
+        expect!(self.query(query).await?, Answer::Buckets)
+    }
+
+    pub async fn bucket_usage(&self, bucket: &str) -> Result<BucketUsage, MetaError> {
+        expect!(self.query(Query::Usage { bucket: bucket.to_owned() }).await?, Answer::Usage)
+    }
+
+    /// Commits an index entry whose data is already durable.
+    pub async fn put_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        record: ObjectRecord,
+        precondition: Precondition,
+    ) -> Result<(), MetaError> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        self.done(Command::PutObject { bucket, key, record, precondition }).await
+    }
+
+    pub async fn object(&self, bucket: &str, key: &str, part: ObjectPart) -> Result<ObjectRecord, MetaError> {
+        let query = Query::Object { bucket: bucket.to_owned(), key: key.to_owned(), part };
+        expect!(self.query(query).await?, Answer::Object)
+    }
+
+    /// Whether the object was there.
+    pub async fn delete_object(
+        &self,
+        bucket: &str,
+        key: &str,
+        precondition: Precondition,
+    ) -> Result<bool, MetaError> {
+        let objects = vec![DeleteObject { key: key.to_owned(), precondition }];
+        let mut results = self.delete_objects(bucket, objects).await?;
+        let missing = || MetaError::new(ErrorKind::Corrupt, "the control plane answered for no object");
+        results.pop().ok_or_else(missing)?.map_err(MetaError::from)
+    }
+
+    /// Per object: whether it was there, or why it was not deleted.
+    pub async fn delete_objects(
+        &self,
+        bucket: &str,
+        objects: Vec<DeleteObject>,
+    ) -> Result<Vec<Result<bool, Refusal>>, MetaError> {
+        let command = Command::DeleteObjects { bucket: bucket.to_owned(), objects };
+        expect!(self.propose(command).await?, Response::Deleted)
+    }
+
+    pub async fn list_objects(&self, list: ListObjects) -> Result<ObjectPage, MetaError> {
+        expect!(self.query(Query::ListObjects(list)).await?, Answer::Objects)
+    }
+}
+
+/// Multipart uploads.
+impl Client {
+    pub async fn create_upload(&self, bucket: &str, upload: UploadRecord) -> Result<(), MetaError> {
+        self.done(Command::CreateUpload { bucket: bucket.to_owned(), upload }).await
+    }
+
+    pub async fn upload(&self, bucket: &str, key: &str, upload: UploadId) -> Result<UploadRecord, MetaError> {
+        let query = Query::Upload { bucket: bucket.to_owned(), key: key.to_owned(), upload };
+        expect!(self.query(query).await?, Answer::Upload)
+    }
+
+    pub async fn put_part(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: UploadId,
+        part: PartRecord,
+    ) -> Result<(), MetaError> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        self.done(Command::PutPart { bucket, key, upload, part }).await
+    }
+
+    /// The object as it was put. Of `record`, its etag, last_modified_ms and checksums are taken.
+    pub async fn complete_upload(
+        &self,
+        (bucket, key, upload): (&str, &str, UploadId),
+        parts: Vec<CompletedPart>,
+        record: ObjectRecord,
+        precondition: Precondition,
+    ) -> Result<ObjectRecord, MetaError> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        let command = Command::CompleteUpload { bucket, key, upload, parts, record, precondition };
+        expect!(self.propose(command).await?, Response::Completed)
+    }
+
+    pub async fn abort_upload(&self, bucket: &str, key: &str, upload: UploadId) -> Result<(), MetaError> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        self.done(Command::AbortUpload { bucket, key, upload }).await
+    }
+
+    pub async fn list_parts(
+        &self,
+        (bucket, key, upload): (&str, &str, UploadId),
+        after: u16,
+        limit: u32,
+    ) -> Result<PartPage, MetaError> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        expect!(self.query(Query::ListParts { bucket, key, upload, after, limit }).await?, Answer::Parts)
+    }
+
+    pub async fn list_uploads(&self, list: ListUploads) -> Result<UploadPage, MetaError> {
+        expect!(self.query(Query::ListUploads(list)).await?, Answer::Uploads)
+    }
+}

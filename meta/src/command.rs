@@ -1,0 +1,99 @@
+//! What changes the control plane's state. Commands carry their time and their random ids: applying one
+//! reads neither a clock nor a generator, so every replica gets the same result.
+
+use crate::error::Refusal;
+use crate::object::{
+    BucketRecord, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId, UploadRecord,
+};
+use crate::record::{AccessKey, Attachment, DiskRecord, NodeRecord, PoolRecord, VolumeRecord};
+use proto::control::Lease;
+use proto::ids::{VolumeEpoch, VolumeId};
+use serde::{Deserialize, Serialize};
+
+/// A change. The comment of each names its [`Response`]; all may be refused with a
+/// [`MetaError`](crate::error::MetaError).
+///
+/// The order of variants is part of the log's format: new ones go at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes the pool, or answers with the one that is there. -> `Pool`
+    InitPool(PoolRecord),
+    /// Adds a node or changes its name or zone. -> `Done`
+    RegisterNode(NodeRecord),
+    /// Adds a disk of a known node, or moves it to another address. With the third disk the groups are made.
+    /// -> `Done`
+    RegisterDisk(DiskRecord),
+    /// Makes a user's volume. -> `Volume`
+    CreateVolume { name: String, size_bytes: u64, now_ms: u64 },
+    /// Marks a volume as being deleted, which frees its name at once; not while it is attached. Nobody can
+    /// open it any more, and its epoch is raised, so that what removes its data fences its last writer.
+    /// -> `Volume`
+    DeleteVolume { name: String },
+    /// Forgets a volume whose data is off the disks. -> `Done`
+    FinishDelete { volume: VolumeId },
+    /// Raises the volume's epoch and gives the right to write under it. Opening an object log seals all that
+    /// earlier writers reserved. -> `Lease`
+    OpenVolume { volume: VolumeId },
+    /// Records where a user's volume is served, or that it is not. -> `Volume`
+    SetAttachment { name: String, attachment: Option<Attachment> },
+    /// The gateway's object log, made if it is not there. -> `Volume`
+    EnsureObjectLog { gateway: String, now_ms: u64 },
+    /// Hands out the next bytes of an object log (rounded up to whole blocks) to the writer of this epoch.
+    /// -> `Reserved`
+    ReserveLog { volume: VolumeId, epoch: VolumeEpoch, bytes: u64 },
+    /// Takes extents that were trimmed off the garbage queue; unknown ones are ignored. -> `Done`
+    GarbageDone { volume: VolumeId, extents: Vec<Extent> },
+    /// Everything unreferenced below this mark (at most the sealed mark) is trimmed. -> `Done`
+    MarkSwept { volume: VolumeId, upto_bytes: u64 },
+    /// Adds an access key or replaces the one with its id. -> `Done`
+    PutAccessKey(AccessKey),
+    /// -> `Done`
+    DeleteAccessKey { id: String },
+    /// Makes a bucket, closed to the public, ACLs off. -> `Bucket`
+    CreateBucket { name: String, owner: String, now_ms: u64 },
+    /// Only an empty one, without unfinished uploads. -> `Done`
+    DeleteBucket { name: String },
+    /// Puts an index entry; what it displaces becomes garbage in the same step. -> `Done`
+    PutObject { bucket: String, key: String, record: ObjectRecord, precondition: Precondition },
+    /// Deletes up to 1,000 objects, each by itself. -> `Deleted`, in the same order
+    DeleteObjects { bucket: String, objects: Vec<DeleteObject> },
+    /// -> `Done`
+    CreateUpload { bucket: String, upload: UploadRecord },
+    /// Adds a part, or replaces the one with its number. -> `Done`
+    PutPart { bucket: String, key: String, upload: UploadId, part: PartRecord },
+    /// Makes the object of the listed parts. Of `record` its etag, last_modified_ms and checksums are taken;
+    /// size, parts, body, headers and metadata come from the upload. -> `Completed`
+    CompleteUpload {
+        bucket: String,
+        key: String,
+        upload: UploadId,
+        parts: Vec<CompletedPart>,
+        record: ObjectRecord,
+        precondition: Precondition,
+    },
+    /// -> `Done`
+    AbortUpload { bucket: String, key: String, upload: UploadId },
+}
+
+/// One object of [`Command::DeleteObjects`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteObject {
+    pub key: String,
+    /// `None` or `IfMatch`.
+    pub precondition: Precondition,
+}
+
+/// What a command did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    Done,
+    Pool(PoolRecord),
+    Volume(VolumeRecord),
+    Lease(Lease),
+    Reserved(Extent),
+    Bucket(BucketRecord),
+    /// Per object: whether it was there, or why it was not deleted.
+    Deleted(Vec<Result<bool, Refusal>>),
+    /// The object as it was put, with its body's extents.
+    Completed(ObjectRecord),
+}

@@ -1,0 +1,182 @@
+//! What reads the control plane's state. Every answer is linearizable: it sees each change that was
+//! acknowledged before the query was asked.
+
+use crate::object::{BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId, UploadRecord};
+use crate::record::{AccessKey, DiskRecord, LogRecord, NodeRecord, PoolRecord, VolumeRecord};
+use proto::control::PoolMap;
+use proto::ids::VolumeId;
+use serde::{Deserialize, Serialize};
+
+/// A question. The comment of each names its [`Answer`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Query {
+    /// -> `Status`
+    Status,
+    /// Groups and disks; unavailable until three disks are registered. -> `Map`
+    PoolMap,
+    /// -> `Nodes`
+    Nodes,
+    /// -> `Disks`
+    Disks,
+    /// By name, users' and system volumes, those being deleted last. -> `Volumes`
+    Volumes,
+    /// A user's volume by name. -> `Volume`
+    Volume { name: String },
+    /// Any volume by id. -> `Volume`
+    VolumeById { volume: VolumeId },
+    /// An object log's marks. -> `Log`
+    Log { volume: VolumeId },
+    /// Extents of a log that nothing names any more, from an offset, in order. -> `Extents`
+    Garbage { volume: VolumeId, from_bytes: u64, limit: u32 },
+    /// Extents of a log within `[from, to)` that objects and parts name, in order. -> `Extents`
+    ReferencedExtents { volume: VolumeId, from_bytes: u64, to_bytes: u64, limit: u32 },
+    /// -> `AccessKey`
+    AccessKey { id: String },
+    /// -> `AccessKeys`
+    AccessKeys,
+    /// -> `Bucket`
+    Bucket { name: String },
+    /// By name, from after a name, with a prefix. -> `Buckets`
+    Buckets { prefix: String, after: Option<String>, limit: u32 },
+    /// -> `Usage`
+    Usage { bucket: String },
+    /// One object. -> `Object`
+    Object { bucket: String, key: String, part: ObjectPart },
+    /// -> `Objects`
+    ListObjects(ListObjects),
+    /// -> `Upload`
+    Upload { bucket: String, key: String, upload: UploadId },
+    /// In order of number, from after one. -> `Parts`
+    ListParts { bucket: String, key: String, upload: UploadId, after: u16, limit: u32 },
+    /// -> `Uploads`
+    ListUploads(ListUploads),
+}
+
+/// How much of an object is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ObjectPart {
+    /// All, with the inline body.
+    Whole,
+    /// All but an inline body, which comes back empty.
+    Head,
+}
+
+/// A page of objects in order of key bytes (S3 ListObjects, V1 and V2).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ListObjects {
+    pub bucket: String,
+    pub prefix: String,
+    /// Keys with it after the prefix are rolled up into one common prefix. Not empty.
+    pub delimiter: Option<String>,
+    /// Only keys and common prefixes after it: `start-after`, `marker`, or the last page's `next`.
+    pub after: Option<String>,
+    /// Entries and common prefixes together, at most 1,000.
+    pub limit: u32,
+}
+
+/// A page of unfinished uploads in order of key, then id (S3 ListMultipartUploads).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ListUploads {
+    pub bucket: String,
+    pub prefix: String,
+    pub delimiter: Option<String>,
+    pub after_key: Option<String>,
+    /// With `after_key`: that key's uploads after this id are still to come. Without it, none of them is.
+    pub after_upload: Option<UploadId>,
+    pub limit: u32,
+}
+
+/// The answer to a [`Query`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    Status(Status),
+    Map(PoolMap),
+    Nodes(Vec<NodeRecord>),
+    Disks(Vec<DiskRecord>),
+    Volumes(Vec<VolumeRecord>),
+    Volume(VolumeRecord),
+    Log(LogRecord),
+    Extents(ExtentPage),
+    AccessKey(AccessKey),
+    AccessKeys(Vec<AccessKey>),
+    Bucket(BucketRecord),
+    Buckets(BucketPage),
+    Usage(BucketUsage),
+    Object(ObjectRecord),
+    Objects(ObjectPage),
+    Upload(UploadRecord),
+    Parts(PartPage),
+    Uploads(UploadPage),
+}
+
+/// The pool's health, as far as the control plane knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub pool: Option<PoolRecord>,
+    pub nodes: u64,
+    pub disks: u64,
+    /// Sum of the disks' capacities, before replication.
+    pub capacity_bytes: u64,
+    pub groups: u64,
+    /// Groups with all their members in sync.
+    pub groups_whole: u64,
+    /// Groups with fewer than `min_in_sync` members in sync: their writes wait.
+    pub groups_stalled: u64,
+    pub volumes: u64,
+    pub volumes_deleting: u64,
+    /// Sum of the users' volumes' sizes: what they may come to hold.
+    pub provisioned_bytes: u64,
+    pub buckets: u64,
+    pub objects: u64,
+    pub object_bytes: u64,
+    /// What is not as it should be, one sentence each; empty when all is well.
+    pub problems: Vec<String>,
+}
+
+/// Extents in order of offset.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ExtentPage {
+    pub extents: Vec<Extent>,
+    /// Where the next page starts, if there is one.
+    pub next_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BucketPage {
+    pub buckets: Vec<BucketRecord>,
+    /// What to give as `after` for the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// What a listing shows of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedObject {
+    pub key: String,
+    pub size: u64,
+    pub etag: String,
+    pub last_modified_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ObjectPage {
+    pub objects: Vec<ListedObject>,
+    pub common_prefixes: Vec<String>,
+    /// The last key or common prefix of this page, if more follow: `after` of the next.
+    pub next: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartPage {
+    pub upload: UploadRecord,
+    pub parts: Vec<PartRecord>,
+    /// The last number of this page, if more follow: `after` of the next.
+    pub next: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UploadPage {
+    pub uploads: Vec<UploadRecord>,
+    pub common_prefixes: Vec<String>,
+    /// `after_key` and `after_upload` of the next page, if more follow.
+    pub next: Option<(String, Option<UploadId>)>,
+}

@@ -1,0 +1,111 @@
+//! What the control plane keeps about the pool: nodes, disks, volumes, object logs and access keys.
+
+use proto::ids::{DiskId, NodeId, VolumeEpoch, VolumeId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The pool itself, made once by the first start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolRecord {
+    /// 32 hexadecimal digits, drawn at random when the pool was made.
+    pub id: String,
+    pub created_ms: u64,
+    /// Replica groups; fixed for the pool's life.
+    pub groups: u32,
+    /// Below this many in-sync members, writes wait.
+    pub min_in_sync: u32,
+}
+
+/// A machine of the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    pub id: NodeId,
+    pub name: String,
+    /// The failure domain the machine stands in.
+    pub zone: String,
+}
+
+/// A disk of the pool: one raw device or file behind one chunk server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskRecord {
+    pub id: DiskId,
+    pub node: NodeId,
+    /// Where its chunk server listens now; registering again moves it.
+    pub addr: SocketAddr,
+    pub zone: String,
+    pub capacity_bytes: u64,
+}
+
+/// Whom a volume serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VolumeKind {
+    /// A disk that somebody attaches.
+    User,
+    /// The object log of one gateway, which is its only writer.
+    ObjectLog { gateway: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VolumeState {
+    Ready,
+    /// Nobody may open it; its data is being removed from the disks.
+    Deleting,
+}
+
+/// Where a volume is served as a vhost-user-blk socket, so that a restart can serve it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub node: NodeId,
+    /// Absolute path of the socket on that node.
+    pub socket: String,
+}
+
+/// A volume. Names are unique; ids are never used again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    pub id: VolumeId,
+    pub name: String,
+    pub size_bytes: u64,
+    pub created_ms: u64,
+    pub state: VolumeState,
+    pub kind: VolumeKind,
+    /// The epoch of the newest lease; 0 if it was never opened.
+    pub epoch: VolumeEpoch,
+    pub attachment: Option<Attachment>,
+}
+
+/// An object log's marks, all in bytes from its start: `swept <= sealed <= reserved`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// Everything below was handed out by `ReserveLog`.
+    pub reserved_bytes: u64,
+    /// Nothing below can be newly referenced: an earlier writer reserved it. Raised by each open.
+    pub sealed_bytes: u64,
+    /// Everything below that no index entry names was found and trimmed.
+    pub swept_bytes: u64,
+}
+
+/// A secret that `Debug` does not show.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// An S3 access key and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    pub id: String,
+    pub secret: Secret,
+    /// The account it acts for.
+    pub owner: String,
+    pub enabled: bool,
+    pub created_ms: u64,
+}
