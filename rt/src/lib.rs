@@ -6,4 +6,7 @@
 pub mod buf;
 pub mod clock;
 pub mod device;
+pub mod limits;
+pub mod net;
+pub mod ring;
 pub mod rng;

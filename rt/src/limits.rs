@@ -1,0 +1,31 @@
+//! Bounds of the reactor and of framed connections (STYLE 7).
+
+use crate::ring::ReactorLimits;
+use proto::frame::HEADER_BYTES;
+use proto::limits::MAX_PAYLOAD_BYTES;
+
+/// What a reactor is made with unless its owner says otherwise.
+pub const REACTOR: ReactorLimits = ReactorLimits { submissions: 256, completions: 1024, backlog: 8192 };
+/// Times that one disk operation may come back short, interrupted or "again" before it is an error.
+pub const MAX_RESUMES: u8 = 16;
+/// How long a dropped reactor waits for the kernel to give its buffers back, in milliseconds.
+pub const DROP_WAIT_MS: u64 = 10_000;
+/// Buffers of one vectored send: the kernel's IOV_MAX.
+pub const MAX_IOVECS: usize = 1024;
+
+/// Bytes a connection's receive buffer starts with; it holds some sixty 4 KiB writes.
+pub const RECEIVE_BUFFER_BYTES: usize = 256 << 10;
+/// Below this much room in the receive buffer, in bytes, a new one is taken.
+pub const MIN_RECEIVE_ROOM_BYTES: usize = 32 << 10;
+/// Frames that may wait to be sent on one connection.
+pub const MAX_QUEUED_FRAMES: usize = 4096;
+/// Bytes that may wait to be sent on one connection.
+pub const MAX_QUEUED_BYTES: usize = 64 << 20;
+/// Above this many queued bytes, a polite owner takes no more requests from the connection.
+pub const BUSY_QUEUED_BYTES: usize = 8 << 20;
+/// Connections that wait in a listener to be accepted.
+pub const LISTEN_BACKLOG: i32 = 256;
+
+const _: () = assert!(REACTOR.submissions <= REACTOR.completions);
+const _: () = assert!(MIN_RECEIVE_ROOM_BYTES < RECEIVE_BUFFER_BYTES);
+const _: () = assert!(BUSY_QUEUED_BYTES + 2 * (MAX_PAYLOAD_BYTES as usize + HEADER_BYTES) < MAX_QUEUED_BYTES);
