@@ -1,0 +1,105 @@
+//! What goes into the store and what comes out.
+
+use bytes::Bytes;
+use proto::checksum::BlockCrcs;
+use proto::message::{BlockRange, ListEntry, ReadBlock};
+use proto::{ClientId, Version, VolumeEpoch, VolumeId, WireError};
+use rt::buf::AlignedBuf;
+use std::io;
+
+/// The caller's name for a request; its [`Action::Answer`] repeats it. The store never compares them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
+/// The store's name for one disk operation; its [`Event::DiskDone`] repeats it. Fits in 48 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IoId(pub u64);
+
+/// Whose request this is, and its number in that client's session with this disk. It is logged with the
+/// write, so that after a restart [`super::Store::held_sequence`] tells how far the log got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    pub client: ClientId,
+    pub sequence: u64,
+}
+
+/// How a write treats a block that is held with the very same version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteKind {
+    /// Keeps what is held: a resend.
+    Normal,
+    /// Takes its place: the copy held was found bad. Also written below the fence.
+    Repair,
+}
+
+/// One input of [`super::Store::step`]. Each event with a ticket is answered exactly once.
+#[derive(Debug)]
+pub enum Event {
+    /// Answered ([`Answer::Done`]) when it and everything accepted before it is written to the device.
+    /// `data` is `range.count` whole blocks, `crcs` one CRC-32 a block, checked while the data is copied.
+    Write {
+        ticket: Ticket,
+        session: Session,
+        range: BlockRange,
+        version: Version,
+        crcs: BlockCrcs,
+        data: Bytes,
+        kind: WriteKind,
+    },
+    /// Answered like a write. The trim's version is kept as a tombstone.
+    Trim { ticket: Ticket, session: Session, range: BlockRange, version: Version },
+    /// Answered with [`Answer::Read`].
+    Read { ticket: Ticket, range: BlockRange },
+    /// Answered ([`Answer::Done`]) when everything accepted before it is past the device's cache.
+    Flush { ticket: Ticket },
+    /// Refuses, from now on, writes and trims of the volume below `epoch`; answered when that is durable.
+    /// An epoch at or below the fence that stands changes nothing, and is answered like a flush.
+    Fence { ticket: Ticket, volume: VolumeId, epoch: VolumeEpoch },
+    /// Drops all of the volume and remembers that it is deleted; answered when that is durable.
+    DeleteVolume { ticket: Ticket, volume: VolumeId },
+    /// What the writer said of the volume's horizons. No answer: it is logged with some later batch, and
+    /// losing it only makes the next recovery look at more.
+    Horizon { volume: VolumeId, settled: Version, stable: Version },
+    /// Answered with [`Answer::List`]: one page of blocks with versions above `above`.
+    List { ticket: Ticket, volume: VolumeId, above: Version, cursor: u64 },
+    /// A disk operation has ended. Reads and writes give their buffer back, whatever the result. The
+    /// driver resumes short transfers, so `Ok` means all of it.
+    DiskDone { io: IoId, buf: Option<AlignedBuf>, result: io::Result<()> },
+    /// Time has passed: due every [`super::limits::TICK_INTERVAL`] or so. Nothing is lost if it is late.
+    Tick,
+    /// Checkpoint everything, then answer ([`Answer::Done`]): the next mount has nothing to replay.
+    /// Writes that come later are answered with an error.
+    Stop { ticket: Ticket },
+}
+
+/// One output of [`super::Store::step`].
+#[derive(Debug)]
+pub enum Action {
+    /// Fill all of `buf` from byte `offset`.
+    DiskRead { io: IoId, offset: u64, buf: AlignedBuf },
+    /// Write all of `buf` at byte `offset`.
+    DiskWrite { io: IoId, offset: u64, buf: AlignedBuf },
+    /// Make every write whose `DiskDone` was given to the store so far durable.
+    DiskFlush { io: IoId },
+    /// The end of a request. Errors are in the words of the wire: `NoSpace`, `Fenced`, `Deleted`,
+    /// `BadChecksum`, `BadRequest`, `Busy`, and `Io`, after which every request is answered with it.
+    Answer { ticket: Ticket, result: Result<Answer, WireError> },
+}
+
+/// The results of requests that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Done,
+    /// One `ReadBlock` for each block asked; `data` holds the blocks in state `Data`, in order, over as
+    /// many pieces as it took (each whole blocks).
+    Read {
+        range: BlockRange,
+        blocks: Vec<ReadBlock>,
+        data: Vec<Bytes>,
+    },
+    /// `next_cursor` is [`proto::message::LIST_END`] after the last page. A page may be empty.
+    List {
+        entries: Vec<ListEntry>,
+        next_cursor: u64,
+    },
+}
