@@ -6,6 +6,7 @@
 pub mod buf;
 pub mod clock;
 pub mod device;
+pub mod framed;
 pub mod limits;
 pub mod net;
 pub mod ring;

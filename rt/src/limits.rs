@@ -23,8 +23,6 @@ pub const MAX_QUEUED_FRAMES: usize = 4096;
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// Above this many queued bytes, a polite owner takes no more requests from the connection.
 pub const BUSY_QUEUED_BYTES: usize = 8 << 20;
-/// Connections that wait in a listener to be accepted.
-pub const LISTEN_BACKLOG: i32 = 256;
 
 const _: () = assert!(REACTOR.submissions <= REACTOR.completions);
 const _: () = assert!(MIN_RECEIVE_ROOM_BYTES < RECEIVE_BUFFER_BYTES);

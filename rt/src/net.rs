@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// An unconnected TCP socket for `addr`'s family.
 pub fn tcp_socket(addr: &SocketAddr) -> io::Result<OwnedFd> {
@@ -30,4 +30,18 @@ pub fn no_delay(fd: OwnedFd) -> io::Result<OwnedFd> {
     let stream = TcpStream::from(fd);
     stream.set_nodelay(true)?;
     Ok(stream.into())
+}
+
+/// Ends both directions of a socket, and with them whatever waits on it.
+pub(crate) fn shut_down(socket: &OwnedFd) {
+    // SAFETY: the call takes no pointers. It fails on what is not connected, which is as well.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+/// Listens at a free port with a chosen backlog, which the standard library does not let one do.
+#[cfg(test)]
+pub(crate) fn tests_listen(socket: OwnedFd, backlog: i32) -> TcpListener {
+    // SAFETY: an unbound socket that listens is bound to a free port; the call takes no pointers.
+    assert_eq!(unsafe { libc::listen(socket.as_raw_fd(), backlog) }, 0);
+    socket.into()
 }
