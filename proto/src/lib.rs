@@ -5,6 +5,7 @@
 
 pub mod checksum;
 pub mod control;
+pub mod disk;
 pub mod error;
 pub mod frame;
 pub mod ids;

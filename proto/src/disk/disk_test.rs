@@ -1,0 +1,213 @@
+use super::*;
+use crate::checksum::crc32;
+use crate::ids::{ChunkId, ChunkIndex, ClientId, DiskId, Version, VolumeEpoch, VolumeId};
+use crate::message::BlockRange;
+use crate::units::BLOCK_LEN;
+use proptest::prelude::*;
+
+fn superblock() -> Superblock {
+    Superblock {
+        disk: DiskId([7; 16]),
+        generation: 5,
+        segment_blocks: 256,
+        segments: 63,
+        first_block: 256,
+        checkpoint: Some(CheckpointRoot { id: 3, next_sequence: 90, segment: 4, block: 9 }),
+        previous: Some(CheckpointRoot { id: 2, next_sequence: 50, segment: 1, block: 2 }),
+        lives: vec![Life { incarnation: 8, first_sequence: 90 }, Life { incarnation: 9, first_sequence: 95 }],
+    }
+}
+
+fn range() -> BlockRange {
+    BlockRange { volume: VolumeId(0x0102_0304), chunk: ChunkIndex(5), first: 1022, count: 2 }
+}
+
+fn all_entries() -> Vec<Entry<'static>> {
+    let (volume, version) = (VolumeId(9), Version(0x55));
+    vec![
+        Entry::Data { kind: DataKind::Write, range: range(), version, crcs: &[1, 2, 3, 4, 5, 6, 7, 8] },
+        Entry::Data { kind: DataKind::Repair, range: range(), version, crcs: &[0; 8] },
+        Entry::Data { kind: DataKind::Move, range: range(), version, crcs: &[9; 8] },
+        Entry::Trim { range: range(), version },
+        Entry::Lost { range: range(), version },
+        Entry::Fence { volume, epoch: VolumeEpoch(7) },
+        Entry::Delete { volume },
+        Entry::Horizon { volume, settled: Version(3), stable: Version(2) },
+        Entry::Session { client: ClientId([4; 16]), sequence: 11 },
+    ]
+}
+
+fn batch() -> Vec<u8> {
+    let mut out = vec![0; BLOCK_LEN];
+    let mut at = batch::HEADER_BYTES;
+    for entry in all_entries() {
+        at += entry.encode_to(&mut out[at..]);
+    }
+    let header = BatchHeader {
+        disk: DiskId([7; 16]),
+        incarnation: 2,
+        sequence: 3,
+        segment_first: 1,
+        flushed: 2,
+        segment: 4,
+        block: 5,
+        header_blocks: 1,
+        data_blocks: 6,
+        entries: 9,
+        entries_len: u32::try_from(at - batch::HEADER_BYTES).unwrap(),
+        entries_crc: crc32(&out[batch::HEADER_BYTES..at]),
+    };
+    header.encode_to(&mut out);
+    out
+}
+
+fn commit() -> CheckpointCommit {
+    CheckpointCommit {
+        replay_from: 40,
+        next_sequence: 90,
+        parts: 12,
+        heads: vec![LogHead { segment: 6, block: 7, segment_first: 33 }],
+        segments: vec![(4, 10), (5, 2)],
+    }
+}
+
+fn part() -> Vec<u8> {
+    let mut payload = Vec::new();
+    let chunk = ChunkId { volume: VolumeId(9), index: ChunkIndex(1) };
+    checkpoint::put_chunk(&mut payload, chunk, 0b100);
+    let mut page = [Slot::default(); checkpoint::PAGE_BLOCKS];
+    page[3] = Slot { location: 300, crc: 0xdead_beef, version: Version(8) };
+    checkpoint::put_page(&mut payload, &page);
+    let records = [
+        Record::Volume {
+            volume: VolumeId(9),
+            deleted: true,
+            fence: VolumeEpoch(3),
+            settled: Version(4),
+            stable: Version(5),
+            highest: Version(6),
+        },
+        Record::Session { client: ClientId([4; 16]), sequence: 11, batch: 12 },
+    ];
+    records.iter().for_each(|record| record.encode_to(&mut payload));
+    let mut out = vec![0; PartHeader::blocks_for(payload.len()) * BLOCK_LEN];
+    out[checkpoint::HEADER_BYTES..][..payload.len()].copy_from_slice(&payload);
+    let header = PartHeader {
+        kind: PartKind::Records,
+        part: 1,
+        disk: DiskId([7; 16]),
+        checkpoint: 2,
+        segment: 3,
+        block: 4,
+        payload_len: u32::try_from(payload.len()).unwrap(),
+        payload_crc: crc32(&payload),
+    };
+    header.encode_to(&mut out);
+    out
+}
+
+/// Changing one of these is a new format version, not an edit.
+#[test]
+fn golden_bytes() {
+    assert_eq!(&superblock().encode()[..16], b"ASHLARDK\x01\0\x02\0\0\0\0\0");
+    assert_eq!(&batch()[..16], b"ASHBATCH\x01\0\x01\0\x06\0\0\0");
+    assert_eq!(&part()[..16], b"ASHCKPNT\x01\0\x01\0\x01\0\0\0");
+    let mut trim = [0; batch::ENTRY_BYTES];
+    Entry::Trim { range: range(), version: Version(0x55) }.encode_to(&mut trim);
+    let hex: String = trim.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(hex, "0400fe03020000000403020100000000050000000000000055000000000000000000000000000000");
+    let crcs = [crc32(&superblock().encode()), crc32(&batch()), crc32(&part()), crc32(&commit().encode())];
+    assert_eq!(crcs, GOLDEN);
+}
+
+const GOLDEN: [u32; 4] = [558_161_692, 3_366_973_266, 3_756_801_300, 1_815_957_188];
+
+#[test]
+fn superblock_round_trips_and_notices_every_bit() {
+    let bytes = superblock().encode();
+    assert_eq!(Superblock::decode(&bytes), Ok(superblock()));
+    for bit in 0..BLOCK_LEN * 8 {
+        let mut flipped = bytes;
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Superblock::decode(&flipped).is_err(), "bit {bit} went unnoticed");
+    }
+}
+
+#[test]
+fn a_newer_superblock_says_so() {
+    let mut bytes = superblock().encode();
+    bytes[8] = 2;
+    assert_eq!(Superblock::decode(&bytes), Err(DiskError::NewerFormat(2)));
+    assert_eq!(Superblock::peek_version(&bytes), Some(2));
+}
+
+#[test]
+fn batch_round_trips_and_notices_every_bit() {
+    let bytes = batch();
+    let header = BatchHeader::decode(&bytes).unwrap();
+    let body = header.check_entries(&bytes).unwrap();
+    let decoded: Result<Vec<_>, _> = entries(body).collect();
+    assert_eq!(decoded.unwrap(), all_entries());
+    for bit in 0..BLOCK_LEN * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let seen = BatchHeader::decode(&flipped).and_then(|h| h.check_entries(&flipped).map(<[u8]>::len));
+        assert!(seen.is_err(), "bit {bit} went unnoticed");
+    }
+}
+
+#[test]
+fn checkpoint_round_trips_and_notices_every_bit() {
+    assert_eq!(CheckpointCommit::decode(&commit().encode()), Ok(commit()));
+    let bytes = part();
+    let header = PartHeader::decode(&bytes).unwrap();
+    let all: Result<Vec<_>, _> = records(header.check_payload(&bytes).unwrap()).collect();
+    let all = all.unwrap();
+    let Record::Chunk { page_map: 0b100, pages, .. } = all[0] else { panic!("{:?}", all[0]) };
+    let slot = checkpoint::slots(pages).nth(3).unwrap();
+    assert_eq!((slot.location, slot.crc, slot.version), (300, 0xdead_beef, Version(8)));
+    assert!(matches!(all[1], Record::Volume { deleted: true, .. }));
+    assert!(matches!(all[2], Record::Session { sequence: 11, .. }));
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let seen = PartHeader::decode(&flipped).and_then(|h| h.check_payload(&flipped).map(<[u8]>::len));
+        assert!(seen.is_err(), "bit {bit} went unnoticed");
+    }
+}
+
+/// Gives `bytes` a valid start and checksum, so that the checks behind those are reached.
+fn dress(bytes: &mut [u8], magic: [u8; 8], crc_at: usize) {
+    bytes[..8].copy_from_slice(&magic);
+    bytes[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    let crc = crc32(&bytes[..crc_at]);
+    bytes[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+proptest! {
+    #[test]
+    fn hostile_bytes_never_panic(seed in proptest::collection::vec(any::<u8>(), 1..600), sparse: bool) {
+        let mut block = [0u8; BLOCK_LEN];
+        if sparse {
+            block[8..8 + seed.len()].copy_from_slice(&seed);
+        } else {
+            block.iter_mut().zip(seed.iter().cycle()).for_each(|(b, s)| *b = *s);
+        }
+        let mut sb = block;
+        dress(&mut sb, superblock::MAGIC, BLOCK_LEN - 4);
+        let _ = Superblock::decode(&sb);
+        let mut b = block;
+        dress(&mut b, batch::MAGIC, 124);
+        if let Ok(header) = BatchHeader::decode(&b) {
+            let _ = header.check_entries(&b);
+        }
+        let mut p = block;
+        dress(&mut p, checkpoint::MAGIC, 124);
+        if let Ok(header) = PartHeader::decode(&p) {
+            let _ = header.check_payload(&p);
+        }
+        let _ = entries(&seed).count();
+        let _ = records(&seed).count();
+        let _ = CheckpointCommit::decode(&seed);
+    }
+}

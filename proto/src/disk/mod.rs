@@ -1,0 +1,78 @@
+//! What a chunk server's disk holds: superblock, batches, checkpoints. `docs/FORMATS.md` describes them.
+//!
+//! Everything is little-endian and of fixed width. Each structure starts with a magic and the format
+//! version, carries a checksum of its header and one of its body, and has its reserved bytes checked to be
+//! zero, so that a later version may give them a meaning. Nothing here trusts a length before checking it.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod superblock;
+
+pub use batch::{BatchHeader, DataKind, Entry, entries};
+pub use checkpoint::{CheckpointCommit, LogHead, PartHeader, PartKind, Record, Slot, records};
+pub use superblock::{CheckpointRoot, Life, Superblock};
+
+use std::fmt;
+
+/// The disk format this build reads and writes.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// Why bytes are not the structure they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskError {
+    /// Something else is here, or nothing yet.
+    Magic,
+    /// Written by a newer version of Ashlar.
+    NewerFormat(u16),
+    /// The header's checksum does not match.
+    HeaderChecksum,
+    /// The body's checksum does not match.
+    BodyChecksum,
+    /// The checksums match and the content makes no sense.
+    Content(&'static str),
+}
+
+impl fmt::Display for DiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic => f.write_str("the magic number is missing"),
+            Self::NewerFormat(version) => {
+                write!(f, "format version {version} is newer than this build's {FORMAT_VERSION}")
+            }
+            Self::HeaderChecksum => f.write_str("the header's checksum does not match"),
+            Self::BodyChecksum => f.write_str("the body's checksum does not match"),
+            Self::Content(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for DiskError {}
+
+/// Fails unless `bytes` are all zero.
+fn check_zero(bytes: &[u8]) -> Result<(), DiskError> {
+    if bytes.iter().any(|&byte| byte != 0) {
+        return Err(DiskError::Content("reserved bytes are not zero"));
+    }
+    Ok(())
+}
+
+/// Checks the version that every structure has at offset 8.
+fn check_version(bytes: &[u8]) -> Result<(), DiskError> {
+    match crate::frame::u16_at(bytes, 8) {
+        FORMAT_VERSION => Ok(()),
+        0 => Err(DiskError::Content("format version 0 never existed")),
+        newer => Err(DiskError::NewerFormat(newer)),
+    }
+}
+
+fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
+    out[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+fn id_at(bytes: &[u8], at: usize) -> [u8; 16] {
+    bytes[at..at + 16].try_into().expect("sixteen bytes")
+}
+
+#[cfg(test)]
+#[path = "disk_test.rs"]
+mod tests;
