@@ -1,0 +1,70 @@
+//! Every bound of the gateway. What AWS fixes is named so; the rest keeps one client from hurting others.
+
+use proto::units::BLOCK_LEN;
+use std::time::Duration;
+
+/// Bytes of a key, in UTF-8 (AWS).
+pub const MAX_KEY_BYTES: usize = 1024;
+/// Bytes of user metadata: names without their prefix, plus values (AWS).
+pub const MAX_USER_METADATA_BYTES: usize = 2048;
+/// Keys, common prefixes, uploads or parts of one page of a list; keys of one DeleteObjects (AWS).
+pub const MAX_PAGE: usize = 1000;
+/// The highest part number (AWS).
+pub const MAX_PART_NUMBER: u32 = 10_000;
+/// The least size of every part but the last (AWS).
+pub const MIN_PART_BYTES: u64 = 5 << 20;
+/// The largest body of one PUT or part (AWS).
+pub const MAX_PUT_BYTES: u64 = 5 << 30;
+/// The largest object (AWS).
+pub const MAX_OBJECT_BYTES: u64 = 5 << 40;
+/// The largest source of one CopyObject (AWS).
+pub const MAX_COPY_BYTES: u64 = 5 << 30;
+
+/// Objects up to this size live in the index entry; larger ones in the object log.
+pub const MAX_INLINE_BYTES: usize = 3 << 10;
+/// One write to, or read from, the object log. Whole blocks.
+pub const PIECE_BYTES: usize = 1 << 20;
+/// Pieces of one upload that may be on their way to the disks.
+pub const WRITE_PIECES_IN_FLIGHT: usize = 4;
+/// Pieces of one download that are read ahead of the client.
+pub const READ_PIECES_AHEAD: usize = 3;
+/// Address space of the log that is reserved at a time.
+pub const RESERVE_BYTES: u64 = 256 << 20;
+/// The longest run of the log that one upload takes at a time, so that an abandoned one wastes little.
+pub const MAX_RUN_BYTES: u64 = 64 << 20;
+/// The log's address space: thin, and never used twice.
+pub const LOG_VOLUME_BYTES: u64 = proto::limits::MAX_SYSTEM_VOLUME_BYTES;
+/// The longest trim sent to the log at a time.
+pub const TRIM_BYTES: u64 = 256 << 20;
+/// Dead extents that the garbage worker takes at a time.
+pub const GARBAGE_PAGE: usize = 1024;
+/// How long the garbage worker sleeps when nothing was deleted.
+pub const GARBAGE_IDLE: Duration = Duration::from_millis(500);
+
+/// XML bodies of requests: 10,000 parts, or 1,000 keys of 1 KiB with their escapes, fit.
+pub const MAX_XML_BYTES: usize = 4 << 20;
+/// Elements of a request's XML.
+pub const MAX_XML_ELEMENTS: usize = 100_000;
+/// Depth of a request's XML.
+pub const MAX_XML_DEPTH: usize = 16;
+/// Bytes of one tag of a request's XML, attributes included.
+pub const MAX_XML_TAG_BYTES: usize = 1024;
+
+/// Connections served at once; further ones wait in the listen queue.
+pub const MAX_CONNECTIONS: usize = 8192;
+/// Headers of one request.
+pub const MAX_HEADERS: usize = 128;
+/// Bytes of a request's line and headers.
+pub const MAX_HEADER_BYTES: usize = 32 << 10;
+/// How long a client may take to send its headers, and how long a kept-alive connection may idle.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may take to send the next bytes of a body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a stop waits for the requests in flight.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Query parameters of one request.
+pub const MAX_QUERY_PARAMETERS: usize = 64;
+
+const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_LEN) && MAX_INLINE_BYTES < BLOCK_LEN);
+const _: () = assert!(RESERVE_BYTES.is_multiple_of(BLOCK_LEN as u64) && MAX_RUN_BYTES <= RESERVE_BYTES);
+const _: () = assert!(PIECE_BYTES as u64 <= MAX_RUN_BYTES);

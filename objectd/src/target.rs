@@ -1,0 +1,195 @@
+//! Which bucket and key a request names, and its query parameters. Decoded once, here: the name that is
+//! authorized is the name that is stored (HOSTILE 9).
+
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::limits::MAX_QUERY_PARAMETERS;
+use crate::names;
+
+/// The bucket and key of a request, decoded. No path is normalised: `..`, `//` and `%2F` are parts of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Target {
+    pub bucket: Option<String>,
+    pub key: Option<String>,
+}
+
+impl Target {
+    /// Reads the target of a request to `host` (port and all) with the raw path `path`. A host of the form
+    /// `BUCKET.BASE` names the bucket (virtual-host addressing); else the path's first segment does.
+    pub fn parse(host: &str, path: &str, bases: &[String]) -> S3Result<Self> {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let (bucket, key) = match virtual_bucket(host, bases) {
+            Some(bucket) => (bucket, path),
+            None => {
+                let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+                (decode(bucket)?, key)
+            }
+        };
+        if bucket.is_empty() {
+            return if key.is_empty() {
+                Ok(Self::default())
+            } else {
+                Err(S3Error::new(S3Code::InvalidBucketName))
+            };
+        }
+        names::check_bucket(&bucket)?;
+        let key = decode(key)?;
+        if key.is_empty() {
+            return Ok(Self { bucket: Some(bucket), key: None });
+        }
+        names::check_key(&key)?;
+        Ok(Self { bucket: Some(bucket), key: Some(key) })
+    }
+}
+
+/// The bucket in `host`, if it is a name below one of the bases.
+fn virtual_bucket(host: &str, bases: &[String]) -> Option<String> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.to_ascii_lowercase();
+    bases.iter().find_map(|base| {
+        let bucket = name.strip_suffix(base.as_str())?.strip_suffix('.')?;
+        (!bucket.is_empty()).then(|| bucket.to_owned())
+    })
+}
+
+/// Decodes percent escapes once and strictly: a stray `%` or bytes that are no UTF-8 are refused, so that two
+/// spellings never mean different names to different readers.
+pub fn decode(text: &str) -> S3Result<String> {
+    let bad = || S3Error::new(S3Code::InvalidURI);
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).ok_or_else(bad);
+        let value = digit()? << 4 | digit()?;
+        out.push(u8::try_from(value).map_err(|_| bad())?);
+    }
+    String::from_utf8(out).map_err(|_| bad())
+}
+
+/// A request's query parameters, decoded, in order. Names repeat never.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads a raw query string. `+` is a space, as S3 has it.
+    pub fn parse(raw: &str) -> S3Result<Self> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(&name.replace('+', " "))?;
+            let repeated = pairs.iter().any(|(known, _)| *known == name);
+            if repeated || pairs.len() == MAX_QUERY_PARAMETERS {
+                return Err(S3Error::with(
+                    S3Code::InvalidArgument,
+                    "A query parameter is repeated, or too many",
+                ));
+            }
+            pairs.push((name, decode(&value.replace('+', " "))?));
+        }
+        Ok(Self(pairs))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value, unless it is absent or empty.
+    pub fn filled(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// A parameter that must be a whole number at most `max`; larger ones become `max`.
+    pub fn number(&self, name: &'static str, max: u32) -> S3Result<Option<u32>> {
+        let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let bad = || {
+            S3Error::with(S3Code::InvalidArgument, "Argument must be an integer between 0 and 2147483647")
+                .extra("ArgumentName", name)
+                .extra("ArgumentValue", text)
+        };
+        let value: i32 = text.parse().map_err(|_| bad())?;
+        let value = u32::try_from(value).map_err(|_| bad())?;
+        Ok(Some(value.min(max)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(host: &str, path: &str) -> Result<(String, String), S3Code> {
+        let bases = ["s3.example.com".to_owned(), "localhost".to_owned()];
+        let target = Target::parse(host, path, &bases).map_err(|error| error.code())?;
+        Ok((target.bucket.unwrap_or_default(), target.key.unwrap_or_default()))
+    }
+
+    #[test]
+    fn path_and_virtual_host() {
+        let cases = [
+            ("127.0.0.1:9000", "/", ("", "")),
+            ("127.0.0.1", "/buc", ("buc", "")),
+            ("127.0.0.1", "/buc/", ("buc", "")),
+            ("127.0.0.1", "/buc/k", ("buc", "k")),
+            ("127.0.0.1", "/buc//k/", ("buc", "/k/")),
+            ("127.0.0.1", "/buc/../x/./y", ("buc", "../x/./y")),
+            ("127.0.0.1", "/buc/a%2Fb", ("buc", "a/b")),
+            ("127.0.0.1", "/buc/a%252Fb", ("buc", "a%2Fb")),
+            ("127.0.0.1", "/buc/a+b%20c", ("buc", "a+b c")),
+            ("127.0.0.1", "/buc/%C3%A9%5c", ("buc", "é\\")),
+            ("buc.s3.example.com", "/", ("buc", "")),
+            ("Buc.S3.example.com:9000", "/k/x", ("buc", "k/x")),
+            ("a.b.localhost:80", "/k", ("a.b", "k")),
+            ("localhost", "/buc/k", ("buc", "k")),
+            ("xlocalhost", "/buc/k", ("buc", "k")),
+        ];
+        for (host, path, (bucket, key)) in cases {
+            assert_eq!(parse(host, path), Ok((bucket.to_owned(), key.to_owned())), "{host} {path}");
+        }
+    }
+
+    #[test]
+    fn bad_targets() {
+        let cases = [
+            ("/buc/%00", S3Code::InvalidArgument),
+            ("/buc/%ff", S3Code::InvalidURI),
+            ("/buc/%", S3Code::InvalidURI),
+            ("/buc/%4", S3Code::InvalidURI),
+            ("/buc/%+1", S3Code::InvalidURI),
+            ("//k", S3Code::InvalidBucketName),
+            ("/Bad_Name/k", S3Code::InvalidBucketName),
+            ("/buc%2Fk", S3Code::InvalidBucketName),
+            ("/../k", S3Code::InvalidBucketName),
+        ];
+        for (path, code) in cases {
+            assert_eq!(parse("127.0.0.1", path), Err(code), "{path}");
+        }
+    }
+
+    #[test]
+    fn queries() {
+        let query = Query::parse("list-type=2&prefix=a%2Fb+c&uploads&x=").unwrap();
+        assert_eq!(query.get("prefix"), Some("a/b c"));
+        assert!(query.has("uploads") && query.has("x") && query.filled("x").is_none());
+        assert_eq!(Query::parse("a=1&%61=2").unwrap_err().code(), S3Code::InvalidArgument);
+        let number = |raw: &str| Query::parse(raw).unwrap().number("n", 1000).map_err(|error| error.code());
+        assert_eq!(number("n=5000"), Ok(Some(1000)));
+        assert_eq!(number("n=0"), Ok(Some(0)));
+        assert_eq!(number("m=0"), Ok(None));
+        for bad in ["n=-1", "n=x", "n=2147483648", "n=18446744073709551616"] {
+            assert_eq!(number(bad), Err(S3Code::InvalidArgument), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Reads a request's XML into a small tree. Bounded in bytes, depth, elements and tag length; a document
+//! type is refused, so no entity but XML's own five can be named (HOSTILE 14).
+
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::limits::{MAX_XML_BYTES, MAX_XML_DEPTH, MAX_XML_ELEMENTS, MAX_XML_TAG_BYTES};
+use quick_xml::Reader;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+
+/// One element: its local name, the text right inside it, and its children in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Element {
+    pub name: String,
+    pub text: String,
+    pub children: Vec<Element>,
+}
+
+impl Element {
+    /// The first child of that name.
+    pub fn child(&self, name: &str) -> Option<&Element> {
+        self.children.iter().find(|child| child.name == name)
+    }
+
+    /// The trimmed text of the first child of that name.
+    pub fn child_text(&self, name: &str) -> Option<&str> {
+        self.child(name).map(|child| child.text.trim())
+    }
+
+    /// All children of that name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
+        self.children.iter().filter(move |child| child.name == name)
+    }
+}
+
+/// Parses `body`, whose root element must be `root`.
+pub fn parse(body: &[u8], root: &str) -> S3Result<Element> {
+    if body.len() > MAX_XML_BYTES {
+        return Err(S3Error::new(S3Code::MaxMessageLengthExceeded));
+    }
+    let text = std::str::from_utf8(body).map_err(|_| malformed())?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let found = Tree::default().read(text)?;
+    if found.name == root { Ok(found) } else { Err(malformed()) }
+}
+
+fn malformed() -> S3Error {
+    S3Error::new(S3Code::MalformedXML)
+}
+
+#[derive(Default)]
+struct Tree {
+    open: Vec<Element>,
+    elements: usize,
+    done: Option<Element>,
+}
+
+impl Tree {
+    fn read(mut self, text: &str) -> S3Result<Element> {
+        let mut reader = Reader::from_str(text);
+        loop {
+            match reader.read_event().map_err(|_| malformed())? {
+                Event::Start(tag) => self.start(&tag)?,
+                Event::Empty(tag) => {
+                    self.start(&tag)?;
+                    self.end()?;
+                }
+                Event::End(_) => self.end()?,
+                Event::Text(text) => self.text(&text.xml10_content())?,
+                Event::CData(text) => self.text(&text.xml10_content())?,
+                Event::GeneralRef(reference) => self.reference(&reference)?,
+                Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
+                Event::DocType(_) => return Err(malformed()),
+                Event::Eof => return self.done.filter(|_| self.open.is_empty()).ok_or_else(malformed),
+            }
+        }
+    }
+
+    fn start(&mut self, tag: &BytesStart<'_>) -> S3Result<()> {
+        self.elements += 1;
+        let fits = self.open.len() < MAX_XML_DEPTH
+            && self.elements <= MAX_XML_ELEMENTS
+            && tag.name().as_ref().len() + tag.attributes_raw().len() <= MAX_XML_TAG_BYTES;
+        if !fits || self.done.is_some() {
+            return Err(malformed());
+        }
+        let name = AsRef::<str>::as_ref(&tag.local_name()).to_owned();
+        self.open.push(Element { name, ..Element::default() });
+        Ok(())
+    }
+
+    fn end(&mut self) -> S3Result<()> {
+        let element = self.open.pop().ok_or_else(malformed)?;
+        match self.open.last_mut() {
+            Some(parent) => parent.children.push(element),
+            None => self.done = Some(element),
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> S3Result<()> {
+        match self.open.last_mut() {
+            Some(element) => element.text.push_str(text),
+            None if text.trim().is_empty() => {}
+            None => return Err(malformed()),
+        }
+        Ok(())
+    }
+
+    fn reference(&mut self, reference: &BytesRef<'_>) -> S3Result<()> {
+        let resolved = match reference.resolve_char_ref().map_err(|_| malformed())? {
+            Some(character) => character,
+            None => match &**reference {
+                "lt" => '<',
+                "gt" => '>',
+                "amp" => '&',
+                "quot" => '"',
+                "apos" => '\'',
+                _ => return Err(malformed()),
+            },
+        };
+        let element = self.open.last_mut().ok_or_else(malformed)?;
+        element.text.push(resolved);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(body: &str) -> S3Code {
+        parse(body.as_bytes(), "A").unwrap_err().code()
+    }
+
+    #[test]
+    fn reads_nested_text_references_and_namespaces() {
+        let xml = "\u{feff}<?xml version=\"1.0\"?>\n<!-- c --><A xmlns=\"u\"><s:B xmlns:s='v'> a&amp;b&#x41;\
+                   <![CDATA[<&]]></s:B><B/></A>\n";
+        let root = parse(xml.as_bytes(), "A").unwrap();
+        assert_eq!(root.child_text("B"), Some("a&bA<&"));
+        assert_eq!(root.all("B").count(), 2);
+    }
+
+    #[test]
+    fn hostile_documents_are_refused() {
+        let attributes: String = (0..1_000).map(|i| format!(" a{i}='b'")).collect();
+        let cases = [
+            "<!DOCTYPE A [<!ENTITY e 'x'>]><A>&e;</A>".to_owned(),
+            "<A>&e;</A>".to_owned(),
+            "<A>&#0;</A>".to_owned(),
+            format!("<A{attributes}/>"),
+            "<A>".repeat(10_000),
+            "<A/><A/>".to_owned(),
+            "x<A/>".to_owned(),
+            "<A></B>".to_owned(),
+            "<B/>".to_owned(),
+            "<A>".to_owned(),
+            String::new(),
+            "<A".to_owned(),
+        ];
+        for case in cases {
+            assert_eq!(code(&case), S3Code::MalformedXML, "{}", &case[..case.len().min(60)]);
+        }
+        assert_eq!(parse(b"<A>\xff</A>", "A").unwrap_err().code(), S3Code::MalformedXML);
+        let long = format!("<A>{}</A>", "x".repeat(MAX_XML_BYTES));
+        assert_eq!(code(&long), S3Code::MaxMessageLengthExceeded);
+        let many = format!("<A>{}</A>", "<b/>".repeat(MAX_XML_ELEMENTS));
+        assert_eq!(code(&many), S3Code::MalformedXML);
+    }
+}
