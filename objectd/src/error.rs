@@ -131,6 +131,7 @@ pub struct S3Error(Box<Inner>);
 struct Inner {
     code: S3Code,
     message: Cow<'static, str>,
+    status: StatusCode,
     resource: Option<String>,
     extra: Vec<(&'static str, String)>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -150,6 +151,7 @@ impl S3Error {
         S3Error(Box::new(Inner {
             code,
             message: message.into(),
+            status: code.status(),
             resource: None,
             extra: Vec::new(),
             source: None,
@@ -175,6 +177,13 @@ impl S3Error {
         self
     }
 
+    /// Answers with another status than the code's usual one.
+    #[must_use]
+    pub fn status_code(mut self, status: StatusCode) -> S3Error {
+        self.0.status = status;
+        self
+    }
+
     /// Keeps the cause for the log.
     #[must_use]
     pub fn source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> S3Error {
@@ -187,7 +196,7 @@ impl S3Error {
     }
 
     pub fn status(&self) -> StatusCode {
-        self.0.code.status()
+        self.0.status
     }
 
     pub fn message(&self) -> &str {

@@ -1,11 +1,13 @@
 //! The S3 gateway.
 
+pub mod auth;
 pub mod conditional;
 pub mod error;
 pub mod http_date;
 pub mod limits;
 pub mod names;
 pub mod operation;
+pub mod payload;
 pub mod range;
 pub mod target;
 pub mod xml;

@@ -1,0 +1,284 @@
+//! From a request's head to one principal.
+
+use std::sync::Arc;
+
+use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use http::StatusCode;
+use http::header::HeaderName;
+use http::request::Parts;
+use rt::clock::Clock;
+
+use super::canonical;
+use super::chunk_signer::{ChunkSigner, signatures_equal};
+use super::credentials::{self, Claim, Credentials, Place, single_header};
+use super::keys::{KeyRecord, KeyStatus, KeyStore};
+use super::timestamp::Timestamp;
+use super::uri::Query;
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::payload::{PayloadAuth, PayloadMode};
+
+/// How far a client's clock may be from ours.
+const MAX_SKEW_S: i64 = 15 * 60;
+/// The longest a presigned request may be valid: a week.
+const MAX_EXPIRES_S: i64 = 7 * 24 * 3600;
+const SERVICE: &str = "s3";
+const CONTENT_SHA256: &str = "x-amz-content-sha256";
+
+/// Who sent a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// It had no credentials at all.
+    Anonymous,
+    /// It was signed with this key.
+    Key { access_key_id: String, owner: String },
+}
+
+impl Principal {
+    /// The owner the caller acts for. Errors: `AccessDenied` for an anonymous one.
+    pub fn require(&self) -> S3Result<&str> {
+        match self {
+            Principal::Anonymous => Err(S3Error::new(S3Code::AccessDenied)),
+            Principal::Key { owner, .. } => Ok(owner),
+        }
+    }
+}
+
+/// What the authenticator found out.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    pub principal: Principal,
+    /// How the body must be read: see `payload::BodyPlan`.
+    pub payload: PayloadAuth,
+    /// The query, decoded as it was for the signature.
+    pub query: Query,
+    /// Whether the credentials were in the query.
+    pub presigned: bool,
+}
+
+/// Checks SigV4 signatures. One for the whole gateway.
+pub struct Authenticator {
+    keys: Arc<dyn KeyStore>,
+    clock: Arc<dyn Clock>,
+    region: String,
+}
+
+impl Authenticator {
+    /// `region` is the only one that scopes may name.
+    pub fn new(keys: Arc<dyn KeyStore>, clock: Arc<dyn Clock>, region: impl Into<String>) -> Authenticator {
+        Authenticator { keys, clock, region: region.into() }
+    }
+
+    /// Verifies the head of a request. Must run before anything else looks at it.
+    ///
+    /// Errors: as AWS documents for each defect; never an `Ok` with a principal that did not sign.
+    pub async fn authenticate(&self, parts: &Parts) -> S3Result<Authenticated> {
+        let query = Query::parse(parts.uri.query())?;
+        let claim = match credentials::find(parts, &query)? {
+            Credentials::None => return anonymous(parts, query),
+            Credentials::Signed(claim) => claim,
+        };
+        self.check_time(&claim)?;
+        self.check_scope(&claim)?;
+        check_signed_headers(parts, &claim)?;
+        let payload_hash = payload_hash(parts, &query, &claim)?;
+        let mode = PayloadMode::parse(&payload_hash)?;
+        let key = self.key(&claim).await?;
+        let signing_key = signing_key(&key, &claim);
+        verify(parts, &query, &claim, &payload_hash, &signing_key)?;
+        let signer = ChunkSigner::new(
+            signing_key,
+            claim.timestamp.as_str(),
+            claim.scope.signed_part(),
+            &claim.signature,
+        );
+        Ok(Authenticated {
+            principal: Principal::Key { access_key_id: claim.scope.access_key_id, owner: key.owner },
+            payload: PayloadAuth::new(mode, Some(signer))?,
+            query,
+            presigned: claim.place != Place::Header,
+        })
+    }
+
+    fn check_time(&self, claim: &Claim) -> S3Result<()> {
+        let now = Timestamp::from_wall(self.clock.wall())
+            .ok_or_else(|| S3Error::internal("the clock is out of the range of dates"))?;
+        let age_s = now.unix_s() - claim.timestamp.unix_s();
+        match claim.place {
+            Place::Header if age_s.abs() > MAX_SKEW_S => Err(S3Error::new(S3Code::RequestTimeTooSkewed)
+                .extra("RequestTime", claim.timestamp.as_str())
+                .extra("ServerTime", now.extended())
+                .extra("MaxAllowedSkewMilliseconds", (MAX_SKEW_S * 1000).to_string())),
+            Place::Header => Ok(()),
+            Place::Query { expires_s } => check_expiry(claim, &now, age_s, expires_s),
+        }
+    }
+
+    fn check_scope(&self, claim: &Claim) -> S3Result<()> {
+        let scope = &claim.scope;
+        if scope.date != claim.timestamp.date() {
+            return Err(wrong_scope(
+                claim,
+                &format!(
+                    "Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{}\"",
+                    scope.date,
+                    claim.timestamp.date()
+                ),
+            ));
+        }
+        if scope.service != SERVICE {
+            return Err(wrong_scope(
+                claim,
+                &format!("incorrect service \"{}\". This endpoint belongs to \"{SERVICE}\"", scope.service),
+            ));
+        }
+        if scope.region != self.region {
+            return Err(wrong_scope(
+                claim,
+                &format!("the region '{}' is wrong; expecting '{}'", scope.region, self.region),
+            )
+            .extra("Region", self.region.as_str()));
+        }
+        Ok(())
+    }
+
+    async fn key(&self, claim: &Claim) -> S3Result<KeyRecord> {
+        let access_key_id = claim.scope.access_key_id.as_str();
+        match self.keys.key(access_key_id).await? {
+            Some(key) if key.status == KeyStatus::Active => Ok(key),
+            // A disabled key is answered like an unknown one, as AWS does.
+            _ => Err(S3Error::new(S3Code::InvalidAccessKeyId).extra("AWSAccessKeyId", access_key_id)),
+        }
+    }
+}
+
+fn anonymous(parts: &Parts, query: Query) -> S3Result<Authenticated> {
+    let mode = match single_header(&parts.headers, &HeaderName::from_static(CONTENT_SHA256))? {
+        Some(value) => PayloadMode::parse(value)?,
+        None => PayloadMode::Unsigned,
+    };
+    let payload = PayloadAuth::new(mode, None)?;
+    Ok(Authenticated { principal: Principal::Anonymous, payload, query, presigned: false })
+}
+
+fn check_expiry(claim: &Claim, now: &Timestamp, age_s: i64, expires_s: i64) -> S3Result<()> {
+    // AWS answers the two range errors with 400; here whoever shows a signature that can't be valid is
+    // denied, so that one status covers all of a presigned request's time rules.
+    let range = |message: &'static str| {
+        Err(S3Error::with(S3Code::AuthorizationQueryParametersError, message)
+            .status_code(StatusCode::FORBIDDEN))
+    };
+    if expires_s < 0 {
+        return range("X-Amz-Expires must be non-negative");
+    }
+    if expires_s > MAX_EXPIRES_S {
+        return range(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less \
+             than 604800 seconds",
+        );
+    }
+    if age_s < -MAX_SKEW_S {
+        return Err(S3Error::with(S3Code::AccessDenied, "Request is not yet valid"));
+    }
+    if expires_s == 0 || age_s > expires_s {
+        let expiry = claim.timestamp.plus_s(expires_s).map(|time| time.extended()).unwrap_or_default();
+        return Err(S3Error::with(S3Code::AccessDenied, "Request has expired")
+            .extra("X-Amz-Expires", expires_s.to_string())
+            .extra("Expires", expiry)
+            .extra("ServerTime", now.extended()));
+    }
+    Ok(())
+}
+
+/// A scope that is well-formed but not for here. AWS answers 400; denied is denied, so it is 403 here, with
+/// AWS's code and `<Region>`, which is what clients act on.
+fn wrong_scope(claim: &Claim, what: &str) -> S3Error {
+    let error = match claim.place {
+        Place::Header => S3Error::with(
+            S3Code::AuthorizationHeaderMalformed,
+            format!("The authorization header is malformed; {what}."),
+        ),
+        Place::Query { .. } => S3Error::with(
+            S3Code::AuthorizationQueryParametersError,
+            format!("Error parsing the X-Amz-Credential parameter; {what}."),
+        ),
+    };
+    error.status_code(StatusCode::FORBIDDEN)
+}
+
+/// The host and every `x-amz-*` header must be signed: nothing may be added to a signed request that
+/// changes what it does.
+fn check_signed_headers(parts: &Parts, claim: &Claim) -> S3Result<()> {
+    let signed = |name: &str| claim.signed_headers.iter().any(|known| known == name);
+    let mut unsigned: Vec<&str> = parts
+        .headers
+        .keys()
+        .map(HeaderName::as_str)
+        .filter(|n| n.starts_with("x-amz-") && !signed(n))
+        .collect();
+    if !signed("host") {
+        unsigned.push("host");
+    }
+    if unsigned.is_empty() {
+        return Ok(());
+    }
+    Err(S3Error::with(
+        S3Code::AccessDenied,
+        "There were headers present in the request which were not signed",
+    )
+    .extra("HeadersNotSigned", unsigned.join(", ")))
+}
+
+/// The last line of the canonical request, which is also the payload mode.
+fn payload_hash(parts: &Parts, query: &Query, claim: &Claim) -> S3Result<String> {
+    let header = single_header(&parts.headers, &HeaderName::from_static(CONTENT_SHA256))?;
+    // Presigners may move headers into the query.
+    let parameter = query.get_ignoring_case(CONTENT_SHA256).filter(|_| claim.place != Place::Header);
+    match (header, parameter) {
+        (Some(header), Some(parameter)) if header != parameter => Err(S3Error::with(
+            S3Code::InvalidArgument,
+            "The x-amz-content-sha256 header and query parameter differ",
+        )
+        .extra("ArgumentName", CONTENT_SHA256)),
+        (Some(value), _) | (None, Some(value)) => Ok(value.to_owned()),
+        (None, None) if claim.place == Place::Header => Err(S3Error::with(
+            S3Code::InvalidRequest,
+            "Missing required header for this request: x-amz-content-sha256",
+        )),
+        (None, None) => Ok("UNSIGNED-PAYLOAD".to_owned()),
+    }
+}
+
+fn signing_key(key: &KeyRecord, claim: &Claim) -> [u8; 32] {
+    let derived = generate_signing_key(
+        key.secret.reveal(),
+        claim.timestamp.system_time(),
+        &claim.scope.region,
+        &claim.scope.service,
+    );
+    let mut signing_key = [0; 32];
+    signing_key.copy_from_slice(derived.as_ref());
+    signing_key
+}
+
+fn verify(
+    parts: &Parts,
+    query: &Query,
+    claim: &Claim,
+    payload_hash: &str,
+    signing_key: &[u8; 32],
+) -> S3Result<()> {
+    let candidates = canonical::candidates(parts, query, claim, payload_hash)?;
+    for candidate in &candidates {
+        let to_sign = canonical::string_to_sign(claim, candidate);
+        if signatures_equal(&calculate_signature(signing_key, to_sign.as_bytes()), &claim.signature) {
+            return Ok(());
+        }
+    }
+    // The documented form is what a client's author wants to compare with theirs.
+    let canonical = candidates.first().map(Vec::as_slice).unwrap_or_default();
+    Err(S3Error::new(S3Code::SignatureDoesNotMatch)
+        .extra("AWSAccessKeyId", claim.scope.access_key_id.as_str())
+        .extra("StringToSign", canonical::string_to_sign(claim, canonical))
+        .extra("SignatureProvided", claim.signature.as_str())
+        .extra("CanonicalRequest", String::from_utf8_lossy(canonical)))
+}
