@@ -1,6 +1,6 @@
 //! A disk used one call at a time: to format, mount and check it. The data path goes through the ring.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -32,13 +32,15 @@ pub enum Access {
 }
 
 impl FileDevice {
-    /// Opens an existing file or device.
+    /// Opens an existing file or device, and locks it until it is closed: for this user alone, or with other
+    /// readers. Fails with `ResourceBusy` while somebody else has it.
     pub fn open(path: &Path, access: Access) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(access == Access::ReadWrite)
             .custom_flags(libc::O_DIRECT | libc::O_CLOEXEC)
             .open(path)?;
+        lock(&file, access)?;
         // Seeking to the end gives a block device's size too, which `metadata` does not.
         let len_bytes = io::Seek::seek(&mut &file, io::SeekFrom::End(0))?;
         Ok(Self { file, len_bytes })
@@ -52,6 +54,7 @@ impl FileDevice {
             .create_new(true)
             .custom_flags(libc::O_DIRECT | libc::O_CLOEXEC)
             .open(path)?;
+        lock(&file, Access::ReadWrite)?;
         file.set_len(len_bytes)?;
         file.sync_all()?;
         Ok(Self { file, len_bytes })
@@ -61,6 +64,19 @@ impl FileDevice {
     pub fn into_file(self) -> File {
         self.file
     }
+}
+
+fn lock(file: &File, access: Access) -> io::Result<()> {
+    let locked = match access {
+        Access::ReadOnly => file.try_lock_shared(),
+        Access::ReadWrite => file.try_lock(),
+    };
+    locked.map_err(|error| match error {
+        TryLockError::Error(error) => error,
+        TryLockError::WouldBlock => {
+            io::Error::new(io::ErrorKind::ResourceBusy, "it is in use by a running chunk server or tool")
+        }
+    })
 }
 
 impl BlockDevice for FileDevice {
@@ -78,5 +94,33 @@ impl BlockDevice for FileDevice {
 
     fn flush(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buf::AlignedBuf;
+
+    #[test]
+    fn keeps_what_is_written_and_one_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        let device = FileDevice::create(&path, 1 << 20).unwrap();
+        let mut buf = AlignedBuf::zeroed(4096);
+        buf.fill(7);
+        device.write_at(&buf, 8192).unwrap();
+        device.flush().unwrap();
+        for access in [Access::ReadOnly, Access::ReadWrite] {
+            assert_eq!(FileDevice::open(&path, access).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        }
+        drop(device);
+        let first = FileDevice::open(&path, Access::ReadOnly).unwrap();
+        let second = FileDevice::open(&path, Access::ReadOnly).unwrap();
+        assert_eq!((first.len_bytes(), second.len_bytes()), (1 << 20, 1 << 20));
+        let mut seen = AlignedBuf::zeroed(4096);
+        second.read_at(&mut seen, 8192).unwrap();
+        assert_eq!(seen[..], buf[..]);
+        assert!(second.read_at(&mut seen, 1 << 20).is_err(), "past the end is an error, never short");
     }
 }

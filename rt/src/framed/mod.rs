@@ -115,6 +115,11 @@ impl FrameConn {
         self.queue.len_bytes() > BUSY_QUEUED_BYTES
     }
 
+    /// Whether something is still to be sent.
+    pub fn has_queued(&self) -> bool {
+        self.sending || !self.queue.is_empty()
+    }
+
     /// The next whole frame that has arrived. After an error the stream can't be trusted: drop it.
     pub fn next_frame(&mut self) -> Result<Option<(FrameHeader, Bytes)>, FrameError> {
         if self.receiving { Ok(None) } else { self.received.next_frame() }
