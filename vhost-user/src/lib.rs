@@ -1,1 +1,30 @@
-//! Placeholder
+//! The vhost-user-blk device: guest queues in, volume requests out.
+//!
+//! [`Device::serve`] listens on a socket; a VM monitor (or any vhost-user front end) connects, hands over
+//! guest memory and queues, and gets one volume as a virtio-blk disk. Two threads a device: the control
+//! thread speaks the vhost-user protocol, the data thread owns the queues and the volume's connections on
+//! one reactor. The guest and the front end are hostile input throughout: what they can break is their own
+//! session.
+
+mod config_space;
+mod control;
+mod data;
+mod device;
+#[cfg(test)]
+#[path = "device_test.rs"]
+mod device_tests;
+mod engine;
+mod error;
+pub mod limits;
+mod mem;
+mod request;
+mod session;
+#[cfg(test)]
+mod test_client;
+#[cfg(test)]
+mod test_guest;
+mod vring;
+
+pub use data::{Backend, Done};
+pub use device::{Device, DeviceConfig, DeviceHandle, DeviceStatus};
+pub use error::{Error, ErrorKind};

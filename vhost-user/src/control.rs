@@ -1,0 +1,149 @@
+//! The control thread: accepts front ends, one at a time, and runs their sessions.
+
+use crate::data::{Command, DataLink};
+use crate::error::Error;
+use crate::session::{Offer, Session};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use vhost::vhost_user::{BackendReqHandler, Error as ProtocolError};
+
+/// What other threads see of the control thread, and how they end what it waits for.
+#[derive(Default)]
+pub struct Line {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_stopping: bool,
+    /// The present session's connection.
+    connection: Option<UnixStream>,
+    /// This session's end was ours, and `last_error` says why.
+    is_hung_up: bool,
+    sessions: u64,
+    last_error: Option<String>,
+}
+
+/// A snapshot of a [`Line`].
+#[derive(Debug, Clone)]
+pub struct LineStatus {
+    pub is_connected: bool,
+    pub sessions: u64,
+    pub last_error: Option<String>,
+}
+
+impl Line {
+    /// Ends the present session's connection, because of `error`.
+    pub fn hang_up(&self, error: &Error) {
+        let mut state = self.lock();
+        state.last_error = Some(error.message.clone());
+        state.is_hung_up = true;
+        state.close();
+    }
+
+    /// Ends the present connection, if there is one, and lets no other begin.
+    pub fn stop(&self) {
+        let mut state = self.lock();
+        state.is_stopping = true;
+        state.close();
+    }
+
+    pub fn status(&self) -> LineStatus {
+        let state = self.lock();
+        LineStatus {
+            is_connected: state.connection.is_some(),
+            sessions: state.sessions,
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    fn begin(&self, stream: &UnixStream) -> std::io::Result<bool> {
+        let mut state = self.lock();
+        if state.is_stopping {
+            return Ok(false);
+        }
+        state.connection = Some(stream.try_clone()?);
+        state.sessions += 1;
+        state.is_hung_up = false;
+        Ok(true)
+    }
+
+    fn end(&self, error: Option<String>) {
+        let mut state = self.lock();
+        state.connection = None;
+        // Why we hung up says more than that the connection broke.
+        if !state.is_hung_up && error.is_some() {
+            state.last_error = error;
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.lock().is_stopping
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn close(&self) {
+        if let Some(connection) = &self.connection {
+            // It fails only when the other side was faster.
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Makes a blocked `accept` on the listener return, for good.
+pub fn close_listener(listener: &UnixListener) {
+    let Ok(clone) = listener.try_clone() else { return };
+    // The standard library has no shutdown for listeners; for the kernel both are sockets.
+    let _ = UnixStream::from(OwnedFd::from(clone)).shutdown(Shutdown::Both);
+}
+
+/// Serves one session after the other until the line is stopped.
+pub fn run(listener: &UnixListener, line: &Line, offer: Offer, data: &DataLink) {
+    while !line.is_stopping() {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                if let Err(error) = serve(stream, line, offer, data) {
+                    tracing::warn!(%error, "a session could not be served");
+                    return;
+                }
+            }
+            Err(_) if line.is_stopping() => return,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                tracing::error!(%error, "the device's socket failed; the device takes no more sessions");
+                return;
+            }
+        }
+    }
+}
+
+/// Runs one session to its end. Fails only when the device itself can't go on.
+fn serve(stream: UnixStream, line: &Line, offer: Offer, data: &DataLink) -> Result<(), Error> {
+    let begun = line.begin(&stream).map_err(|error| Error::system("a session's connection", error))?;
+    if !begun {
+        return Ok(());
+    }
+    let session = Arc::new(Mutex::new(Session::new(offer, data.clone())));
+    let mut handler = BackendReqHandler::from_stream(stream, session);
+    let error = loop {
+        match handler.handle_request() {
+            Ok(()) | Err(ProtocolError::SocketRetry(_)) => {}
+            Err(ProtocolError::Disconnected) => break None,
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    if let Some(error) = &error {
+        tracing::info!(%error, "a session ended");
+    }
+    // First the data thread lets go of guest memory, then the front end sees its connection close.
+    let ended = data.ask(Command::EndSession);
+    line.end(error);
+    ended
+}

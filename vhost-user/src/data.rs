@@ -1,0 +1,367 @@
+//! The data thread: one reactor for the queues' kicks, the volume's connections and the control thread's
+//! commands. It is the only thread that touches guest memory.
+
+use crate::engine::{Enabled, Engine, Submission, WriteCache};
+use crate::error::{Error, ErrorKind};
+use crate::limits::{MAX_COMMANDS, STOP_QUEUE_TIMEOUT_MS};
+use crate::mem::GuestRam;
+use crate::vring::VringSetup;
+use blockd::ClientError;
+use blockd::client::VolumeOp;
+use bytes::Bytes;
+use rt::clock::{Clock, Instant};
+use rt::ring::{Completion, Fd, Op, OpId, Reactor, Token, Waker};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::time::Duration;
+
+/// Owner byte of the kicks' tokens.
+const KICKS: u8 = 1;
+
+/// The volume behind the queues, on the data thread's reactor.
+pub trait Backend {
+    fn start(&mut self, reactor: &mut Reactor);
+    fn submit(&mut self, id: u64, op: VolumeOp, reactor: &mut Reactor);
+    fn on_completion(&mut self, completion: Completion, reactor: &mut Reactor);
+    fn next_deadline(&self) -> Option<Instant>;
+    fn on_deadline(&mut self, reactor: &mut Reactor);
+    fn take_done(&mut self) -> Option<Done>;
+}
+
+/// The end of a submission, under its id; a read's has the data.
+pub type Done = (u64, Result<Option<Bytes>, ClientError>);
+
+/// Where the data thread answers a command.
+pub type Reply<T> = Sender<Result<T, Error>>;
+
+/// What the control thread asks of the data thread.
+pub enum Command {
+    SetRam(Arc<GuestRam>, Reply<()>),
+    SetCache(WriteCache),
+    Start {
+        queue: usize,
+        setup: VringSetup,
+        kick: Option<File>,
+        enabled: Enabled,
+        reply: Reply<()>,
+    },
+    SetCall {
+        queue: usize,
+        call: Option<File>,
+    },
+    Enable {
+        queue: usize,
+        enabled: Enabled,
+    },
+    /// Answers with where the queue's next device goes on, once nothing of it is in flight.
+    Stop {
+        queue: usize,
+        reply: Reply<u16>,
+    },
+    EndSession(Reply<()>),
+    Shutdown,
+}
+
+/// The control thread's way to the data thread.
+#[derive(Clone)]
+pub struct DataLink {
+    commands: SyncSender<Command>,
+    waker: Waker,
+}
+
+impl DataLink {
+    pub fn send(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).map_err(|_| stopped())?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Sends the command made with a reply, and waits for it.
+    pub fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = channel();
+        self.send(command(reply))?;
+        answer.recv().map_err(|_| stopped())?
+    }
+}
+
+/// The data thread's loop.
+pub struct DataThread<B> {
+    reactor: Reactor,
+    commands: Receiver<Command>,
+    clock: Arc<dyn Clock>,
+    engine: Engine,
+    volume: B,
+    kicks: Vec<Option<Kick>>,
+    /// Grows with every watch, so that a former queue's kick is not taken for its successor's.
+    next_serial: u64,
+    stops: Vec<Stop>,
+    /// Set from the session's failure until the control thread has ended it.
+    failed: Option<Error>,
+    hang_up: Box<dyn Fn(&Error) + Send>,
+    submissions: Vec<Submission>,
+    completions: Vec<Completion>,
+}
+
+struct Kick {
+    serial: u64,
+    fd: Fd,
+    op: OpId,
+}
+
+struct Stop {
+    queue: usize,
+    reply: Reply<u16>,
+    deadline: Instant,
+}
+
+enum Next {
+    Go,
+    Stop,
+}
+
+impl<B: Backend> DataThread<B> {
+    /// A loop on the calling thread, and the way to it. `hang_up` ends the present session's connection.
+    pub fn new(
+        mut reactor: Reactor,
+        clock: Arc<dyn Clock>,
+        engine: Engine,
+        num_queues: u16,
+        mut volume: B,
+        hang_up: Box<dyn Fn(&Error) + Send>,
+    ) -> (Self, DataLink) {
+        let (sender, commands) = sync_channel(MAX_COMMANDS);
+        let link = DataLink { commands: sender, waker: reactor.waker() };
+        volume.start(&mut reactor);
+        let data = Self {
+            reactor,
+            commands,
+            clock,
+            engine,
+            volume,
+            kicks: (0..num_queues).map(|_| None).collect(),
+            next_serial: 0,
+            stops: Vec::new(),
+            failed: None,
+            hang_up,
+            submissions: Vec::new(),
+            completions: Vec::new(),
+        };
+        (data, link)
+    }
+
+    /// Runs until [`Command::Shutdown`] or until the machine refuses the ring.
+    pub fn run(mut self) -> Result<(), Error> {
+        let mut more = false;
+        loop {
+            let timeout = if more { Some(Duration::ZERO) } else { self.timeout() };
+            let mut completions = std::mem::take(&mut self.completions);
+            self.reactor
+                .wait(timeout, &mut completions)
+                .map_err(|error| Error::system("the device's ring", error))?;
+            for completion in completions.drain(..) {
+                self.completed(completion);
+            }
+            self.completions = completions;
+            if let Next::Stop = self.take_commands() {
+                return Ok(());
+            }
+            self.meet_deadlines();
+            more = match self.turn() {
+                Ok(more) => more,
+                Err(error) => {
+                    self.fail(error);
+                    false
+                }
+            };
+            self.finish_stops();
+        }
+    }
+
+    /// One pass over what the volume did and what the queues ask.
+    fn turn(&mut self) -> Result<bool, Error> {
+        let mut submissions = std::mem::take(&mut self.submissions);
+        let outcome = self.turn_with(&mut submissions);
+        // What was taken from a ring before a failure is in the engine's books: it must be asked.
+        self.submit(&mut submissions);
+        self.submissions = submissions;
+        if let Some(error) = self.engine.take_failure() {
+            tracing::warn!(%error, "the volume failed a guest's request");
+        }
+        outcome
+    }
+
+    fn turn_with(&mut self, submissions: &mut Vec<Submission>) -> Result<bool, Error> {
+        let mut outcome = Ok(());
+        while let Some((id, result)) = self.volume.take_done() {
+            // Every answer is taken even if one of them fails: each ends a request.
+            let taken = self.engine.complete(id, result, submissions);
+            outcome = outcome.and(taken);
+        }
+        outcome?;
+        // The guest hears of what is done before new work delays it.
+        self.engine.announce()?;
+        let more = self.engine.run(submissions)?;
+        self.engine.announce()?;
+        Ok(more)
+    }
+
+    fn submit(&mut self, submissions: &mut Vec<Submission>) {
+        for (id, op) in submissions.drain(..) {
+            self.volume.submit(id, op, &mut self.reactor);
+        }
+    }
+
+    fn completed(&mut self, completion: Completion) {
+        if completion.token.owner() != KICKS {
+            return self.volume.on_completion(completion, &mut self.reactor);
+        }
+        let queue = usize::from(completion.token.kind());
+        let is_current =
+            |kick: &&mut Option<Kick>| kick.as_ref().is_some_and(|kick| kick.serial == completion.token.id());
+        let Some(Some(kick)) = self.kicks.get_mut(queue).filter(is_current) else { return };
+        let armed =
+            completion.result.and_then(|_| watch(&mut self.reactor, completion.token, Arc::clone(&kick.fd)));
+        match armed {
+            Ok(op) => {
+                kick.op = op;
+                self.engine.kick(queue);
+            }
+            Err(error) => self.fail(Error::system("a queue's kick", error)),
+        }
+    }
+
+    fn take_commands(&mut self) -> Next {
+        loop {
+            let command = match self.commands.try_recv() {
+                Ok(command) => command,
+                Err(TryRecvError::Empty) => return Next::Go,
+                Err(TryRecvError::Disconnected) => return Next::Stop,
+            };
+            if let Next::Stop = self.obey(command) {
+                return Next::Stop;
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Next {
+        // A reply that nobody waits for any more is no loss.
+        match command {
+            Command::SetRam(ram, reply) => {
+                let outcome = self.check_session().and_then(|()| self.engine.set_ram(ram));
+                let _ = reply.send(outcome);
+            }
+            Command::SetCache(cache) => self.engine.set_cache(cache),
+            Command::Start { queue, setup, kick, enabled, reply } => {
+                let _ = reply.send(self.start_queue(queue, setup, kick, enabled));
+            }
+            Command::SetCall { queue, call } => {
+                if let Err(error) = self.engine.set_call(queue, call) {
+                    self.fail(error);
+                }
+            }
+            Command::Enable { queue, enabled } => self.engine.enable(queue, enabled),
+            Command::Stop { queue, reply } => {
+                self.unwatch(queue);
+                self.engine.begin_stop(queue);
+                let deadline = self.clock.now() + Duration::from_millis(STOP_QUEUE_TIMEOUT_MS);
+                self.stops.push(Stop { queue, reply, deadline });
+            }
+            Command::EndSession(reply) => {
+                (0..self.kicks.len()).for_each(|queue| self.unwatch(queue));
+                self.engine.end_session();
+                self.stops.clear();
+                self.failed = None;
+                let _ = reply.send(Ok(()));
+            }
+            Command::Shutdown => return Next::Stop,
+        }
+        Next::Go
+    }
+
+    fn check_session(&self) -> Result<(), Error> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn start_queue(
+        &mut self,
+        queue: usize,
+        setup: VringSetup,
+        kick: Option<File>,
+        enabled: Enabled,
+    ) -> Result<(), Error> {
+        self.check_session()?;
+        self.engine.start(queue, setup, enabled)?;
+        let Some(file) = kick else { return Ok(()) };
+        self.next_serial += 1;
+        let serial = self.next_serial;
+        let fd: Fd = Arc::new(OwnedFd::from(file));
+        let kind = u8::try_from(queue).expect("a device has at most 256 queues");
+        let op = watch(&mut self.reactor, Token::new(KICKS, kind, serial), Arc::clone(&fd))
+            .map_err(|error| Error::system("a queue's kick", error))?;
+        self.kicks[queue] = Some(Kick { serial, fd, op });
+        Ok(())
+    }
+
+    fn unwatch(&mut self, queue: usize) {
+        if let Some(kick) = self.kicks[queue].take() {
+            self.reactor.cancel(kick.op);
+        }
+    }
+
+    fn finish_stops(&mut self) {
+        let now = self.clock.now();
+        let mut late = false;
+        self.stops.retain(|stop| {
+            if let Some(next_avail) = self.engine.stopped(stop.queue) {
+                let _ = stop.reply.send(Ok(next_avail));
+                return false;
+            }
+            if now < stop.deadline {
+                return true;
+            }
+            late = true;
+            false
+        });
+        if late {
+            self.fail(Error::new(
+                ErrorKind::System,
+                format!("requests of a stopped queue are not done after {STOP_QUEUE_TIMEOUT_MS} ms"),
+            ));
+        }
+    }
+
+    fn meet_deadlines(&mut self) {
+        if self.volume.next_deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
+            self.volume.on_deadline(&mut self.reactor);
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let stops = self.stops.iter().map(|stop| stop.deadline);
+        let first = stops.chain(self.volume.next_deadline()).min()?;
+        Some(first.since(self.clock.now()))
+    }
+
+    /// Ends the session, and nothing else: its queues and memory go, its connection is hung up.
+    fn fail(&mut self, error: Error) {
+        (0..self.kicks.len()).for_each(|queue| self.unwatch(queue));
+        self.engine.end_session();
+        // Dropping the replies answers them with an error.
+        self.stops.clear();
+        if self.failed.is_none() {
+            (self.hang_up)(&error);
+            self.failed = Some(error);
+        }
+    }
+}
+
+fn watch(reactor: &mut Reactor, token: Token, fd: Fd) -> std::io::Result<OpId> {
+    let full = |_| std::io::Error::other("the ring's backlog is full");
+    reactor.push(token, Op::WaitEvent { fd }).map_err(full)
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Closed, "the device has stopped")
+}

@@ -1,0 +1,243 @@
+//! A device: its socket, its two threads, and the handle that ends them.
+
+use crate::control::{self, Line};
+use crate::data::{Backend, Command, DataLink, DataThread};
+use crate::engine::{Counters, Disk, Engine};
+use crate::error::{Error, ErrorKind};
+use crate::limits::{ID_BYTES, MAX_QUEUE_SIZE, MAX_QUEUES};
+use crate::session::Offer;
+use proto::units::SECTOR_BYTES;
+use rt::clock::SystemClock;
+use rt::ring::Reactor;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, JoinHandle};
+
+/// What a device is served with.
+#[derive(Debug, Clone)]
+pub struct DeviceConfig {
+    /// Where front ends connect. A socket that nobody listens on any more is replaced.
+    pub socket: PathBuf,
+    /// What GET_ID answers: the volume's name, cut after 20 bytes.
+    pub serial: String,
+    /// Multiple of 512.
+    pub size_bytes: u64,
+    pub num_queues: u16,
+    /// The largest queue a front end may set up: a power of two.
+    pub max_queue_size: u16,
+}
+
+/// A vhost-user-blk device.
+#[derive(Debug)]
+pub struct Device;
+
+/// A device that is being served. Dropping it stops it.
+pub struct DeviceHandle {
+    socket: PathBuf,
+    listener: UnixListener,
+    line: Arc<Line>,
+    counters: Arc<Counters>,
+    data: DataLink,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a device is doing and has done.
+#[derive(Debug, Clone)]
+pub struct DeviceStatus {
+    pub socket: PathBuf,
+    pub is_connected: bool,
+    pub sessions: u64,
+    pub reads: u64,
+    pub read_bytes: u64,
+    pub writes: u64,
+    pub written_bytes: u64,
+    pub flushes: u64,
+    pub trims: u64,
+    pub errors: u64,
+    /// Why a session ended, if one ended by more than a disconnect.
+    pub last_error: Option<String>,
+}
+
+impl Device {
+    /// Serves the volume that `open` makes on the data thread.
+    pub fn serve_backend<B: Backend>(
+        config: DeviceConfig,
+        open: impl FnOnce() -> B + Send + 'static,
+    ) -> Result<DeviceHandle, Error> {
+        check(&config)?;
+        let listener = listen(&config.socket)?;
+        let counters = Arc::<Counters>::default();
+        let line = Arc::<Line>::default();
+        let disk = Disk { size_bytes: config.size_bytes, serial: serial(&config.serial) };
+        let engine = Engine::new(disk, config.num_queues, Arc::clone(&counters));
+        let (data, data_thread) = spawn_data(engine, config.num_queues, Arc::clone(&line), open)?;
+        let mut handle = DeviceHandle {
+            socket: config.socket.clone(),
+            listener,
+            line: Arc::clone(&line),
+            counters,
+            data: data.clone(),
+            threads: vec![data_thread],
+        };
+        let offer = Offer {
+            size_bytes: config.size_bytes,
+            num_queues: config.num_queues,
+            max_queue_size: config.max_queue_size,
+        };
+        let listener =
+            handle.listener.try_clone().map_err(|error| Error::system("the device's socket", error))?;
+        let control = thread::Builder::new()
+            .name("vhost-control".into())
+            .spawn(move || control::run(&listener, &line, offer, &data))
+            .map_err(|error| Error::system("the device's control thread", error))?;
+        // Joined before the data thread, which answers its last question.
+        handle.threads.insert(0, control);
+        Ok(handle)
+    }
+}
+
+impl DeviceHandle {
+    /// Ends the session, joins the threads and removes the socket. Requests in flight may or may not have
+    /// been done; the guest was told of none of them.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    pub fn status(&self) -> DeviceStatus {
+        let line = self.line.status();
+        let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        DeviceStatus {
+            socket: self.socket.clone(),
+            is_connected: line.is_connected,
+            sessions: line.sessions,
+            reads: of(&self.counters.reads),
+            read_bytes: of(&self.counters.read_bytes),
+            writes: of(&self.counters.writes),
+            written_bytes: of(&self.counters.written_bytes),
+            flushes: of(&self.counters.flushes),
+            trims: of(&self.counters.trims),
+            errors: of(&self.counters.errors),
+            last_error: line.last_error,
+        }
+    }
+
+    fn end(&mut self) {
+        if self.threads.is_empty() {
+            return;
+        }
+        self.line.stop();
+        control::close_listener(&self.listener);
+        let mut threads = std::mem::take(&mut self.threads).into_iter();
+        let data = threads.next_back();
+        for thread in threads {
+            join(thread);
+        }
+        // It fails when the data thread has stopped already, which is what it asks for.
+        let _ = self.data.send(Command::Shutdown);
+        if let Some(data) = data {
+            join(data);
+        }
+        // Somebody else may have removed it.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+impl Drop for DeviceHandle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread of a vhost-user device panicked");
+    }
+}
+
+fn spawn_data<B: Backend>(
+    engine: Engine,
+    num_queues: u16,
+    line: Arc<Line>,
+    open: impl FnOnce() -> B + Send + 'static,
+) -> Result<(DataLink, JoinHandle<()>), Error> {
+    let (tell, told) = sync_channel(1);
+    let body = move || {
+        // The ring belongs to the thread that made it, so it is made here and its failure reported.
+        let reactor = match Reactor::new(rt::limits::REACTOR) {
+            Ok(reactor) => reactor,
+            Err(error) => {
+                let _ = tell.send(Err(Error::system("the device's ring", error)));
+                return;
+            }
+        };
+        let hang_up = Box::new(move |error: &Error| line.hang_up(error));
+        let (data, link) =
+            DataThread::new(reactor, Arc::new(SystemClock), engine, num_queues, open(), hang_up);
+        let _ = tell.send(Ok(link));
+        if let Err(error) = data.run() {
+            tracing::error!(%error, "a vhost-user device stopped");
+        }
+    };
+    let thread = thread::Builder::new()
+        .name("vhost-data".into())
+        .spawn(body)
+        .map_err(|error| Error::system("the device's data thread", error))?;
+    let link = told.recv().map_err(|_| Error::new(ErrorKind::Closed, "the data thread panicked"))??;
+    Ok((link, thread))
+}
+
+fn check(config: &DeviceConfig) -> Result<(), Error> {
+    let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
+    if config.size_bytes == 0 || !config.size_bytes.is_multiple_of(SECTOR_BYTES) {
+        return invalid(format!("a disk of {} bytes: the size is a multiple of 512", config.size_bytes));
+    }
+    if config.num_queues == 0 || config.num_queues > MAX_QUEUES {
+        return invalid(format!("{} queues: a device has 1 to {MAX_QUEUES}", config.num_queues));
+    }
+    if !config.max_queue_size.is_power_of_two() || config.max_queue_size > MAX_QUEUE_SIZE {
+        let size = config.max_queue_size;
+        return invalid(format!("queues of {size}: the size is a power of two up to {MAX_QUEUE_SIZE}"));
+    }
+    Ok(())
+}
+
+fn serial(name: &str) -> [u8; ID_BYTES] {
+    let mut serial = [0; ID_BYTES];
+    let len = name.len().min(ID_BYTES);
+    serial[..len].copy_from_slice(&name.as_bytes()[..len]);
+    serial
+}
+
+/// Listens at `path`, taking the place of a socket whose listener is gone.
+fn listen(path: &Path) -> Result<UnixListener, Error> {
+    let in_use = |why: &str| Err(Error::new(ErrorKind::InUse, format!("{}: {why}", path.display())));
+    let failed = |error| Error::system(format_args!("listening at {}", path.display()), error);
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+        Ok(found) if !found.file_type().is_socket() => return in_use("this is a file and no socket"),
+        Ok(_) => match UnixStream::connect(path) {
+            Ok(_) => return in_use("another device is served here"),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error)),
+        },
+    }
+    // Bound beside its place and moved there when only its owner may connect: no moment in between.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let _ = std::fs::remove_file(&beside);
+    let listener = UnixListener::bind(&beside).map_err(failed)?;
+    std::fs::set_permissions(&beside, Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::rename(&beside, path))
+        .map_err(failed)?;
+    Ok(listener)
+}
