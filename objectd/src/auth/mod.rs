@@ -23,4 +23,6 @@ pub use keys::{KeyRecord, KeyStatus, KeyStore, Secret};
 #[cfg(test)]
 mod aws_examples_test;
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
 mod verify_test;
