@@ -1,6 +1,65 @@
 //! Bounds of every queue, batch, retry and count in this crate (STYLE 7). One section a module.
 
+use proto::limits::MAX_REQUESTS_PER_CONNECTION;
+use std::time::Duration;
+
 // ---- client drivers ----
 
 /// Operations that a `Volume` handle's users may have queued in front of its thread; more wait.
 pub const VOLUME_QUEUE: usize = 1024;
+
+// ---- client core ----
+
+/// Operations that a core holds, queued or in progress; it refuses more with `Busy`.
+pub const CORE_OPERATIONS: usize = 8192;
+/// The longest read or write of one operation, in bytes. Trims and zero-writes may be as long as the volume.
+pub const CORE_OPERATION_BYTES: usize = 32 << 20;
+/// Bytes of data in a core's operations, queued or in progress; it refuses more with `Busy`.
+pub const CORE_DATA_BYTES: usize = 256 << 20;
+/// Pieces of data writes in progress: each is one request to each member.
+pub const CORE_WRITE_PIECES: usize = 448;
+/// Pieces of reads, trims and zero-writes in progress. Apart from the writes', so that a trim can make room
+/// while all the writes wait for it.
+pub const CORE_OTHER_PIECES: usize = 448;
+/// Blocks being repaired at one moment.
+pub const CORE_REPAIRS: usize = 16;
+/// Bad blocks waiting for their repair; more are left for the next read that meets them.
+pub const CORE_REPAIR_QUEUE: usize = 1024;
+/// Runs being rewritten at one moment while a volume opens.
+pub const CORE_RECONCILE_RUNS: usize = 32;
+/// Failed writes (`NoSpace`) that are still sent until every member has them, so that the members agree.
+/// Above this, new writes fail before they are sent.
+pub const CORE_PARKED: usize = 64;
+/// Versions between the oldest unsettled write and the newest; writes wait above it.
+pub const CORE_VERSION_SPAN: usize = 1 << 20;
+/// How often a write is sent to a member that says `Busy`.
+pub const CORE_BUSY_TRIES: u16 = 2000;
+/// How often a write is sent to a member to which it comes damaged.
+pub const CORE_DAMAGED_TRIES: u16 = 8;
+/// How long a member that says `Busy` or got a damaged write is left alone.
+pub const CORE_BUSY_WAIT: Duration = Duration::from_millis(5);
+/// How long a member without room is left alone.
+pub const CORE_NO_SPACE_WAIT: Duration = Duration::from_millis(500);
+/// How long a member may be gone before the writer gives it up.
+pub const CORE_GRACE: Duration = Duration::from_secs(2);
+/// How long an open goes on trying to reach every member.
+pub const CORE_OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// The first wait before a connection is tried again, doubled each time up to the last.
+pub const CORE_RECONNECT_FIRST: Duration = Duration::from_millis(10);
+pub const CORE_RECONNECT_LAST: Duration = Duration::from_millis(500);
+/// How long a request may be unanswered before its connection is thought dead.
+pub const CORE_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a core looks for such requests.
+pub const CORE_TIMEOUT_CHECK: Duration = Duration::from_secs(1);
+/// Writers flush by themselves this often, and after this many bytes, so that a new writer has little to
+/// reconcile.
+pub const CORE_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+pub const CORE_FLUSH_BYTES: u64 = 64 << 20;
+
+// Each piece and repair is at most one request to one member, beside one flush, one list and the handshake.
+const _: () = assert!(
+    CORE_WRITE_PIECES + CORE_OTHER_PIECES + CORE_REPAIRS + CORE_RECONCILE_RUNS + 4
+        <= MAX_REQUESTS_PER_CONNECTION
+);
+const _: () =
+    assert!(CORE_WRITE_PIECES + CORE_OTHER_PIECES < 0x7fff, "sharers of a block are counted in 15 bits");

@@ -40,7 +40,7 @@ impl Claim {
 
 #[derive(Debug)]
 struct ChunkLocks {
-    held: Box<[u16; BLOCKS]>,
+    held: Box<[u16]>,
     holders: usize,
     waiters: VecDeque<(Claim, usize)>,
 }
@@ -64,7 +64,7 @@ impl ChunkLocks {
 #[derive(Debug, Default)]
 pub(super) struct Locks {
     chunks: FastMap<u32, ChunkLocks>,
-    spare: Vec<Box<[u16; BLOCKS]>>,
+    spare: Vec<Box<[u16]>>,
 }
 
 impl Locks {
@@ -72,7 +72,7 @@ impl Locks {
     pub fn acquire(&mut self, claim: Claim, key: usize) -> bool {
         let spare = &mut self.spare;
         let chunk = self.chunks.entry(claim.chunk.0).or_insert_with(|| ChunkLocks {
-            held: spare.pop().unwrap_or_else(|| Box::new([0; BLOCKS])),
+            held: spare.pop().unwrap_or_else(|| vec![0; BLOCKS].into()),
             holders: 0,
             waiters: VecDeque::new(),
         });
@@ -114,7 +114,8 @@ impl Locks {
         self.chunks.clear();
     }
 
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.chunks.is_empty()
     }
 }

@@ -1,0 +1,167 @@
+//! Flushes: one round at a time; those that come meanwhile share the next.
+
+use super::peer::Ask;
+use super::types::Peer;
+use super::{Phase, VolumeCore};
+use crate::ClientError;
+use crate::limits::{CORE_BUSY_WAIT, CORE_FLUSH_BYTES, CORE_FLUSH_INTERVAL};
+use proto::message::RequestBody;
+use proto::{ErrorCode, GroupEpoch, Version, WireError};
+use rt::clock::Instant;
+use std::collections::VecDeque;
+
+/// A flush under way on every member that had something unflushed when it began.
+#[derive(Debug)]
+struct Round {
+    /// Tells its answers from those to a round that was dropped.
+    serial: u64,
+    ops: Vec<usize>,
+    unanswered: usize,
+    /// Settled when the round began: stable when it ends, since every member acked it before.
+    through: Version,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct FlushState {
+    round: Option<Round>,
+    waiting: Vec<usize>,
+    retries: VecDeque<(Instant, Peer)>,
+    last_started: Instant,
+    bytes: u64,
+    rounds: u64,
+}
+
+/// Which members a round asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// Those that acked something since their last flush.
+    Dirty,
+    All,
+}
+
+impl VolumeCore {
+    /// A user's flush. It waits out a round that began before it, since that may not cover it.
+    pub(super) fn flush_asked(&mut self, op: usize) {
+        self.flush.waiting.push(op);
+        if self.is_serving() && self.flush.round.is_none() {
+            self.start_flush(Whom::Dirty);
+        }
+    }
+
+    pub(super) fn flush_bytes_written(&mut self, bytes: u64) {
+        self.flush.bytes += bytes;
+        if self.flush.bytes >= CORE_FLUSH_BYTES && self.flush.round.is_none() && self.is_serving() {
+            self.start_flush(Whom::Dirty);
+        }
+    }
+
+    /// Starts a round for all that wait.
+    pub(super) fn start_flush(&mut self, which: Whom) {
+        let peers: Vec<Peer> = (0..self.peers.len())
+            .filter(|&number| which == Whom::All || self.peers[number].is_dirty())
+            .map(|number| Peer(u16::try_from(number).expect("peers are numbered in 16 bits")))
+            .collect();
+        self.flush.rounds += 1;
+        self.flush.round = Some(Round {
+            serial: self.flush.rounds,
+            ops: std::mem::take(&mut self.flush.waiting),
+            unanswered: peers.len(),
+            through: self.settled.settled(),
+        });
+        self.flush.bytes = 0;
+        self.flush.last_started = self.now;
+        for &peer in &peers {
+            self.send_flush(peer);
+        }
+        if peers.is_empty() {
+            self.flush_round_done();
+        }
+    }
+
+    /// Sends the round's flush to a member, for the first time or again.
+    pub(super) fn send_flush(&mut self, peer: Peer) {
+        let Some(round) = &self.flush.round else { return };
+        let (volume, through, stable) = (self.volume, round.through, self.stable);
+        let ask = Ask::Flush { round: round.serial };
+        let state = &mut self.peers[usize::from(peer.0)];
+        state.flush_sent_at = state.acks;
+        self.ask(peer, ask, GroupEpoch(0), RequestBody::Flush { volume, through, stable });
+    }
+
+    /// Whether a member's answer would be to the round under way.
+    pub(super) fn is_flush_round(&self, serial: u64) -> bool {
+        self.flush.round.as_ref().is_some_and(|round| round.serial == serial)
+    }
+
+    pub(super) fn flush_acked(&mut self, peer: Peer) {
+        let state = &mut self.peers[usize::from(peer.0)];
+        state.flushed_at = state.flush_sent_at;
+        let Some(round) = &mut self.flush.round else { return };
+        round.unanswered -= 1;
+        if round.unanswered == 0 {
+            self.flush_round_done();
+        }
+    }
+
+    pub(super) fn flush_refused(&mut self, peer: Peer, error: &WireError) {
+        match error.code {
+            ErrorCode::Busy | ErrorCode::NoSpace => {
+                self.flush.retries.push_back((self.now + CORE_BUSY_WAIT, peer));
+            }
+            _ => self.lose(peer, &format!("its flush failed: {error}")),
+        }
+    }
+
+    fn flush_round_done(&mut self) {
+        let Some(round) = self.flush.round.take() else { return };
+        self.stable = self.stable.max(round.through);
+        for op in round.ops {
+            self.flush_done(op, Ok(()));
+        }
+        if matches!(self.phase, Phase::Reconciling(_)) {
+            self.reconciled();
+        } else if !self.flush.waiting.is_empty() {
+            self.start_flush(Whom::Dirty);
+        }
+    }
+
+    /// Starts the round that waited for the volume to serve.
+    pub(super) fn flush_waiting(&mut self) {
+        if !self.flush.waiting.is_empty() && self.flush.round.is_none() {
+            self.start_flush(Whom::Dirty);
+        }
+    }
+
+    /// Drops a round of an open that starts again.
+    pub(super) fn forget_flush_round(&mut self) {
+        self.flush.round = None;
+        self.flush.retries.clear();
+    }
+
+    pub(super) fn fail_flushes(&mut self, error: &ClientError) {
+        let mut ops = std::mem::take(&mut self.flush.waiting);
+        ops.extend(self.flush.round.take().into_iter().flat_map(|round| round.ops));
+        for op in ops {
+            self.flush_done(op, Err(error.clone()));
+        }
+    }
+
+    pub(super) fn tick_flush(&mut self) {
+        while let Some((_, peer)) = self.flush.retries.pop_front_if(|(due, _)| *due <= self.now) {
+            self.send_flush(peer);
+        }
+        if self.background_flush_at().is_some_and(|at| at <= self.now) {
+            self.start_flush(Whom::Dirty);
+        }
+    }
+
+    fn background_flush_at(&self) -> Option<Instant> {
+        let idle = self.is_serving() && self.write_error.is_none() && self.flush.round.is_none();
+        let due = idle && self.peers.iter().any(|peer| peer.is_dirty());
+        due.then(|| self.flush.last_started + CORE_FLUSH_INTERVAL)
+    }
+
+    pub(super) fn flush_deadline(&self) -> Option<Instant> {
+        self.flush.retries.front().map(|(due, _)| *due).into_iter().chain(self.background_flush_at()).min()
+    }
+}

@@ -1,0 +1,142 @@
+//! One member disk as the writer sees it: its connection, its session, what it has not answered yet.
+
+use super::hash::FastMap;
+use crate::limits::{CORE_GRACE, CORE_RECONNECT_FIRST, CORE_RECONNECT_LAST};
+use proto::message::OpenReply;
+use rt::clock::Instant;
+use std::time::Duration;
+
+/// How far the connection to a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// To be tried (again) at a moment.
+    Down {
+        retry_at: Instant,
+    },
+    Connecting,
+    /// `Hello` or `Open` is unanswered.
+    Greeting,
+    Up,
+    /// Given up: it can't be shown to hold all it acked, or was gone for longer than the grace.
+    Lost,
+}
+
+/// What an unanswered request was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Hello,
+    Open,
+    List {
+        reconcile: u64,
+    },
+    Flush {
+        round: u64,
+    },
+    /// A piece's write, trim or read, for the member in `slot` of its group.
+    Piece {
+        key: usize,
+        serial: u64,
+        slot: u8,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    pub ask: Ask,
+    pub sent_at: Instant,
+}
+
+/// The state of one member.
+#[derive(Debug)]
+pub(super) struct PeerState {
+    pub link: Link,
+    /// Since when it is not `Up`; kept until it is.
+    pub down_since: Option<Instant>,
+    retry_wait: Duration,
+    /// From the newest `HelloReply` of a session that was opened.
+    pub incarnation: Option<u64>,
+    /// That of a session being opened.
+    pub greeted: u64,
+    /// What it said when it was opened last.
+    pub opened: Option<OpenReply>,
+    next_sequence: u64,
+    pub pending: FastMap<u64, Pending>,
+    /// Writes and trims acked, ever.
+    pub acks: u64,
+    /// `acks` when the newest flush was sent: below it all is covered by that flush.
+    pub flush_sent_at: u64,
+    /// `acks` when the newest flush that is answered was sent.
+    pub flushed_at: u64,
+    /// The highest sequence of an acked write or trim.
+    pub acked_sequence: u64,
+}
+
+impl PeerState {
+    pub fn new() -> Self {
+        Self {
+            link: Link::Down { retry_at: Instant(0) },
+            down_since: None,
+            retry_wait: CORE_RECONNECT_FIRST,
+            incarnation: None,
+            greeted: 0,
+            opened: None,
+            next_sequence: 1,
+            pending: FastMap::default(),
+            acks: 0,
+            flush_sent_at: 0,
+            flushed_at: 0,
+            acked_sequence: 0,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.link == Link::Up
+    }
+
+    /// Numbers a request and notes it as unanswered.
+    pub fn ask(&mut self, ask: Ask, sent_at: Instant) -> u64 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.pending.insert(sequence, Pending { ask, sent_at });
+        sequence
+    }
+
+    /// Whether something it acked may still be lost by a power cut: a flush must ask it.
+    pub fn is_dirty(&self) -> bool {
+        self.acks > self.flush_sent_at
+    }
+
+    /// Whether a member that came back, in another life and holding `held_sequence`, has all it acked.
+    pub fn holds_all(&self, incarnation: u64, held_sequence: u64) -> bool {
+        self.incarnation == Some(incarnation)
+            || self.acks == self.flushed_at
+            || held_sequence >= self.acked_sequence
+    }
+
+    /// When something is due: a connection to be tried, the end of the grace, a look for requests that
+    /// are unanswered for too long.
+    pub fn deadline(&self, timeout_check: Instant) -> Option<Instant> {
+        let retry = match self.link {
+            Link::Down { retry_at } => Some(retry_at),
+            Link::Lost => return None,
+            Link::Connecting | Link::Greeting | Link::Up => None,
+        };
+        let grace = self.down_since.map(|since| since + CORE_GRACE);
+        let timeout = (!self.pending.is_empty()).then_some(timeout_check);
+        [retry, grace, timeout].into_iter().flatten().min()
+    }
+
+    /// The connection is gone: when to try again.
+    pub fn disconnected(&mut self, now: Instant) {
+        self.down_since.get_or_insert(now);
+        self.link = Link::Down { retry_at: now + self.retry_wait };
+        self.retry_wait = (self.retry_wait * 2).min(CORE_RECONNECT_LAST);
+    }
+
+    pub fn came_up(&mut self) {
+        self.link = Link::Up;
+        self.down_since = None;
+        self.retry_wait = CORE_RECONNECT_FIRST;
+        self.incarnation = Some(self.greeted);
+    }
+}

@@ -1,0 +1,103 @@
+//! Writes and trims: a version each, to every in-sync member, acked when all have acked.
+
+use super::piece::{Body, Owner, Piece, Step};
+use super::{Retry, VolumeCore};
+use crate::client::OnFull;
+use crate::limits::{CORE_BUSY_TRIES, CORE_BUSY_WAIT, CORE_DAMAGED_TRIES, CORE_NO_SPACE_WAIT};
+use crate::{ClientError, ErrorKind};
+use proto::message::{BlockRange, RequestBody};
+use proto::units::BLOCK_BYTES;
+use proto::{ErrorCode, VolumeEpoch, VolumeId, WireError};
+
+impl Piece {
+    /// What its members are asked now.
+    pub fn request(&self, volume: VolumeId, epoch: VolumeEpoch) -> RequestBody {
+        let range = BlockRange { volume, chunk: self.chunk, first: self.first, count: self.count };
+        match &self.step {
+            Step::Queued(_) => unreachable!("a queued piece asks nothing"),
+            Step::Reading { .. } => RequestBody::Read { range, epoch },
+            Step::Writing { version, body: Body::Data { crcs, data }, repair, .. } => RequestBody::Write {
+                range,
+                version: *version,
+                crcs: crcs.clone(),
+                data: data.clone(),
+                repair: *repair,
+            },
+            Step::Writing { version, body: Body::Trim, .. } => RequestBody::Trim { range, version: *version },
+        }
+    }
+}
+
+fn slots(mask: u8) -> impl Iterator<Item = u8> {
+    (0..8).filter(move |slot| mask & 1 << slot != 0)
+}
+
+impl VolumeCore {
+    /// Gives the write its version and sends it to every in-sync member.
+    pub(super) fn begin_write(&mut self, key: usize, body: Body) {
+        let Some(version) = self.settled.next() else {
+            let why = "this writer's versions are used up, open the volume again";
+            let error = self.error(ErrorKind::Closed, why);
+            self.pieces[key].step = Step::Queued(super::piece::Todo::Write(body));
+            self.fail_writes(error);
+            return;
+        };
+        let pending = self.map.group(self.pieces[key].group).all();
+        self.send_write(key, Step::Writing { version, body, pending, repair: false }, pending);
+    }
+
+    /// Sends a write to the members in `mask`.
+    pub(super) fn send_write(&mut self, key: usize, step: Step, mask: u8) {
+        self.pieces[key].step = step;
+        for slot in slots(mask) {
+            self.send_piece(key, slot);
+        }
+    }
+
+    /// The member in `slot` has the write.
+    pub(super) fn write_acked(&mut self, key: usize, slot: u8) {
+        let piece = &mut self.pieces[key];
+        let (is_data, count) = match &piece.step {
+            Step::Writing { body, .. } => (matches!(body, Body::Data { .. }), u64::from(piece.count)),
+            Step::Queued(_) | Step::Reading { .. } => return,
+        };
+        let Step::Writing { version, pending, repair, .. } = &mut piece.step else { return };
+        *pending &= !(1 << slot);
+        if *pending != 0 {
+            return;
+        }
+        let (version, repair) = (*version, *repair);
+        if repair {
+            self.stats.repaired_blocks += count;
+        } else {
+            self.settled.ack(version);
+            let bytes = if is_data { count * BLOCK_BYTES } else { 0 };
+            self.flush_bytes_written(bytes);
+        }
+        self.finish_piece(key, Ok(()));
+    }
+
+    /// The member in `slot` refused the write.
+    pub(super) fn write_refused(&mut self, key: usize, slot: u8, error: WireError) {
+        let piece = &mut self.pieces[key];
+        let is_repair = matches!(piece.step, Step::Writing { repair: true, .. });
+        let retry = Retry { due: self.now + CORE_BUSY_WAIT, key, serial: piece.serial, slot };
+        piece.tries += 1;
+        match error.code {
+            // A repair that can't be done now is left for the next read that meets the bad block.
+            _ if is_repair => self.finish_piece(key, Ok(())),
+            ErrorCode::NoSpace => {
+                self.full.push_back(Retry { due: self.now + CORE_NO_SPACE_WAIT, ..retry });
+                if self.on_full == OnFull::Fail && matches!(piece.owner, Owner::Op(_)) {
+                    self.park(key, ClientError::from(error));
+                }
+            }
+            ErrorCode::Busy if piece.tries < CORE_BUSY_TRIES => self.busy.push_back(retry),
+            ErrorCode::BadChecksum if piece.tries < CORE_DAMAGED_TRIES => self.busy.push_back(retry),
+            _ => {
+                let peer = self.map.group(piece.group).peers()[usize::from(slot)];
+                self.lose(peer, &format!("it refused a write: {error}"));
+            }
+        }
+    }
+}
