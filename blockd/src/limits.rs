@@ -3,10 +3,29 @@
 use proto::limits::MAX_REQUESTS_PER_CONNECTION;
 use std::time::Duration;
 
+// ---- server ----
+
+/// Connections of one disk; more are closed at once.
+pub const MAX_CONNECTIONS: usize = 4096;
+/// Bytes of reads that one connection may have unanswered before it is heard no further.
+pub const MAX_OWED_READ_BYTES: usize = 32 << 20;
+/// Ticks of the store that a connection being closed has to take its last answers.
+pub const MAX_CLOSING_TICKS: u32 = 10;
+
 // ---- client drivers ----
 
 /// Operations that a `Volume` handle's users may have queued in front of its thread; more wait.
 pub const VOLUME_QUEUE: usize = 1024;
+/// Operations that a `Volume`'s thread has in progress; more stay in the queue.
+pub const VOLUME_OPERATIONS: usize = 1024;
+/// Bytes of data of the operations that a `Volume`'s thread has in progress; one more may pass it.
+pub const VOLUME_DATA_BYTES: usize = 128 << 20;
+/// How long a connection to a chunk server may take to stand.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a one-shot request may take; deleting a volume waits for the disk.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a volume's thread waits when it has nothing to do.
+pub const IDLE_WAIT: Duration = Duration::from_secs(60);
 
 // ---- client core ----
 
@@ -63,3 +82,5 @@ const _: () = assert!(
 );
 const _: () =
     assert!(CORE_WRITE_PIECES + CORE_OTHER_PIECES < 0x7fff, "sharers of a block are counted in 15 bits");
+const _: () = assert!(VOLUME_OPERATIONS < CORE_OPERATIONS);
+const _: () = assert!(VOLUME_DATA_BYTES + CORE_OPERATION_BYTES <= CORE_DATA_BYTES);

@@ -54,3 +54,14 @@ pub struct VolumeConfig {
     pub client: ClientId,
     pub on_full: OnFull,
 }
+
+impl VolumeOp {
+    /// Bytes of data that it carries or brings back.
+    pub(crate) fn data_len(&self) -> usize {
+        match self {
+            Self::Read { len, .. } => (*len).min(crate::limits::CORE_OPERATION_BYTES),
+            Self::Write { data, .. } => data.len(),
+            Self::Flush | Self::Trim { .. } | Self::WriteZeroes { .. } => 0,
+        }
+    }
+}
