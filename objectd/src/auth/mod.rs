@@ -18,7 +18,7 @@ pub mod uri;
 pub use authenticator::{Authenticated, Authenticator, Principal};
 pub use chunk_signer::ChunkSigner;
 pub(crate) use credentials::single_header;
-pub use keys::{KeyRecord, KeyStatus, KeyStore, Secret};
+pub use keys::{KeyFuture, KeyRecord, KeyStatus, KeyStore, Secret};
 
 #[cfg(test)]
 mod aws_examples_test;

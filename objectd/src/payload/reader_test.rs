@@ -39,6 +39,9 @@ async fn refused(mode: PayloadMode, headers: &[(&str, &str)], pieces: &[&'static
     read(mode, headers, pieces).await.expect_err("must be refused").code()
 }
 
+/// A mode, its headers, and the refusal.
+type Case<'a> = (PayloadMode, &'a [(&'a str, &'a str)], S3Code);
+
 const ABC: &[&[u8]] = &[b"ab", b"", b"c"];
 const LENGTH: (&str, &str) = ("content-length", "3");
 
@@ -90,7 +93,7 @@ async fn heads_that_contradict_themselves_are_refused() {
     let unsigned = PayloadMode::Unsigned;
     let trailer = PayloadMode::StreamingUnsignedTrailer;
     let decoded = ("x-amz-decoded-content-length", "3");
-    let cases: [(PayloadMode, &[(&str, &str)], S3Code); 15] = [
+    let cases: [Case<'_>; 15] = [
         (unsigned, &[], S3Code::MissingContentLength),
         (unsigned, &[("transfer-encoding", "chunked")], S3Code::MissingContentLength),
         (unsigned, &[("content-length", "5368709121")], S3Code::EntityTooLarge),
