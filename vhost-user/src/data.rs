@@ -7,7 +7,7 @@ use crate::limits::{MAX_COMMANDS, STOP_QUEUE_TIMEOUT_MS};
 use crate::mem::GuestRam;
 use crate::vring::VringSetup;
 use blockd::ClientError;
-use blockd::client::VolumeOp;
+use blockd::client::{VolumeDriver, VolumeOp};
 use bytes::Bytes;
 use rt::clock::{Clock, Instant};
 use rt::ring::{Completion, Fd, Op, OpId, Reactor, Token, Waker};
@@ -19,15 +19,54 @@ use std::time::Duration;
 
 /// Owner byte of the kicks' tokens.
 const KICKS: u8 = 1;
+/// Owner byte of the volume's tokens.
+pub const VOLUME: u8 = 2;
 
-/// The volume behind the queues, on the data thread's reactor.
+/// The volume behind the queues, on the data thread's reactor. As [`VolumeDriver`]'s methods of these names;
+/// the tests' other one is in memory.
 pub trait Backend {
     fn start(&mut self, reactor: &mut Reactor);
+    fn take_opened(&mut self) -> Option<Result<(), ClientError>>;
     fn submit(&mut self, id: u64, op: VolumeOp, reactor: &mut Reactor);
     fn on_completion(&mut self, completion: Completion, reactor: &mut Reactor);
+    fn pump(&mut self, reactor: &mut Reactor);
     fn next_deadline(&self) -> Option<Instant>;
     fn on_deadline(&mut self, reactor: &mut Reactor);
     fn take_done(&mut self) -> Option<Done>;
+}
+
+impl Backend for VolumeDriver {
+    fn start(&mut self, reactor: &mut Reactor) {
+        self.start(reactor);
+    }
+
+    fn take_opened(&mut self) -> Option<Result<(), ClientError>> {
+        self.take_opened()
+    }
+
+    fn submit(&mut self, id: u64, op: VolumeOp, reactor: &mut Reactor) {
+        self.submit(id, op, reactor);
+    }
+
+    fn on_completion(&mut self, completion: Completion, reactor: &mut Reactor) {
+        self.on_completion(completion, reactor);
+    }
+
+    fn pump(&mut self, reactor: &mut Reactor) {
+        self.pump(reactor);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline()
+    }
+
+    fn on_deadline(&mut self, reactor: &mut Reactor) {
+        self.on_deadline(reactor);
+    }
+
+    fn take_done(&mut self) -> Option<Done> {
+        self.take_done()
+    }
 }
 
 /// The end of a submission, under its id; a read's has the data.
@@ -124,16 +163,15 @@ enum Next {
 impl<B: Backend> DataThread<B> {
     /// A loop on the calling thread, and the way to it. `hang_up` ends the present session's connection.
     pub fn new(
-        mut reactor: Reactor,
+        reactor: Reactor,
         clock: Arc<dyn Clock>,
         engine: Engine,
         num_queues: u16,
-        mut volume: B,
+        volume: B,
         hang_up: Box<dyn Fn(&Error) + Send>,
     ) -> (Self, DataLink) {
         let (sender, commands) = sync_channel(MAX_COMMANDS);
         let link = DataLink { commands: sender, waker: reactor.waker() };
-        volume.start(&mut reactor);
         let data = Self {
             reactor,
             commands,
@@ -151,23 +189,29 @@ impl<B: Backend> DataThread<B> {
         (data, link)
     }
 
+    /// Opens the volume; it takes as long as the volume's own limit at most.
+    pub fn open(&mut self) -> Result<(), Error> {
+        self.volume.start(&mut self.reactor);
+        loop {
+            match self.volume.take_opened() {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(error)) => {
+                    return Err(Error::caused(ErrorKind::Volume, "the volume can't be opened", error));
+                }
+                None => self.wait(self.timeout())?,
+            }
+        }
+    }
+
     /// Runs until [`Command::Shutdown`] or until the machine refuses the ring.
     pub fn run(mut self) -> Result<(), Error> {
         let mut more = false;
         loop {
             let timeout = if more { Some(Duration::ZERO) } else { self.timeout() };
-            let mut completions = std::mem::take(&mut self.completions);
-            self.reactor
-                .wait(timeout, &mut completions)
-                .map_err(|error| Error::system("the device's ring", error))?;
-            for completion in completions.drain(..) {
-                self.completed(completion);
-            }
-            self.completions = completions;
+            self.wait(timeout)?;
             if let Next::Stop = self.take_commands() {
                 return Ok(());
             }
-            self.meet_deadlines();
             more = match self.turn() {
                 Ok(more) => more,
                 Err(error) => {
@@ -177,6 +221,23 @@ impl<B: Backend> DataThread<B> {
             };
             self.finish_stops();
         }
+    }
+
+    /// Sends what is queued, waits, and takes what happened.
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.volume.pump(&mut self.reactor);
+        let mut completions = std::mem::take(&mut self.completions);
+        self.reactor
+            .wait(timeout, &mut completions)
+            .map_err(|error| Error::system("the device's ring", error))?;
+        for completion in completions.drain(..) {
+            self.completed(completion);
+        }
+        self.completions = completions;
+        if self.volume.next_deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
+            self.volume.on_deadline(&mut self.reactor);
+        }
+        Ok(())
     }
 
     /// One pass over what the volume did and what the queues ask.
@@ -329,12 +390,6 @@ impl<B: Backend> DataThread<B> {
                 ErrorKind::System,
                 format!("requests of a stopped queue are not done after {STOP_QUEUE_TIMEOUT_MS} ms"),
             ));
-        }
-    }
-
-    fn meet_deadlines(&mut self) {
-        if self.volume.next_deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
-            self.volume.on_deadline(&mut self.reactor);
         }
     }
 

@@ -1,11 +1,12 @@
 //! A device: its socket, its two threads, and the handle that ends them.
 
 use crate::control::{self, Line};
-use crate::data::{Backend, Command, DataLink, DataThread};
+use crate::data::{Backend, Command, DataLink, DataThread, VOLUME};
 use crate::engine::{Counters, Disk, Engine};
 use crate::error::{Error, ErrorKind};
-use crate::limits::{ID_BYTES, MAX_QUEUE_SIZE, MAX_QUEUES};
+use crate::limits::{DEFAULT_QUEUES, ID_BYTES, MAX_QUEUE_SIZE, MAX_QUEUES};
 use crate::session::Offer;
+use blockd::client::{VolumeConfig, VolumeDriver};
 use proto::units::SECTOR_BYTES;
 use rt::clock::SystemClock;
 use rt::ring::Reactor;
@@ -26,10 +27,28 @@ pub struct DeviceConfig {
     pub socket: PathBuf,
     /// What GET_ID answers: the volume's name, cut after 20 bytes.
     pub serial: String,
+    /// The most queues that a front end may set up.
+    pub num_queues: u16,
+    /// The largest queue a front end may set up: a power of two.
+    pub max_queue_size: u16,
+    pub volume: VolumeConfig,
+}
+
+impl DeviceConfig {
+    /// A volume at a socket, with the usual queues.
+    pub fn new(socket: PathBuf, serial: String, volume: VolumeConfig) -> Self {
+        Self { socket, serial, num_queues: DEFAULT_QUEUES, max_queue_size: MAX_QUEUE_SIZE, volume }
+    }
+}
+
+/// A device but for what is behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    pub socket: PathBuf,
+    pub serial: String,
     /// Multiple of 512.
     pub size_bytes: u64,
     pub num_queues: u16,
-    /// The largest queue a front end may set up: a power of two.
     pub max_queue_size: u16,
 }
 
@@ -65,10 +84,20 @@ pub struct DeviceStatus {
 }
 
 impl Device {
-    /// Serves the volume that `open` makes on the data thread.
-    pub fn serve_backend<B: Backend>(
-        config: DeviceConfig,
-        open: impl FnOnce() -> B + Send + 'static,
+    /// Opens a volume and serves it. Waits until the volume is open, as long as its own limit at most; front
+    /// ends that connect meanwhile wait too.
+    pub fn serve(config: DeviceConfig) -> Result<DeviceHandle, Error> {
+        let DeviceConfig { socket, serial, num_queues, max_queue_size, volume } = config;
+        let size_bytes = volume.lease.size_bytes;
+        let driver = VolumeDriver::new(volume, VOLUME)
+            .map_err(|error| Error::caused(ErrorKind::Volume, "the volume can't be opened", error))?;
+        Self::serve_backend(Front { socket, serial, size_bytes, num_queues, max_queue_size }, driver)
+    }
+
+    /// Serves what is behind `volume`.
+    pub(crate) fn serve_backend<B: Backend + Send + 'static>(
+        config: Front,
+        volume: B,
     ) -> Result<DeviceHandle, Error> {
         check(&config)?;
         let listener = listen(&config.socket)?;
@@ -76,7 +105,10 @@ impl Device {
         let line = Arc::<Line>::default();
         let disk = Disk { size_bytes: config.size_bytes, serial: serial(&config.serial) };
         let engine = Engine::new(disk, config.num_queues, Arc::clone(&counters));
-        let (data, data_thread) = spawn_data(engine, config.num_queues, Arc::clone(&line), open)?;
+        let (data, data_thread) = spawn_data(engine, config.num_queues, Arc::clone(&line), volume)
+            .inspect_err(|_| {
+                let _ = std::fs::remove_file(&config.socket);
+            })?;
         let mut handle = DeviceHandle {
             socket: config.socket.clone(),
             listener,
@@ -160,11 +192,11 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-fn spawn_data<B: Backend>(
+fn spawn_data<B: Backend + Send + 'static>(
     engine: Engine,
     num_queues: u16,
     line: Arc<Line>,
-    open: impl FnOnce() -> B + Send + 'static,
+    volume: B,
 ) -> Result<(DataLink, JoinHandle<()>), Error> {
     let (tell, told) = sync_channel(1);
     let body = move || {
@@ -177,9 +209,13 @@ fn spawn_data<B: Backend>(
             }
         };
         let hang_up = Box::new(move |error: &Error| line.hang_up(error));
-        let (data, link) =
-            DataThread::new(reactor, Arc::new(SystemClock), engine, num_queues, open(), hang_up);
-        let _ = tell.send(Ok(link));
+        let clock = Arc::new(SystemClock);
+        let (mut data, link) = DataThread::new(reactor, clock, engine, num_queues, volume, hang_up);
+        let opened = data.open();
+        let is_open = opened.is_ok();
+        if tell.send(opened.map(|()| link)).is_err() || !is_open {
+            return;
+        }
         if let Err(error) = data.run() {
             tracing::error!(%error, "a vhost-user device stopped");
         }
@@ -192,7 +228,7 @@ fn spawn_data<B: Backend>(
     Ok((link, thread))
 }
 
-fn check(config: &DeviceConfig) -> Result<(), Error> {
+fn check(config: &Front) -> Result<(), Error> {
     let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
     if config.size_bytes == 0 || !config.size_bytes.is_multiple_of(SECTOR_BYTES) {
         return invalid(format!("a disk of {} bytes: the size is a multiple of 512", config.size_bytes));

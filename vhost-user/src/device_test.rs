@@ -4,9 +4,10 @@
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
 use crate::data::{Backend, Done};
-use crate::device::{Device, DeviceConfig, DeviceHandle, DeviceStatus};
+use crate::device::{Device, DeviceHandle, DeviceStatus, Front};
 use crate::error::ErrorKind;
 use crate::test_client::{Client, Io};
+use blockd::ClientError;
 use blockd::client::VolumeOp;
 use bytes::Bytes;
 use rt::clock::Instant;
@@ -35,6 +36,12 @@ impl MemoryVolume {
 
 impl Backend for MemoryVolume {
     fn start(&mut self, _reactor: &mut Reactor) {}
+
+    fn take_opened(&mut self) -> Option<Result<(), ClientError>> {
+        Some(Ok(()))
+    }
+
+    fn pump(&mut self, _reactor: &mut Reactor) {}
 
     fn submit(&mut self, id: u64, op: VolumeOp, reactor: &mut Reactor) {
         let mut bytes = self.bytes.lock().unwrap();
@@ -72,8 +79,8 @@ impl Backend for MemoryVolume {
     }
 }
 
-fn config(folder: &Path) -> DeviceConfig {
-    DeviceConfig {
+fn config(folder: &Path) -> Front {
+    Front {
         socket: folder.join("disk.sock"),
         serial: "a-volume".into(),
         size_bytes: SIZE,
@@ -83,8 +90,7 @@ fn config(folder: &Path) -> DeviceConfig {
 }
 
 fn serve(folder: &Path, volume: &MemoryVolume) -> DeviceHandle {
-    let volume = volume.clone();
-    Device::serve_backend(config(folder), move || volume).unwrap()
+    Device::serve_backend(config(folder), volume.clone()).unwrap()
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -188,7 +194,7 @@ fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     let volume = MemoryVolume::new();
     drop(UnixListener::bind(config(folder.path()).socket).unwrap());
     let device = serve(folder.path(), &volume);
-    let second = || Device::serve_backend(config(folder.path()), MemoryVolume::new).map(drop);
+    let second = || Device::serve_backend(config(folder.path()), MemoryVolume::new()).map(drop);
     assert_eq!(second().unwrap_err().kind, ErrorKind::InUse);
     // The probe must not have hurt the live one.
     let mut client = Client::connect(&config(folder.path()).socket, 1);
@@ -205,15 +211,15 @@ fn a_device_that_makes_no_sense_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let good = config(folder.path());
     for bad in [
-        DeviceConfig { size_bytes: 0, ..good.clone() },
-        DeviceConfig { size_bytes: 4097, ..good.clone() },
-        DeviceConfig { num_queues: 0, ..good.clone() },
-        DeviceConfig { num_queues: 65, ..good.clone() },
-        DeviceConfig { max_queue_size: 0, ..good.clone() },
-        DeviceConfig { max_queue_size: 100, ..good.clone() },
-        DeviceConfig { max_queue_size: 2048, ..good.clone() },
+        Front { size_bytes: 0, ..good.clone() },
+        Front { size_bytes: 4097, ..good.clone() },
+        Front { num_queues: 0, ..good.clone() },
+        Front { num_queues: 65, ..good.clone() },
+        Front { max_queue_size: 0, ..good.clone() },
+        Front { max_queue_size: 100, ..good.clone() },
+        Front { max_queue_size: 2048, ..good.clone() },
     ] {
-        let outcome = Device::serve_backend(bad, MemoryVolume::new).map(drop);
+        let outcome = Device::serve_backend(bad, MemoryVolume::new()).map(drop);
         assert_eq!(outcome.unwrap_err().kind, ErrorKind::Invalid);
         assert!(!good.socket.exists());
     }

@@ -14,6 +14,8 @@ pub enum ErrorKind {
     System,
     /// The front end broke the protocol or handed over something unusable; its session has ended.
     Protocol,
+    /// The volume can't be opened: the source says why.
+    Volume,
     /// The device has stopped.
     Closed,
 }

@@ -25,6 +25,5 @@ mod test_client;
 mod test_guest;
 mod vring;
 
-pub use data::{Backend, Done};
 pub use device::{Device, DeviceConfig, DeviceHandle, DeviceStatus};
 pub use error::{Error, ErrorKind};

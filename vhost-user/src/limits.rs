@@ -4,6 +4,8 @@ use proto::units::{CHUNK_BYTES, SECTOR_BYTES};
 
 /// Queues of one device.
 pub const MAX_QUEUES: u16 = 64;
+/// Queues of a device whose owner did not say otherwise: one for each of a usual guest's processors.
+pub const DEFAULT_QUEUES: u16 = 16;
 /// Entries of one queue.
 pub const MAX_QUEUE_SIZE: u16 = 1024;
 /// Memory regions of one session: as many as descriptors fit one message.
