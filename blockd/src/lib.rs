@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod error;
+mod fast_map;
 pub mod limits;
 pub mod replica;
 pub mod server;

@@ -84,3 +84,12 @@ const _: () =
     assert!(CORE_WRITE_PIECES + CORE_OTHER_PIECES < 0x7fff, "sharers of a block are counted in 15 bits");
 const _: () = assert!(VOLUME_OPERATIONS < CORE_OPERATIONS);
 const _: () = assert!(VOLUME_DATA_BYTES + CORE_OPERATION_BYTES <= CORE_DATA_BYTES);
+
+// ---- replica ----
+
+/// Volumes that one connection may have open.
+pub const REPLICA_OPENS_PER_CONNECTION: usize = 64;
+/// Volumes that writers may have opened since the server started.
+pub const REPLICA_VOLUMES: usize = 1 << 20;
+/// How far the settled horizon may move before a write, too, tells the store of it. (Every flush does.)
+pub const REPLICA_SETTLED_STEP: u64 = 1024;

@@ -5,7 +5,7 @@
 //! two claims can never each hold what the other needs. The queue is strictly first come, first served:
 //! nothing starves, and a chunk without contention pays one map look-up and a counter a block.
 
-use super::hash::FastMap;
+use crate::fast_map::FastMap;
 use proto::ChunkIndex;
 use proto::units::BLOCKS_PER_CHUNK;
 use std::collections::VecDeque;

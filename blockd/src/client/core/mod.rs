@@ -12,7 +12,6 @@
 //!   the control plane, and catch-up, will take the place of that failure: see `VolumeCore::lose`.)
 
 mod flush;
-mod hash;
 mod link;
 mod locks;
 mod map;

@@ -1,6 +1,6 @@
 //! One member disk as the writer sees it: its connection, its session, what it has not answered yet.
 
-use super::hash::FastMap;
+use crate::fast_map::FastMap;
 use crate::limits::{CORE_GRACE, CORE_RECONNECT_FIRST, CORE_RECONNECT_LAST};
 use proto::message::OpenReply;
 use rt::clock::Instant;

@@ -4,14 +4,13 @@
 //! a member forget a trim's tombstone while the repair is under way: it never brings back what is gone.
 
 use super::VolumeCore;
-use super::hash::FastMap;
 use super::locks::Mode;
 use super::piece::{Body, Goal, Owner, Step, Todo};
 use super::read::{Blocks, only_version};
+use crate::fast_map::FastMap;
 use crate::limits::{CORE_REPAIR_QUEUE, CORE_REPAIRS};
 use proto::ChunkIndex;
 use proto::checksum::BlockCrcs;
-use proto::message::BlockState;
 use proto::units::BLOCKS_PER_CHUNK;
 use std::collections::VecDeque;
 
@@ -63,15 +62,10 @@ impl VolumeCore {
             self.mark_corrupt(key, slot);
             return;
         }
-        let body = match blocks.states[0].state {
-            BlockState::Trimmed => Body::Trim,
-            BlockState::Data => {
-                let data = blocks.single().expect("a block in state Data has its data");
-                Body::Data { crcs: BlockCrcs::of(&data), data }
-            }
-            // Never written there: there is no version to write with.
-            BlockState::Hole | BlockState::Corrupt => return self.finish_piece(key, Ok(())),
-        };
+        // A tombstone or a hole has no data to go bad: what is bad there is something else's, and stays for
+        // the scrub.
+        let Some(data) = blocks.single() else { return self.finish_piece(key, Ok(())) };
+        let body = Body::Data { crcs: BlockCrcs::of(&data), data };
         let version = only_version(blocks);
         self.send_write(key, Step::Writing { version, body, pending: bad, repair: true }, bad);
     }
