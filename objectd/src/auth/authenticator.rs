@@ -21,6 +21,9 @@ use crate::payload::{PayloadAuth, PayloadMode};
 const MAX_SKEW_S: i64 = 15 * 60;
 /// The longest a presigned request may be valid: a week.
 const MAX_EXPIRES_S: i64 = 7 * 24 * 3600;
+/// What S3 clients sign with when nobody told them a region (`US` is s3cmd's name for it): accepted beside the
+/// configured one, as AWS accepts it for `GetBucketLocation`, by which such clients learn the real one.
+const FALLBACK_REGIONS: [&str; 2] = ["us-east-1", "US"];
 const SERVICE: &str = "s3";
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
 
@@ -63,7 +66,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// `region` is the only one that scopes may name.
+    /// `region` is the one that scopes must name (or `us-east-1`, which clients fall back to).
     pub fn new(keys: Arc<dyn KeyStore>, clock: Arc<dyn Clock>, region: impl Into<String>) -> Authenticator {
         Authenticator { keys, clock, region: region.into() }
     }
@@ -131,7 +134,7 @@ impl Authenticator {
                 &format!("incorrect service \"{}\". This endpoint belongs to \"{SERVICE}\"", scope.service),
             ));
         }
-        if scope.region != self.region {
+        if scope.region != self.region && !FALLBACK_REGIONS.contains(&scope.region.as_str()) {
             return Err(wrong_scope(
                 claim,
                 &format!("the region '{}' is wrong; expecting '{}'", scope.region, self.region),

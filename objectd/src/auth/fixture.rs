@@ -42,10 +42,11 @@ impl KeyStore for TwoKeys {
     }
 }
 
-/// Runs `request` past an authenticator for us-east-1 whose clock shows `unix_s`.
+/// The configured region.
+pub const REGION: &str = "ashlar-1";
+
+/// Runs `request` past an authenticator whose clock shows `unix_s`.
 pub async fn authenticate<B>(request: http::Request<B>, unix_s: u64) -> S3Result<Authenticated> {
     let (parts, _) = request.into_parts();
-    Authenticator::new(Arc::new(TwoKeys), Arc::new(StillClock(unix_s)), "us-east-1")
-        .authenticate(&parts)
-        .await
+    Authenticator::new(Arc::new(TwoKeys), Arc::new(StillClock(unix_s)), REGION).authenticate(&parts).await
 }

@@ -11,7 +11,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use http::Request;
 
-use super::fixture::{DISABLED_KEY_ID, EXAMPLE_S, KEY_ID, SECRET, authenticate};
+use super::fixture::{DISABLED_KEY_ID, EXAMPLE_S, KEY_ID, REGION, SECRET, authenticate};
 use super::{Authenticated, Principal};
 use crate::error::{S3Code, S3Error};
 
@@ -37,7 +37,7 @@ impl Default for Signing<'_> {
             headers: &[],
             key_id: KEY_ID,
             secret: SECRET,
-            region: "us-east-1",
+            region: REGION,
             service: "s3",
             at_s: EXAMPLE_S,
             expires: None,
@@ -247,12 +247,19 @@ async fn scopes_for_elsewhere_are_refused() {
         let region = Signing { region: "eu-west-1", expires, ..Signing::default() };
         let error = region.sent().await.expect_err("refused");
         assert_eq!((error.code(), error.status().as_u16()), (code, 403));
-        assert_eq!(error.extras(), &[("Region", "us-east-1".to_owned())]);
+        assert_eq!(error.extras(), &[("Region", REGION.to_owned())]);
         let service = Signing { service: "ec2", expires, ..Signing::default() }.request();
         assert_eq!(refusal(service).await, (code, 403));
     }
     let date = with_authorization(Signing::default().request(), |old| old.replace("20130524", "20130523"));
     assert_eq!(refusal(date).await, (S3Code::AuthorizationHeaderMalformed, 403));
+}
+
+#[tokio::test]
+async fn clients_that_know_no_region_get_in() {
+    for region in ["us-east-1", "US"] {
+        Signing { region, ..Signing::default() }.sent().await.expect("a fallback region");
+    }
 }
 
 #[tokio::test]
