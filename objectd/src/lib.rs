@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod conditional;
 pub mod error;
+pub mod head_guard;
 pub mod http_date;
 pub mod limits;
 pub mod names;

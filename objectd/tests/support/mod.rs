@@ -6,4 +6,4 @@ mod client;
 mod wire;
 
 pub use client::{Call, Client, Payload, Signing};
-pub use wire::{Prepared, Response};
+pub use wire::{Prepared, Response, exchange};

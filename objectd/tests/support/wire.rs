@@ -75,27 +75,31 @@ impl Prepared {
 
 /// Sends `bytes` as they are, says that nothing more comes, and reads one answer.
 pub async fn send_bytes(to: SocketAddr, bytes: &[u8], method: &str) -> io::Result<Response> {
+    Response::parse(&exchange(to, bytes).await?, method)
+}
+
+/// Sends `bytes` as they are, says that nothing more comes, and reads all that comes back.
+pub async fn exchange(to: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let exchange = async {
         let (mut receive, mut send) = TcpStream::connect(to).await?.into_split();
-        let mut answer = Vec::new();
         let sending = async {
             // A refusal may come, and the connection go, before all is sent.
             let _ = send.write_all(bytes).await;
             let _ = send.shutdown().await;
         };
         let receiving = async {
-            let mut piece = vec![0; 64 << 10];
+            let (mut answer, mut piece) = (Vec::new(), vec![0; 64 << 10]);
             loop {
                 match receive.read(&mut piece).await {
-                    Ok(0) => return Ok(()),
+                    Ok(0) => return Ok(answer),
                     Ok(len) => answer.extend_from_slice(&piece[..len]),
-                    Err(_) if !answer.is_empty() => return Ok(()),
+                    Err(_) if !answer.is_empty() => return Ok(answer),
                     Err(error) => return Err(error),
                 }
             }
         };
         let ((), received) = tokio::join!(sending, receiving);
-        received.and_then(|()| Response::parse(&answer, method))
+        received
     };
     tokio::time::timeout(ANSWER_TIMEOUT, exchange)
         .await
