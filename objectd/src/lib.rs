@@ -1,14 +1,32 @@
-//! The S3 gateway.
+//! The S3 gateway: objects over HTTP on the control plane's index and an object log on three replicas.
+//!
+//! A request goes through [`auth`] (who), [`target`] and [`operation`] (what), [`authorize`] (whether), and then
+//! one of [`ops`]. Bodies are read by [`payload`] and kept by [`objectlog`].
 
+pub mod answer;
 pub mod auth;
+pub mod authorize;
 pub mod conditional;
+pub mod copy_source;
 pub mod error;
-pub mod head_guard;
+pub mod fault;
+mod gateway;
+mod head_guard;
 pub mod http_date;
+pub mod keystore;
 pub mod limits;
+pub mod listing;
+pub mod metrics;
 pub mod names;
+pub mod objectlog;
 pub mod operation;
+mod ops;
 pub mod payload;
 pub mod range;
+mod service;
+pub mod stored_headers;
 pub mod target;
 pub mod xml;
+
+pub use gateway::{Gateway, GatewayConfig, GatewayHandle};
+pub use metrics::Metrics;

@@ -9,6 +9,8 @@ pub const MAX_KEY_BYTES: usize = 1024;
 pub const MAX_USER_METADATA_BYTES: usize = 2048;
 /// Keys, common prefixes, uploads or parts of one page of a list; keys of one DeleteObjects (AWS).
 pub const MAX_PAGE: usize = 1000;
+/// Buckets of one page of ListBuckets (AWS).
+pub const MAX_BUCKET_PAGE: u32 = 10_000;
 /// The highest part number (AWS).
 pub const MAX_PART_NUMBER: u32 = 10_000;
 /// The least size of every part but the last (AWS).
@@ -38,8 +40,14 @@ pub const LOG_VOLUME_BYTES: u64 = proto::limits::MAX_SYSTEM_VOLUME_BYTES;
 pub const TRIM_BYTES: u64 = 256 << 20;
 /// Dead extents that the garbage worker takes at a time.
 pub const GARBAGE_PAGE: usize = 1024;
-/// How long the garbage worker sleeps when nothing was deleted.
-pub const GARBAGE_IDLE: Duration = Duration::from_millis(500);
+/// How long the garbage worker sleeps when this gateway deleted nothing; others may have.
+pub const GARBAGE_IDLE: Duration = Duration::from_secs(30);
+/// How long the garbage worker lets deletions gather.
+pub const GARBAGE_BATCH_WAIT: Duration = Duration::from_millis(50);
+/// How long the garbage worker waits after a failure, and for extents that are being read.
+pub const GARBAGE_RETRY: Duration = Duration::from_secs(1);
+/// Trims of garbage on their way at once.
+pub const TRIMS_IN_FLIGHT: usize = 8;
 
 /// XML bodies of requests: 10,000 parts, or 1,000 keys of 1 KiB with their escapes, fit.
 pub const MAX_XML_BYTES: usize = 4 << 20;
@@ -52,6 +60,8 @@ pub const MAX_XML_TAG_BYTES: usize = 1024;
 
 /// Connections served at once; further ones wait in the listen queue.
 pub const MAX_CONNECTIONS: usize = 8192;
+/// Query parameters of one request. No operation takes more than twenty.
+pub const MAX_QUERY_PARAMETERS: usize = 64;
 /// Headers of one request.
 pub const MAX_HEADERS: usize = 128;
 /// Bytes of a request's line and headers.
@@ -60,10 +70,12 @@ pub const MAX_HEADER_BYTES: usize = 32 << 10;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may take to send the next bytes of a body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of a refused request's body that are read away, so that the client sees the answer.
+pub const DRAIN_BYTES: usize = 1 << 20;
+/// How long reading them may take.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a stop waits for the requests in flight.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Query parameters of one request.
-pub const MAX_QUERY_PARAMETERS: usize = 64;
 
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_LEN) && MAX_INLINE_BYTES < BLOCK_LEN);
 const _: () = assert!(RESERVE_BYTES.is_multiple_of(BLOCK_LEN as u64) && MAX_RUN_BYTES <= RESERVE_BYTES);

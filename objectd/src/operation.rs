@@ -1,8 +1,9 @@
 //! What a request asks for, decided from its method, target and query; and what each operation needs to be
 //! allowed. A sub-resource that is not served is an error, never taken for another operation.
 
+use crate::auth::uri::Query;
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::target::{Query, Target};
+use crate::target::Target;
 use http::{HeaderMap, Method};
 
 macro_rules! operations {
@@ -149,13 +150,13 @@ const ABSENT_SETTINGS: &[(&str, S3Code)] = &[
 
 /// The code of the absent setting that a query reads.
 pub fn absent_setting(query: &Query) -> Option<S3Code> {
-    ABSENT_SETTINGS.iter().find(|(name, _)| query.has(name)).map(|(_, code)| *code)
+    ABSENT_SETTINGS.iter().find(|(name, _)| query.contains(name)).map(|(_, code)| *code)
 }
 
 impl Operation {
     /// The operation that a request asks for.
     pub fn route(method: &Method, target: &Target, query: &Query, headers: &HeaderMap) -> S3Result<Self> {
-        let mut named = SUBRESOURCES.iter().copied().filter(|name| query.has(name));
+        let mut named = SUBRESOURCES.iter().copied().filter(|name| query.contains(name));
         let selected: Vec<&str> = named.by_ref().collect();
         let found = match (&target.bucket, &target.key) {
             (None, _) => Self::of_service(method, &selected),
@@ -230,7 +231,7 @@ mod tests {
             headers.insert("x-amz-copy-source", http::HeaderValue::from_static("/b/k"));
         }
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        Operation::route(&method, &target, &Query::parse(query).unwrap(), &headers)
+        Operation::route(&method, &target, &Query::parse(Some(query)).unwrap(), &headers)
             .map_err(|error| error.code())
     }
 

@@ -56,6 +56,11 @@ impl XmlWriter {
         let _ = write!(self.out, "</{name}>");
     }
 
+    /// Text right inside the open element, escaped.
+    pub fn inner_text(&mut self, text: &str) {
+        escape(text, &mut self.out);
+    }
+
     /// [`text`](Self::text) if there is one.
     pub fn optional(&mut self, name: &'static str, text: Option<&str>) {
         if let Some(text) = text {

@@ -1,0 +1,125 @@
+//! What the gateway counts.
+
+use crate::operation::Operation;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::time::Duration;
+
+/// Both labels have few values: operations are an enum, classes are `2xx` to `5xx`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    operation: &'static str,
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+/// The gateway's metrics, `ashlar_s3_*`. Clones share their values.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<OperationLabel, Histogram>,
+    received: Counter,
+    sent: Counter,
+    connections: Gauge,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("ashlar_s3");
+        let durations = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
+        let metrics = Self {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(durations as fn() -> Histogram),
+            received: Counter::default(),
+            sent: Counter::default(),
+            connections: Gauge::default(),
+        };
+        registry.register(
+            "requests",
+            "Requests answered, by operation and status class",
+            metrics.requests.clone(),
+        );
+        registry.register_with_unit(
+            "request_duration",
+            "Time from a request's head to its answer's head",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
+        registry.register_with_unit(
+            "received",
+            "Object data received",
+            Unit::Bytes,
+            metrics.received.clone(),
+        );
+        registry.register_with_unit("sent", "Object data sent", Unit::Bytes, metrics.sent.clone());
+        registry.register("connections", "Open connections", metrics.connections.clone());
+        metrics
+    }
+
+    /// Counts one answer. A request that was refused before it was routed has no operation.
+    pub fn answered(&self, operation: Option<Operation>, status: http::StatusCode, took: Duration) {
+        let operation = operation.map_or("none", Operation::name);
+        let class = match status.as_u16() / 100 {
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.get_or_create(&RequestLabels { operation, class }).inc();
+        self.durations.get_or_create(&OperationLabel { operation }).observe(took.as_secs_f64());
+    }
+
+    pub fn received(&self, bytes: u64) {
+        self.received.inc_by(bytes);
+    }
+
+    pub fn sent(&self, bytes: u64) {
+        self.sent.inc_by(bytes);
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.connections.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_written_with_its_name_and_unit() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.answered(Some(Operation::PutObject), http::StatusCode::OK, Duration::from_millis(3));
+        metrics.answered(None, http::StatusCode::FORBIDDEN, Duration::ZERO);
+        metrics.received(7);
+        metrics.sent(9);
+        metrics.connection_opened();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "ashlar_s3_requests_total{operation=\"PutObject\",class=\"2xx\"} 1",
+            "ashlar_s3_requests_total{operation=\"none\",class=\"4xx\"} 1",
+            "ashlar_s3_request_duration_seconds_count{operation=\"PutObject\"} 1",
+            "ashlar_s3_received_bytes_total 7",
+            "ashlar_s3_sent_bytes_total 9",
+            "ashlar_s3_connections 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        metrics.connection_closed();
+    }
+}

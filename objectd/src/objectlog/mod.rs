@@ -1,0 +1,17 @@
+//! The gateway's object log: a system volume of which this gateway is the only writer. Bodies are appended,
+//! flushed together, and named by index entries; what no entry names is trimmed.
+
+mod allocator;
+mod appender;
+mod garbage;
+mod group_flush;
+mod layout;
+mod log;
+mod pins;
+mod sweep;
+
+pub use appender::{Appender, Pending};
+pub use garbage::GarbageWorker;
+pub use layout::{Piece, pieces};
+pub use log::{ObjectLog, OpenLog};
+pub use pins::Pinned;

@@ -1,0 +1,151 @@
+//! ListBuckets, CreateBucket, HeadBucket, DeleteBucket.
+
+use crate::answer;
+use crate::auth::single_header;
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::fault;
+use crate::gateway::Shared;
+use crate::limits::{MAX_BUCKET_PAGE, MAX_XML_BYTES};
+use crate::payload::BodyPlan;
+use crate::service::S3Request;
+use crate::stored_headers::refuse_unserved;
+use crate::target::{filled, number};
+use crate::xml::{self, XmlWriter};
+use crate::{http_date, listing};
+use axum::body::Body;
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, Response, StatusCode};
+use meta::error::{Entity, ErrorKind};
+
+const REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
+
+pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
+    let query = &request.query;
+    let paged = number(query, "max-buckets", MAX_BUCKET_PAGE)?;
+    if paged == Some(0) {
+        return Err(S3Error::with(S3Code::InvalidArgument, "max-buckets must be between 1 and 10000"));
+    }
+    let limit = paged.unwrap_or(MAX_BUCKET_PAGE);
+    let prefix = query.get("prefix").unwrap_or_default();
+    let region = filled(query, "bucket-region").is_none_or(|region| region == shared.region);
+    let mut after = filled(query, "continuation-token").map(listing::open_token).transpose()?;
+    let mut found = Vec::new();
+    // The control plane's pages are of all accounts' buckets; ours are gathered from them.
+    let next = loop {
+        let page = shared.meta.buckets(prefix, after, meta::limits::MAX_PAGE).await.map_err(fault::meta)?;
+        for bucket in page.buckets.into_iter().filter(|bucket| region && bucket.owner == request.owner) {
+            found.push(bucket);
+        }
+        if found.len() > limit as usize {
+            found.truncate(limit as usize);
+            break found.last().map(|bucket| bucket.name.clone());
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break None,
+        }
+    };
+    let mut xml = XmlWriter::new("ListAllMyBucketsResult");
+    listing::owner(&mut xml, "Owner", &request.owner);
+    xml.start("Buckets");
+    for bucket in &found {
+        xml.start("Bucket");
+        xml.text("Name", &bucket.name);
+        xml.text("CreationDate", &http_date::iso(bucket.created_ms));
+        if paged.is_some() {
+            xml.text("BucketRegion", &shared.region);
+        }
+        xml.end();
+    }
+    xml.end();
+    xml.optional("Prefix", filled(query, "prefix"));
+    xml.optional("ContinuationToken", next.as_deref().map(listing::token).as_deref());
+    Ok(answer::xml(xml))
+}
+
+pub async fn create(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
+    let name = request.bucket()?.to_owned();
+    let headers = &request.parts.headers;
+    refuse_unserved(headers)?;
+    check_create_headers(headers)?;
+    let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
+    let (body, _) = plan.reader(request.body).collect().await?;
+    check_location(&body, &shared.region)?;
+    if let Err(error) = shared.meta.create_bucket(&name, &request.owner).await {
+        if error.kind() != ErrorKind::Exists(Entity::Bucket) {
+            return Err(fault::meta(error));
+        }
+        let mine = shared.meta.bucket(&name).await.is_ok_and(|bucket| bucket.owner == request.owner);
+        let code = if mine { S3Code::BucketAlreadyOwnedByYou } else { S3Code::BucketAlreadyExists };
+        return Err(S3Error::new(code).extra("BucketName", name));
+    }
+    let mut answer = answer::empty(StatusCode::OK);
+    answer::set(&mut answer, LOCATION, &format!("/{name}"));
+    Ok(answer)
+}
+
+fn check_create_headers(headers: &HeaderMap) -> S3Result<()> {
+    let unserved = |name: &'static str| Err(S3Error::new(S3Code::NotImplemented).extra("Header", name));
+    let text = |name: &'static str| single_header(headers, &HeaderName::from_static(name));
+    if text("x-amz-bucket-object-lock-enabled")?.is_some_and(|value| !value.eq_ignore_ascii_case("false")) {
+        return unserved("x-amz-bucket-object-lock-enabled");
+    }
+    match text("x-amz-object-ownership")? {
+        None | Some("BucketOwnerEnforced") => Ok(()),
+        Some(_) => unserved("x-amz-object-ownership"),
+    }
+}
+
+fn check_location(body: &[u8], region: &str) -> S3Result<()> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(());
+    }
+    let root = xml::parse(body, "CreateBucketConfiguration")?;
+    if root.children.iter().any(|child| child.name != "LocationConstraint") {
+        return Err(S3Error::new(S3Code::NotImplemented).extra("Header", "CreateBucketConfiguration"));
+    }
+    match root.child_text("LocationConstraint") {
+        None | Some("") => Ok(()),
+        Some(asked) if asked == region => Ok(()),
+        Some(asked) => Err(S3Error::with(
+            S3Code::IllegalLocationConstraintException,
+            format!(
+                "The {asked} location constraint is incompatible for the region specific endpoint this request was sent to."
+            ),
+        )),
+    }
+}
+
+pub fn head(shared: &Shared) -> S3Result<Response<Body>> {
+    let mut answer = answer::empty(StatusCode::OK);
+    answer::set(&mut answer, REGION, &shared.region);
+    Ok(answer)
+}
+
+pub async fn delete(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
+    shared.meta.delete_bucket(request.bucket()?).await.map_err(fault::meta)?;
+    Ok(answer::empty(StatusCode::NO_CONTENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_own_region_is_a_location() {
+        let body = |location: &str| {
+            format!(
+                "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                 <LocationConstraint>{location}</LocationConstraint></CreateBucketConfiguration>"
+            )
+        };
+        let check = |body: &str| check_location(body.as_bytes(), "here").map_err(|error| error.code());
+        assert_eq!(check(""), Ok(()));
+        assert_eq!(check(&body("here")), Ok(()));
+        assert_eq!(check(&body("")), Ok(()));
+        assert_eq!(check(&body("there")), Err(S3Code::IllegalLocationConstraintException));
+        assert_eq!(check("<a/>"), Err(S3Code::MalformedXML));
+        let tags = "<CreateBucketConfiguration><Tags/></CreateBucketConfiguration>";
+        assert_eq!(check(tags), Err(S3Code::NotImplemented));
+    }
+}

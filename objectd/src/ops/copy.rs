@@ -1,0 +1,219 @@
+//! CopyObject and UploadPartCopy. Data goes through the gateway into new extents; what lies in the index is
+//! copied there.
+
+use super::checksums;
+use super::commit::{commit, precondition};
+use super::get::{open, pieces, slice, stream};
+use super::multipart::{open_slot, store};
+use crate::answer;
+use crate::conditional::{ReadConditions, Verdict, WriteCondition};
+use crate::copy_source::CopySource;
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::gateway::Shared;
+use crate::http_date;
+use crate::limits::{MAX_COPY_BYTES, MAX_PUT_BYTES};
+use crate::objectlog::{Appender, Pending, Pinned};
+use crate::payload::{ChecksumAlgorithm, ChecksumSet, PayloadDigest};
+use crate::range::{self, RangeSpec};
+use crate::service::S3Request;
+use crate::stored_headers::{refuse_unserved, stored_headers, user_metadata};
+use crate::xml::XmlWriter;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use http::Response;
+use meta::object::{self, ObjectRecord};
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// What `x-amz-metadata-directive` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Directive {
+    Copy,
+    Replace,
+}
+
+pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
+    let (bucket, key) = request.object()?;
+    let (bucket, key) = (bucket.to_owned(), key.to_owned());
+    let headers = &request.parts.headers;
+    refuse_unserved(headers)?;
+    let source = source_of(&request)?;
+    let directive = match request.header("x-amz-metadata-directive")? {
+        None | Some("COPY") => Directive::Copy,
+        Some("REPLACE") => Directive::Replace,
+        Some(_) => return Err(S3Error::with(S3Code::InvalidArgument, "Unknown metadata directive.")),
+    };
+    if directive == Directive::Copy && source.bucket == bucket && source.key == key {
+        return Err(S3Error::with(
+            S3Code::InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself without changing the \
+             object's metadata, storage class, website redirect location or encryption attributes.",
+        ));
+    }
+    let asked =
+        request.header("x-amz-checksum-algorithm")?.map(checksums::algorithm_from_name).transpose()?;
+    let condition = precondition(WriteCondition::of_write(headers)?);
+    let (found, pinned) = open_source(shared, &request, source).await?;
+    if found.size > MAX_COPY_BYTES {
+        let why = "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
+        return Err(S3Error::with(S3Code::InvalidRequest, why));
+    }
+    let (kept, metadata) = match directive {
+        Directive::Copy => (found.headers.clone(), found.user_metadata.clone()),
+        Directive::Replace => (stored_headers(headers)?, user_metadata(headers)?),
+    };
+    let algorithm = asked.unwrap_or_else(|| algorithm_of(&found));
+    let bytes = 0..found.size;
+    let (body, pending, digest) = match &found.body {
+        object::Body::Inline(data) => {
+            let mut sums = ChecksumSet::new(algorithm, false);
+            sums.update(data);
+            (object::Body::Inline(data.clone()), None, sums.finish())
+        }
+        object::Body::Extents(_) => {
+            let (pending, digest) = copy(shared, &found, bytes, pinned, algorithm).await?;
+            (object::Body::Extents(pending.extents().to_vec()), Some(pending), digest)
+        }
+    };
+    let stored = vec![checksums::whole(digest.checksum)];
+    let record = ObjectRecord {
+        size: digest.length_bytes,
+        etag: digest.etag(),
+        last_modified_ms: shared.now_ms(),
+        headers: kept,
+        user_metadata: metadata,
+        checksums: stored.clone(),
+        part_sizes: Vec::new(),
+        body,
+    };
+    let modified_ms = record.last_modified_ms;
+    let meta = shared.meta.clone();
+    commit(shared, pending, async move { meta.put_object(&bucket, &key, record, condition).await }).await?;
+    Ok(result("CopyObjectResult", &digest, modified_ms, |xml| checksums::write(xml, &stored)))
+}
+
+pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
+    let (slot, upload) = open_slot(shared, &request).await?;
+    refuse_unserved(&request.parts.headers)?;
+    let source = source_of(&request)?;
+    let (found, pinned) = open_source(shared, &request, source).await?;
+    let bytes = match request.header("x-amz-copy-source-range")? {
+        None => 0..found.size,
+        Some(header) => source_range(header, found.size)?,
+    };
+    if bytes.end - bytes.start > MAX_PUT_BYTES {
+        return Err(S3Error::new(S3Code::EntityTooLarge));
+    }
+    let algorithm = match upload.checksum {
+        Some((algorithm, _)) => checksums::of_index(algorithm),
+        None => ChecksumAlgorithm::Crc64Nvme,
+    };
+    let (pending, digest) = copy(shared, &found, bytes, pinned, algorithm).await?;
+    let part = store(shared, slot, pending, digest).await?;
+    let checksums_of_part = &part.checksums;
+    Ok(result("CopyPartResult", &digest, part.last_modified_ms, |xml| {
+        checksums::write_values(xml, checksums_of_part);
+    }))
+}
+
+/// The source that authorization granted.
+fn source_of(request: &S3Request) -> S3Result<&CopySource> {
+    let missing = || S3Error::with(S3Code::InvalidArgument, "x-amz-copy-source is missing");
+    request.granted.source.as_ref().ok_or_else(missing)
+}
+
+async fn open_source(
+    shared: &Shared,
+    request: &S3Request,
+    source: &CopySource,
+) -> S3Result<(ObjectRecord, Pinned)> {
+    let (found, pinned) = open(shared, &source.bucket, &source.key).await?;
+    let conditions = ReadConditions::of_copy_source(&request.parts.headers);
+    match conditions.check(&found.etag, found.last_modified_ms) {
+        Verdict::Proceed => Ok((found, pinned)),
+        Verdict::NotModified | Verdict::Failed => Err(S3Error::new(S3Code::PreconditionFailed)),
+    }
+}
+
+/// `bytes=first-last`, which must lie in the source: AWS cuts nothing here.
+fn source_range(header: &str, size: u64) -> S3Result<Range<u64>> {
+    match range::parse(header) {
+        Some(RangeSpec::FirstLast { first, last }) if last < size => Ok(first..last + 1),
+        Some(RangeSpec::FirstLast { .. }) => Err(S3Error::with(
+            S3Code::InvalidArgument,
+            format!("Range specified is not valid for source object of size: {size}"),
+        )),
+        _ => Err(S3Error::with(
+            S3Code::InvalidArgument,
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the \
+             zero-based offsets of the first and last bytes to copy",
+        )),
+    }
+}
+
+/// The algorithm of the source's checksum, so that a copy has the same.
+fn algorithm_of(found: &ObjectRecord) -> ChecksumAlgorithm {
+    let known = found.checksums.first().map(|checksum| checksums::of_index(checksum.algorithm));
+    known.unwrap_or(ChecksumAlgorithm::Crc64Nvme)
+}
+
+/// Copies `bytes` of an object to the end of the log.
+async fn copy(
+    shared: &Arc<Shared>,
+    found: &ObjectRecord,
+    bytes: Range<u64>,
+    pinned: Pinned,
+    algorithm: ChecksumAlgorithm,
+) -> S3Result<(Pending, PayloadDigest)> {
+    type Source = Pin<Box<dyn Stream<Item = S3Result<Bytes>> + Send>>;
+    let mut sums = ChecksumSet::new(algorithm, false);
+    let mut appender = Appender::new(Arc::clone(&shared.log), bytes.end - bytes.start);
+    let mut source: Source = match &found.body {
+        object::Body::Inline(data) => {
+            let data = slice(data, bytes)?;
+            Box::pin(futures_util::stream::iter([Ok(data)]))
+        }
+        object::Body::Extents(extents) => {
+            let pieces = pieces(extents, found, bytes)?;
+            Box::pin(stream(Arc::clone(&shared.log), pieces, pinned))
+        }
+    };
+    while let Some(data) = source.next().await {
+        let data = data?;
+        sums.update(&data);
+        appender.push(data).await?;
+    }
+    Ok((appender.finish().await?, sums.finish()))
+}
+
+fn result(
+    root: &'static str,
+    digest: &PayloadDigest,
+    modified_ms: u64,
+    checksums: impl FnOnce(&mut XmlWriter),
+) -> Response<Body> {
+    let mut xml = XmlWriter::new(root);
+    xml.text("LastModified", &http_date::iso(modified_ms));
+    xml.text("ETag", &answer::quoted(&digest.etag()));
+    checksums(&mut xml);
+    answer::xml(xml)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_ranges_are_strict() {
+        let of = |header| source_range(header, 10).map_err(|error| error.code());
+        assert_eq!(of("bytes=0-9"), Ok(0..10));
+        assert_eq!(of("bytes=3-3"), Ok(3..4));
+        for bad in
+            ["bytes=0-10", "bytes=5-", "bytes=-5", "0-5", "bytes=18446744073709551615-18446744073709551615"]
+        {
+            assert_eq!(of(bad), Err(S3Code::InvalidArgument), "{bad}");
+        }
+    }
+}

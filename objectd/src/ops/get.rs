@@ -1,0 +1,301 @@
+//! GetObject and HeadObject.
+
+use super::checksums;
+use crate::answer;
+use crate::auth::single_header;
+use crate::conditional::{ReadConditions, Verdict, unquote};
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::fault;
+use crate::gateway::Shared;
+use crate::http_date;
+use crate::limits::{MAX_PART_NUMBER, READ_PIECES_AHEAD};
+use crate::objectlog::{self, ObjectLog, Piece, Pinned};
+use crate::range::{self, Unsatisfiable};
+use crate::service::S3Request;
+use crate::target::filled;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use meta::object::{self, Extent, ObjectRecord};
+use meta::query::ObjectPart;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub async fn get(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response<Body>> {
+    let (bucket, key) = request.object()?;
+    let (record, pinned) = open(shared, bucket, key).await?;
+    let (mut answer, bytes) = match head_of(request, &record)? {
+        Prepared::Send(answer, bytes) => (answer, bytes),
+        Prepared::NotModified(answer) => return Ok(answer),
+    };
+    shared.metrics.sent(bytes.end - bytes.start);
+    *answer.body_mut() = match &record.body {
+        object::Body::Inline(data) => Body::from(slice(data, bytes)?),
+        object::Body::Extents(extents) => {
+            let pieces = pieces(extents, &record, bytes)?;
+            body(Arc::clone(&shared.log), pieces, pinned).await?
+        }
+    };
+    Ok(answer)
+}
+
+pub async fn head(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response<Body>> {
+    let (bucket, key) = request.object()?;
+    let record = shared.meta.object(bucket, key, ObjectPart::Head).await;
+    let record = record.map_err(|error| missing_key(error, key))?;
+    Ok(match head_of(request, &record)? {
+        Prepared::Send(answer, _) | Prepared::NotModified(answer) => answer,
+    })
+}
+
+/// An object's index entry, with what its body lies in pinned until the guard goes.
+pub async fn open(shared: &Shared, bucket: &str, key: &str) -> S3Result<(ObjectRecord, Pinned)> {
+    let query = shared.meta.object(bucket, key, ObjectPart::Whole);
+    shared.log.fetch(query, extents).await.map_err(|error| missing_key(error, key))
+}
+
+fn extents(record: &ObjectRecord) -> &[Extent] {
+    match &record.body {
+        object::Body::Inline(_) => &[],
+        object::Body::Extents(extents) => extents,
+    }
+}
+
+fn missing_key(error: meta::MetaError, key: &str) -> S3Error {
+    let error = fault::meta(error);
+    if error.code() == S3Code::NoSuchKey { error.extra("Key", key) } else { error }
+}
+
+/// `bytes` of an inline body.
+pub fn slice(data: &Bytes, bytes: Range<u64>) -> S3Result<Bytes> {
+    let at = |offset| usize::try_from(offset).ok().filter(|&at| at <= data.len());
+    match (at(bytes.start), at(bytes.end)) {
+        (Some(start), Some(end)) => Ok(data.slice(start..end)),
+        _ => Err(inconsistent()),
+    }
+}
+
+/// The reads of the log that give `bytes` of an object.
+pub fn pieces(extents: &[Extent], record: &ObjectRecord, bytes: Range<u64>) -> S3Result<Vec<Piece>> {
+    objectlog::pieces(extents, record.size, &record.part_sizes, bytes).map_err(|_| inconsistent())
+}
+
+fn inconsistent() -> S3Error {
+    S3Error::internal("the index entry's body is shorter than its size")
+}
+
+/// The object's bytes, a few pieces read ahead. The extents stay pinned until the stream is gone.
+pub fn stream(
+    log: Arc<ObjectLog>,
+    pieces: Vec<Piece>,
+    pinned: Pinned,
+) -> impl Stream<Item = S3Result<Bytes>> + Send + 'static {
+    futures_util::stream::iter(pieces)
+        .map(move |piece| {
+            let log = Arc::clone(&log);
+            async move { log.read(&piece).await }
+        })
+        .buffered(READ_PIECES_AHEAD)
+        .inspect(move |_| {
+            // Moved in here to live as long as the stream.
+            let _ = &pinned;
+        })
+}
+
+/// A body for an answer. Its first bytes are read before the answer's head is sent, so that an object that
+/// can't be read at all is an error; a later failure can only cut the connection.
+async fn body(log: Arc<ObjectLog>, pieces: Vec<Piece>, pinned: Pinned) -> S3Result<Body> {
+    let mut rest = Box::pin(stream(log, pieces, pinned));
+    let Some(first) = rest.next().await else { return Ok(Body::empty()) };
+    let first = first?;
+    let logged = rest.inspect(|read| {
+        if let Err(error) = read {
+            tracing::error!(%error, cause = fault::cause(error), "an object's body was cut short");
+        }
+    });
+    Ok(Body::from_stream(futures_util::stream::iter([Ok(first)]).chain(logged)))
+}
+
+enum Prepared {
+    /// All but the body, and which of the object's bytes it has.
+    Send(Response<Body>, Range<u64>),
+    NotModified(Response<Body>),
+}
+
+fn head_of(request: &S3Request, record: &ObjectRecord) -> S3Result<Prepared> {
+    let headers = &request.parts.headers;
+    refuse_customer_keys(request)?;
+    match ReadConditions::of_read(headers).check(&record.etag, record.last_modified_ms) {
+        Verdict::Failed => {
+            return Err(S3Error::new(S3Code::PreconditionFailed).extra("Condition", "If-Match"));
+        }
+        Verdict::NotModified => {
+            let mut answer = answer::empty(StatusCode::NOT_MODIFIED);
+            identity(&mut answer, record);
+            return Ok(Prepared::NotModified(answer));
+        }
+        Verdict::Proceed => {}
+    }
+    let selected = select(request, record)?;
+    let mut answer = answer::empty(selected.status);
+    identity(&mut answer, record);
+    describe(&mut answer, request, record);
+    let bytes = selected.bytes;
+    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
+    if selected.status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {}-{}/{}", bytes.start, bytes.end.saturating_sub(1), record.size);
+        answer::set(&mut answer, CONTENT_RANGE, &range);
+    }
+    if let Some(parts) = selected.parts {
+        answer::set(&mut answer, HeaderName::from_static("x-amz-mp-parts-count"), &parts.to_string());
+    }
+    let whole = bytes.end - bytes.start == record.size;
+    if whole
+        && request.header("x-amz-checksum-mode")?.is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"))
+    {
+        checksums::set_headers(&mut answer, &record.checksums);
+    }
+    Ok(Prepared::Send(answer, bytes))
+}
+
+fn refuse_customer_keys(request: &S3Request) -> S3Result<()> {
+    match request.header("x-amz-server-side-encryption-customer-algorithm")? {
+        None => Ok(()),
+        Some(_) => {
+            Err(S3Error::new(S3Code::NotImplemented).extra("Header", "x-amz-server-side-encryption-customer"))
+        }
+    }
+}
+
+/// Which bytes of the object are wanted.
+struct Selected {
+    bytes: Range<u64>,
+    status: StatusCode,
+    /// How many parts there are, if one was asked for.
+    parts: Option<usize>,
+}
+
+fn select(request: &S3Request, record: &ObjectRecord) -> S3Result<Selected> {
+    let headers = &request.parts.headers;
+    let range = single_header(headers, &RANGE)?;
+    if let Some(number) = filled(&request.query, "partNumber") {
+        if range.is_some() {
+            let why = "Cannot specify both Range header and partNumber query parameter";
+            return Err(S3Error::with(S3Code::InvalidRequest, why));
+        }
+        return select_part(number, record);
+    }
+    let whole = Selected { bytes: 0..record.size, status: StatusCode::OK, parts: None };
+    let Some(spec) = range.and_then(range::parse) else { return Ok(whole) };
+    // A client that resumes a download must not get the tail of another object.
+    if let Some(validator) = single_header(headers, &IF_RANGE)? {
+        let seconds = record.last_modified_ms / 1000;
+        if unquote(validator) != record.etag && http_date::parse(validator) != Some(seconds) {
+            return Ok(whole);
+        }
+    }
+    let bytes = spec.resolve(record.size).map_err(|Unsatisfiable| {
+        S3Error::new(S3Code::InvalidRange)
+            .extra("RangeRequested", range.unwrap_or_default())
+            .extra("ActualObjectSize", record.size.to_string())
+    })?;
+    Ok(Selected { bytes, status: StatusCode::PARTIAL_CONTENT, parts: None })
+}
+
+fn select_part(number: &str, record: &ObjectRecord) -> S3Result<Selected> {
+    let number: u32 = number.parse().ok().filter(|n| (1..=MAX_PART_NUMBER).contains(n)).ok_or_else(|| {
+        S3Error::with(
+            S3Code::InvalidArgument,
+            "Part number must be an integer between 1 and 10000, inclusive",
+        )
+        .extra("ArgumentName", "partNumber")
+        .extra("ArgumentValue", number)
+    })?;
+    let whole = [record.size];
+    let (parts, count) = if record.part_sizes.is_empty() {
+        (&whole[..], None)
+    } else {
+        (&record.part_sizes[..], Some(record.part_sizes.len()))
+    };
+    let index = number as usize - 1;
+    let size = parts.get(index).ok_or_else(|| {
+        S3Error::new(S3Code::InvalidPartNumber)
+            .extra("ActualPartCount", parts.len().to_string())
+            .extra("PartNumberRequested", number.to_string())
+    })?;
+    let start: u64 = parts[..index].iter().sum();
+    // An empty range can't be written in Content-Range.
+    let status = if *size == 0 { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+    Ok(Selected { bytes: start..start + size, status, parts: count })
+}
+
+/// What a 304 has too.
+fn identity(answer: &mut Response<Body>, record: &ObjectRecord) {
+    answer::set(answer, ETAG, &answer::quoted(&record.etag));
+    answer::set(answer, LAST_MODIFIED, &http_date::http(record.last_modified_ms));
+    if let Some(caching) = &record.headers.cache_control {
+        answer::set(answer, CACHE_CONTROL, caching);
+    }
+}
+
+/// The kept headers, what the request overrides of them, and user metadata.
+fn describe(answer: &mut Response<Body>, request: &S3Request, record: &ObjectRecord) {
+    let kept = &record.headers;
+    let shown = [
+        (CONTENT_TYPE, "response-content-type", kept.content_type.as_deref().or(Some("binary/octet-stream"))),
+        (CACHE_CONTROL, "response-cache-control", kept.cache_control.as_deref()),
+        (CONTENT_DISPOSITION, "response-content-disposition", kept.content_disposition.as_deref()),
+        (CONTENT_ENCODING, "response-content-encoding", kept.content_encoding.as_deref()),
+        (CONTENT_LANGUAGE, "response-content-language", kept.content_language.as_deref()),
+        (EXPIRES, "response-expires", kept.expires.as_deref()),
+    ];
+    for (name, parameter, kept) in shown {
+        if let Some(value) = request.query.get(parameter).or(kept) {
+            answer::set(answer, name, value);
+        }
+    }
+    answer.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    for (name, value) in &record.user_metadata {
+        if let Ok(name) = HeaderName::from_bytes(format!("x-amz-meta-{name}").as_bytes()) {
+            answer::set(answer, name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta::object::StoredHeaders;
+
+    fn record(part_sizes: &[u64]) -> ObjectRecord {
+        ObjectRecord {
+            size: if part_sizes.is_empty() { 7 } else { part_sizes.iter().sum() },
+            etag: "e".to_owned(),
+            last_modified_ms: 0,
+            headers: StoredHeaders::default(),
+            user_metadata: vec![],
+            checksums: vec![],
+            part_sizes: part_sizes.to_vec(),
+            body: object::Body::Extents(vec![]),
+        }
+    }
+
+    #[test]
+    fn parts_are_ranges_of_the_object() {
+        let select = |number: &str, sizes: &[u64]| {
+            select_part(number, &record(sizes)).map(|s| (s.bytes, s.parts)).map_err(|error| error.code())
+        };
+        assert_eq!(select("1", &[]), Ok((0..7, None)));
+        assert_eq!(select("2", &[]), Err(S3Code::InvalidPartNumber));
+        assert_eq!(select("2", &[10, 5, 3]), Ok((10..15, Some(3))));
+        assert_eq!(select("4", &[10, 5, 3]), Err(S3Code::InvalidPartNumber));
+        for bad in ["0", "-1", "10001", "x"] {
+            assert_eq!(select(bad, &[10]), Err(S3Code::InvalidArgument), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The operations, one file a topic. Each is reached only from here, after authorization.
+
+mod attributes;
+mod bucket;
+mod checksums;
+mod commit;
+mod complete;
+mod copy;
+mod delete;
+mod get;
+mod list;
+mod list_uploads;
+mod multipart;
+mod put;
+mod settings;
+
+use crate::error::S3Result;
+use crate::gateway::Shared;
+use crate::operation::Operation;
+use crate::service::S3Request;
+use axum::body::Body;
+use http::Response;
+use std::sync::Arc;
+
+/// Does what was asked and allowed.
+pub async fn perform(
+    shared: &Arc<Shared>,
+    operation: Operation,
+    request: S3Request,
+) -> S3Result<Response<Body>> {
+    match operation {
+        Operation::ListBuckets => bucket::list(shared, &request).await,
+        Operation::CreateBucket => bucket::create(shared, request).await,
+        Operation::HeadBucket => bucket::head(shared),
+        Operation::DeleteBucket => bucket::delete(shared, &request).await,
+        Operation::GetBucketLocation => settings::location(shared),
+        Operation::GetBucketVersioning => settings::versioning(),
+        Operation::GetBucketAcl => settings::acl(&request),
+        Operation::GetObjectAcl => settings::object_acl(shared, &request).await,
+        Operation::GetObjectTagging => settings::object_tagging(shared, &request).await,
+        Operation::GetBucketOwnershipControls => settings::ownership(&request),
+        Operation::GetPublicAccessBlock => settings::public_access_block(&request),
+        Operation::GetAbsentSetting => settings::absent(&request),
+        Operation::ListObjects => list::v1(shared, &request).await,
+        Operation::ListObjectsV2 => list::v2(shared, &request).await,
+        Operation::ListMultipartUploads => list_uploads::list(shared, &request).await,
+        Operation::DeleteObjects => delete::many(shared, request).await,
+        Operation::DeleteObject => delete::one(shared, &request).await,
+        Operation::PutObject => put::put(shared, request).await,
+        Operation::CopyObject => copy::object(shared, request).await,
+        Operation::UploadPartCopy => copy::part(shared, request).await,
+        Operation::GetObject => get::get(shared, &request).await,
+        Operation::HeadObject => get::head(shared, &request).await,
+        Operation::GetObjectAttributes => attributes::get(shared, &request).await,
+        Operation::CreateMultipartUpload => multipart::create(shared, &request).await,
+        Operation::UploadPart => multipart::part(shared, request).await,
+        Operation::ListParts => multipart::list(shared, &request).await,
+        Operation::CompleteMultipartUpload => complete::complete(shared, request).await,
+        Operation::AbortMultipartUpload => multipart::abort(shared, &request).await,
+    }
+}

@@ -1,0 +1,172 @@
+//! One request's way: authenticate, route, authorize, do, answer. In that order, always.
+
+use crate::answer::{self, RequestId};
+use crate::auth::uri::Query;
+use crate::authorize::{Granted, authorize};
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::fault;
+use crate::gateway::Shared;
+use crate::operation::Operation;
+use crate::ops;
+use crate::payload::PayloadAuth;
+use crate::target::Target;
+use axum::body::Body;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, SERVER};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use std::sync::Arc;
+
+/// A request that may be served.
+pub struct S3Request {
+    pub parts: Parts,
+    pub body: Incoming,
+    /// How the body must be read.
+    pub payload: PayloadAuth,
+    pub target: Target,
+    pub query: Query,
+    /// The account the caller acts for.
+    pub owner: String,
+    pub granted: Granted,
+}
+
+impl S3Request {
+    /// The bucket's name. Only operations on buckets and objects ask.
+    pub fn bucket(&self) -> S3Result<&str> {
+        self.target.bucket.as_deref().ok_or_else(|| S3Error::new(S3Code::InvalidBucketName))
+    }
+
+    /// The bucket's and the key's name. Only operations on objects ask.
+    pub fn object(&self) -> S3Result<(&str, &str)> {
+        let missing = || S3Error::with(S3Code::InvalidArgument, "The request names no key");
+        Ok((self.bucket()?, self.target.key.as_deref().ok_or_else(missing)?))
+    }
+
+    pub fn header(&self, name: &'static str) -> S3Result<Option<&str>> {
+        crate::auth::single_header(&self.parts.headers, &HeaderName::from_static(name))
+    }
+}
+
+/// Answers one request. Never fails: errors are answers too.
+/// `ambiguous` says that the head's body could be delimited in two ways (HOSTILE 12).
+pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous: bool) -> Response<Body> {
+    let began = shared.clock.now();
+    let id = shared.next_request();
+    let (parts, body) = request.into_parts();
+    let head = Head { method: parts.method.clone(), path: parts.uri.path().to_owned(), id };
+    let mut operation = None;
+    let result = if ambiguous {
+        let why = "A request has one Content-Length or one Transfer-Encoding";
+        Err(S3Error::with(S3Code::InvalidRequest, why))
+    } else {
+        serve(shared, parts, body, &mut operation).await
+    };
+    let mut answer = match result {
+        Ok(answer) => answer,
+        Err(error) => {
+            log_error(&head, operation, &error);
+            let mut answer = answer::error(&error, &head.path, id, &shared.host_id);
+            if error.code() == S3Code::RequestTimeout || ambiguous {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer
+        }
+    };
+    if head.method == Method::HEAD {
+        answer = answer::without_body(answer);
+    }
+    finish(shared, &head, &mut answer);
+    let took = shared.clock.now().since(began);
+    shared.metrics.answered(operation, answer.status(), took);
+    tracing::debug!(
+        request = %id,
+        method = %head.method,
+        operation = operation.map_or("none", Operation::name),
+        status = answer.status().as_u16(),
+        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        "answered"
+    );
+    answer
+}
+
+struct Head {
+    method: Method,
+    path: String,
+    id: RequestId,
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    parts: Parts,
+    mut body: Incoming,
+    operation: &mut Option<Operation>,
+) -> S3Result<Response<Body>> {
+    let begun = begin(shared, &parts, operation).await;
+    match begun {
+        Ok((payload, target, query, owner, granted, operation)) => {
+            let request = S3Request { parts, body, payload, target, query, owner, granted };
+            ops::perform(shared, operation, request).await
+        }
+        Err(error) => {
+            drain(&parts, &mut body).await;
+            Err(error)
+        }
+    }
+}
+
+type Begun = (PayloadAuth, Target, Query, String, Granted, Operation);
+
+/// All that is decided from the head alone. Nothing of the body is read before it, so a client that expects a
+/// `100 Continue` gets its refusal instead.
+async fn begin(shared: &Shared, parts: &Parts, routed: &mut Option<Operation>) -> S3Result<Begun> {
+    let authenticated = shared.authenticator.authenticate(parts).await?;
+    let owner = authenticated.principal.require()?.to_owned();
+    let host = crate::auth::single_header(&parts.headers, &HOST)?.unwrap_or_default();
+    let host = parts.uri.authority().map_or(host, |authority| authority.as_str());
+    let target = Target::parse(host, parts.uri.path(), &shared.bases)?;
+    let operation = Operation::route(&parts.method, &target, &authenticated.query, &parts.headers)?;
+    *routed = Some(operation);
+    let granted = authorize(&shared.meta, &owner, operation, &target, &parts.headers).await?;
+    Ok((authenticated.payload, target, authenticated.query, owner, granted, operation))
+}
+
+/// Reads away a small body of a refused request: closing a connection that still has unread data resets it, and
+/// the client might never see the answer. Bounded, and never for a client that waits to be told to go on.
+async fn drain(parts: &Parts, body: &mut Incoming) {
+    use crate::limits::{DRAIN_BYTES, DRAIN_TIMEOUT};
+    if parts.headers.contains_key(http::header::EXPECT) {
+        return;
+    }
+    let reading = async {
+        let mut seen = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            seen += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if seen > DRAIN_BYTES {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, reading).await;
+}
+
+fn log_error(head: &Head, operation: Option<Operation>, error: &S3Error) {
+    let operation = operation.map_or("none", Operation::name);
+    let (code, cause) = (error.code().as_str(), fault::cause(error));
+    if error.status().is_server_error() && error.code() != S3Code::NotImplemented {
+        tracing::error!(request = %head.id, operation, code, message = error.message(), cause, "a request failed");
+    } else {
+        tracing::debug!(request = %head.id, operation, code, message = error.message(), cause, "refused");
+    }
+}
+
+/// What every answer carries.
+fn finish(shared: &Shared, head: &Head, answer: &mut Response<Body>) {
+    answer::set(answer, HeaderName::from_static("x-amz-request-id"), &head.id.to_string());
+    answer::set(answer, HeaderName::from_static("x-amz-id-2"), &shared.host_id);
+    answer::set(answer, DATE, &crate::http_date::http(shared.now_ms()));
+    answer.headers_mut().insert(SERVER, HeaderValue::from_static("Ashlar"));
+    if answer.status() == StatusCode::NO_CONTENT {
+        answer.headers_mut().remove(CONTENT_LENGTH);
+    }
+}
