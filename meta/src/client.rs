@@ -2,6 +2,7 @@
 
 use crate::command::{Command, DeleteObject, Response};
 use crate::error::{ErrorKind, MetaError, Refusal};
+use crate::node::Local;
 use crate::object::{
     BucketRecord, BucketUsage, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId,
     UploadRecord,
@@ -26,6 +27,7 @@ pub struct Client {
 
 #[derive(Clone)]
 enum Inner {
+    Local(Arc<Local>),
     Remote(Arc<Remote>),
 }
 
@@ -48,10 +50,16 @@ impl Client {
         Ok(Self { inner: Inner::Remote(Arc::new(Remote::new(url, token)?)), clock: Arc::new(SystemClock) })
     }
 
+    /// A client in the node's own process.
+    pub(crate) fn local(local: Arc<Local>, clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Inner::Local(local), clock }
+    }
+
     /// Makes a change. When this returns `Ok`, the change is durable and every later query sees it. After
     /// `Unavailable` it may or may not have been made.
     pub async fn propose(&self, command: Command) -> Result<Response, MetaError> {
         match &self.inner {
+            Inner::Local(local) => local.propose(command).await,
             Inner::Remote(remote) => remote.propose(&command).await,
         }
     }
@@ -59,6 +67,7 @@ impl Client {
     /// Reads the state: linearizable.
     pub async fn query(&self, query: Query) -> Result<Answer, MetaError> {
         match &self.inner {
+            Inner::Local(local) => local.query(&query).await,
             Inner::Remote(remote) => remote.query(&query).await,
         }
     }
@@ -207,6 +216,11 @@ impl Client {
     ) -> Result<ExtentPage, MetaError> {
         let query = Query::ReferencedExtents { volume, from_bytes: range.start, to_bytes: range.end, limit };
         expect!(self.query(query).await?, Answer::Extents)
+    }
+
+    /// Hands back what was written to a log and will not be committed.
+    pub async fn discard_extents(&self, extents: Vec<Extent>) -> Result<(), MetaError> {
+        self.done(Command::DiscardExtents { extents }).await
     }
 
     pub async fn mark_swept(&self, volume: VolumeId, upto_bytes: u64) -> Result<(), MetaError> {

@@ -73,6 +73,9 @@ pub enum Command {
     },
     /// -> `Done`
     AbortUpload { bucket: String, key: String, upload: UploadId },
+    /// Queues as garbage what a gateway wrote and will not commit (a client that left, a refused
+    /// precondition). -> `Done`
+    DiscardExtents { extents: Vec<Extent> },
 }
 
 /// One object of [`Command::DeleteObjects`].

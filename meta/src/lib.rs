@@ -4,10 +4,15 @@ pub mod client;
 pub mod command;
 pub mod error;
 pub mod limits;
+pub mod metrics;
+pub mod node;
 pub mod object;
 pub mod query;
+mod raft;
 pub mod record;
 mod remote;
+pub mod state;
 
 pub use client::Client;
 pub use error::{ErrorKind, MetaError};
+pub use node::{MetaConfig, MetaNode};

@@ -36,8 +36,6 @@ pub const MAX_PARTS: u16 = 10_000;
 pub const MAX_PAGE: u32 = 1000;
 /// Extents of one page of garbage or references, and of one `GarbageDone`.
 pub const MAX_EXTENT_PAGE: u32 = 4096;
-/// Index keys one step of background reclaiming may touch inside one command.
-pub const MAX_SWEEP_KEYS: usize = 1024;
 
 /// Largest encoded command, in bytes: a completed upload of 10,000 parts with their extents is well below.
 pub const MAX_COMMAND_BYTES: usize = 4 << 20;
@@ -52,3 +50,41 @@ const _: () =
     assert!(MIN_VOLUME_BYTES.is_multiple_of(BLOCK_BYTES) && MAX_VOLUME_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(MAX_SYSTEM_VOLUME_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(MAX_INLINE_BYTES < MAX_COMMAND_BYTES);
+
+/// The format of everything the control plane keeps on disk.
+pub const FORMAT_VERSION: u32 = 1;
+/// Largest file of the vote, in bytes.
+pub const MAX_HARD_STATE_BYTES: usize = 4096;
+/// Largest payload of one log record, in bytes.
+pub const MAX_RECORD_BYTES: usize = 64 << 20;
+/// A log segment that reached this size is followed by a new one.
+pub const SEGMENT_BYTES: u32 = 16 << 20;
+/// How far ahead of the log's end zeros are written.
+pub const SEGMENT_ZERO_BYTES: u64 = 2 << 20;
+/// Entries' bytes kept in memory behind the log's end, so that applying them reads no file.
+pub const LOG_CACHE_BYTES: usize = 8 << 20;
+/// Bytes of log after which a snapshot is taken and the log behind it dropped; more if the last snapshot
+/// was larger, so that writing snapshots costs no more than writing the log.
+pub const SNAPSHOT_AFTER_BYTES: u64 = 32 << 20;
+/// Payload of one block of a snapshot file, in bytes, before the last pair goes over it.
+pub const SNAPSHOT_BLOCK_BYTES: usize = 256 << 10;
+/// Largest block of a snapshot file.
+pub const MAX_SNAPSHOT_BLOCK_BYTES: usize = SNAPSHOT_BLOCK_BYTES + MAX_RECORD_BYTES;
+/// Memory sled may use for pages, in bytes.
+pub const SLED_CACHE_BYTES: u64 = 64 << 20;
+/// Proposals that wait for the log; more are refused as unavailable until some are through.
+pub const MAX_WAITING_PROPOSALS: usize = 4096;
+/// Commands of one log entry.
+pub const MAX_BATCH_COMMANDS: usize = 512;
+/// Encoded bytes of the commands of one log entry, before the last one goes over it.
+pub const MAX_BATCH_BYTES: usize = 2 << 20;
+/// Log entries in the air at once: one being flushed while the one before it is applied.
+pub const MAX_BATCHES_IN_FLIGHT: usize = 2;
+
+const _: () = assert!(MAX_BATCH_BYTES + MAX_COMMAND_BYTES < MAX_RECORD_BYTES);
+/// How often a leader tells its peers that it leads.
+pub const HEARTBEAT_MS: u64 = 250;
+/// The range a voter draws its election timeout from.
+pub const ELECTION_TIMEOUT_MS: std::ops::Range<u64> = 1000..2000;
+/// How long a start may take to apply the log.
+pub const START_TIMEOUT_MS: u64 = 120_000;

@@ -117,6 +117,8 @@ pub struct Status {
     pub disks: u64,
     /// Sum of the disks' capacities, before replication.
     pub capacity_bytes: u64,
+    /// What may fail without taking two replicas of anything.
+    pub failure_domain: FailureDomain,
     pub groups: u64,
     /// Groups with all their members in sync.
     pub groups_whole: u64,
@@ -131,6 +133,15 @@ pub struct Status {
     pub object_bytes: u64,
     /// What is not as it should be, one sentence each; empty when all is well.
     pub problems: Vec<String>,
+}
+
+/// The widest unit that holds at most one replica of anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureDomain {
+    Disk,
+    Node,
+    Zone,
 }
 
 /// Extents in order of offset.

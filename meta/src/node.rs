@@ -1,0 +1,324 @@
+//! One node of the control plane: opens its data folder, mends what it may, and runs Raft.
+
+use crate::client::Client;
+use crate::command::{Command, Response};
+use crate::error::{ErrorKind, MetaError};
+use crate::limits::{ELECTION_TIMEOUT_MS, HEARTBEAT_MS, SNAPSHOT_AFTER_BYTES, START_TIMEOUT_MS};
+use crate::metrics::MetaMetrics;
+use crate::query::{Answer, Query};
+use crate::raft::apply::{Machine, applied_of};
+use crate::raft::files::{Folder, FolderLock};
+use crate::raft::log::{LogFiles, LogStore};
+use crate::raft::network::PeerNetwork;
+use crate::raft::proposer::Proposer;
+use crate::raft::sled_kv::SledKv;
+use crate::raft::snapshot::SnapshotFolder;
+use crate::raft::view::View;
+use crate::raft::{Raft, io_failed};
+use crate::state;
+use openraft::{BasicNode, ServerState, SnapshotPolicy};
+use proto::ids::NodeId;
+use rt::clock::{Clock, SystemClock};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How a node of the control plane runs.
+#[derive(Clone)]
+pub struct MetaConfig {
+    /// The data folder: log, snapshots, materialised state.
+    pub dir: PathBuf,
+    /// This voter's id.
+    pub node: NodeId,
+    /// Fills in the times of commands.
+    pub clock: Arc<dyn Clock>,
+    pub metrics: MetaMetrics,
+    /// Bytes of log after which a snapshot is taken.
+    pub snapshot_after_bytes: u64,
+}
+
+impl MetaConfig {
+    /// A node with the usual settings.
+    pub fn new(dir: impl Into<PathBuf>, node: NodeId) -> Self {
+        Self {
+            dir: dir.into(),
+            node,
+            clock: Arc::new(SystemClock),
+            metrics: MetaMetrics::default(),
+            snapshot_after_bytes: SNAPSHOT_AFTER_BYTES,
+        }
+    }
+}
+
+/// A running node. [`stop`](Self::stop) it; dropping it is like a crash, which loses nothing.
+pub struct MetaNode {
+    local: Arc<Local>,
+    clock: Arc<dyn Clock>,
+    log: LogStore,
+    lock: Mutex<Option<FolderLock>>,
+}
+
+/// The in-process side of a client.
+pub(crate) struct Local {
+    raft: Raft,
+    view: Arc<View<SledKv>>,
+    proposer: Proposer,
+    metrics: MetaMetrics,
+    node: u64,
+}
+
+impl MetaNode {
+    /// Opens the folder (making it if it is not there), rebuilds the materialised state if it has to, and
+    /// returns once every change that was ever acknowledged is readable.
+    pub async fn start(config: MetaConfig) -> Result<Self, MetaError> {
+        let folder = Folder::new(&config.dir);
+        let lock = folder.open()?;
+        let (opened, metrics) = (folder.clone(), config.metrics.clone());
+        let open = tokio::task::spawn_blocking(move || open_stores(&opened, &metrics)).await;
+        let (log, view) = open.map_err(|e| {
+            MetaError::new(ErrorKind::Storage, "opening the control plane died").with_source(e)
+        })??;
+        let machine =
+            Machine::new(Arc::clone(&view), SnapshotFolder::new(folder.snapshots()), config.metrics.clone())?;
+        let snapshot_bytes = machine.snapshot_bytes();
+        let last = log.last_index();
+        let raft = start_raft(config.node, log.clone(), machine).await?;
+        wait_until_current(&raft, last).await?;
+        let after = snapshot_trigger(raft.clone(), log.clone(), snapshot_bytes, config.snapshot_after_bytes);
+        let proposer = Proposer::start(raft.clone(), config.metrics.clone(), after);
+        let local = Local { raft, view, proposer, metrics: config.metrics, node: config.node.0 };
+        Ok(Self { local: Arc::new(local), clock: config.clock, log, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// A client in this process.
+    pub fn client(&self) -> Client {
+        Client::local(Arc::clone(&self.local), Arc::clone(&self.clock))
+    }
+
+    pub fn metrics(&self) -> MetaMetrics {
+        self.local.metrics.clone()
+    }
+
+    /// Takes a snapshot now, without waiting for it.
+    pub async fn snapshot(&self) -> Result<(), MetaError> {
+        self.local.raft.trigger().snapshot().await.map_err(stopped)
+    }
+
+    /// Stops: what is in the air is finished or refused, and the materialised state is written out, so that
+    /// the next start has nothing to do. Clients get `Unavailable` from now on.
+    pub async fn stop(&self) -> Result<(), MetaError> {
+        let shut = self.local.raft.shutdown().await;
+        shut.map_err(|e| {
+            MetaError::new(ErrorKind::Storage, "the control plane did not stop cleanly").with_source(e)
+        })?;
+        let (log, local) = (self.log.clone(), Arc::clone(&self.local));
+        let close = tokio::task::spawn_blocking(move || {
+            log.close();
+            local.view.kv().flush()
+        });
+        close.await.map_err(|e| MetaError::new(ErrorKind::Storage, "stopping died").with_source(e))??;
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(())
+    }
+}
+
+impl Local {
+    pub(crate) async fn propose(&self, command: Command) -> Result<Response, MetaError> {
+        self.proposer.propose(command).await
+    }
+
+    pub(crate) async fn query(&self, query: &Query) -> Result<Answer, MetaError> {
+        let answer = match self.ensure_current().await {
+            Ok(()) => state::answer(self.view.kv(), query),
+            Err(error) => Err(error),
+        };
+        let outcome = match &answer {
+            Ok(_) => "answered",
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => "not_found",
+            Err(_) => "failed",
+        };
+        MetaMetrics::count(&self.metrics.queries, outcome);
+        answer
+    }
+
+    /// Makes sure that a read of the state now is linearizable.
+    ///
+    /// The sole voter that leads needs to ask nobody: nothing commits but through it, and it acknowledges a
+    /// change only after the state has it.
+    async fn ensure_current(&self) -> Result<(), MetaError> {
+        let sole_leader = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            if let Err(fatal) = &metrics.running_state {
+                return Err(stopped(fatal.clone()));
+            }
+            metrics.state == ServerState::Leader
+                && metrics.membership_config.membership().voter_ids().eq([self.node])
+        };
+        if sole_leader {
+            return Ok(());
+        }
+        let current = self.raft.ensure_linearizable().await;
+        current.map(|_| ()).map_err(|e| {
+            MetaError::new(ErrorKind::Unavailable, "the control plane has no leader here").with_source(e)
+        })
+    }
+}
+
+fn stopped(fatal: openraft::error::Fatal<u64>) -> MetaError {
+    MetaError::new(ErrorKind::Unavailable, "the control plane has stopped").with_source(fatal)
+}
+
+/// Opens the log and the state, and rebuilds the state if it is missing, broken or not of this log.
+fn open_stores(folder: &Folder, metrics: &MetaMetrics) -> Result<(LogStore, Arc<View<SledKv>>), MetaError> {
+    let files = LogFiles::read(folder)?;
+    let snapshot = SnapshotFolder::new(folder.snapshots()).newest()?;
+    let facts = files.facts();
+    let why = match SledKv::open(&folder.state()) {
+        Ok(kv) => {
+            let view = View::new(kv);
+            match unusable(&view, &files)? {
+                None => return Ok((files.open(metrics)?, Arc::new(view))),
+                Some(why) => why,
+            }
+        }
+        Err(error) => error.to_string(),
+    };
+    let fresh = facts.last.is_none() && snapshot.is_none();
+    if !fresh {
+        tracing::warn!(why, "rebuilding the materialised state from the newest snapshot and the log");
+        metrics.rebuilds.inc();
+    }
+    match fs::remove_dir_all(folder.state()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_failed("remove", &folder.state(), error));
+        }
+        _ => {}
+    }
+    let view = View::new(SledKv::open(&folder.state())?);
+    let purged = facts.purged;
+    match snapshot {
+        Some(mut snapshot) if purged <= snapshot.meta.last_log_id => {
+            let applied = applied_of(&snapshot.meta);
+            view.replace(&applied, &mut snapshot)?;
+        }
+        _ if purged.is_some() => {
+            let message = "the materialised state has to be rebuilt, but the log behind the newest snapshot is \
+                           gone and so is the snapshot: restore the data folder from a backup";
+            return Err(MetaError::new(ErrorKind::Corrupt, message));
+        }
+        _ => {}
+    }
+    Ok((files.open(metrics)?, Arc::new(view)))
+}
+
+/// Why the state can't be used with this log, if it can't. An error if the state proves that the log lost
+/// what had been durable.
+fn unusable(view: &View<SledKv>, files: &LogFiles) -> Result<Option<String>, MetaError> {
+    let facts = files.facts();
+    let applied = match view.applied() {
+        Ok(Some(applied)) => applied.log_id,
+        Ok(None) => None,
+        Err(error) => return Ok(Some(error.to_string())),
+    };
+    let Some(applied) = applied else {
+        return Ok(facts.last.map(|_| "it is empty or was not finished".to_owned()));
+    };
+    if facts.last.is_none_or(|last| last.index < applied.index) {
+        if facts.was_torn {
+            let message = format!(
+                "the log ends in a damaged entry that the state had applied already (index {}): the log lost \
+                 what had been durable. Restore the data folder from a backup",
+                applied.index
+            );
+            return Err(MetaError::new(ErrorKind::Corrupt, message));
+        }
+        return Ok(Some(format!("it is at index {}, which the log does not have", applied.index)));
+    }
+    if facts.purged.is_some_and(|purged| applied.index < purged.index) {
+        return Ok(Some(format!("it is at index {}, which the log has dropped", applied.index)));
+    }
+    match files.log_id(applied.index)? {
+        Some(log_id) if log_id == applied => Ok(None),
+        _ => Ok(Some(format!("its entry {} is not the log's", applied.index))),
+    }
+}
+
+async fn start_raft(node: NodeId, log: LogStore, machine: Machine<SledKv>) -> Result<Raft, MetaError> {
+    let failed = |message: &'static str| {
+        move |error: &dyn std::fmt::Display| MetaError::new(ErrorKind::Storage, format!("{message}: {error}"))
+    };
+    let config = openraft::Config {
+        cluster_name: "ashlar".to_owned(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_TIMEOUT_MS.start,
+        election_timeout_max: ELECTION_TIMEOUT_MS.end,
+        // Snapshots are taken by bytes of log, not by entries.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 0,
+        ..Default::default()
+    };
+    let config = config.validate().map_err(|e| failed("Raft's settings are wrong")(&e))?;
+    let raft = Raft::new(node.0, Arc::new(config), PeerNetwork, log, machine);
+    let raft = raft.await.map_err(|e| failed("Raft does not start")(&e))?;
+    let initialized = raft.is_initialized().await.map_err(|e| failed("Raft does not start")(&e))?;
+    if initialized {
+        // A sole voter needs no one's word, so it need not wait for a timeout either.
+        raft.trigger().elect().await.map_err(|e| failed("Raft does not start")(&e))?;
+    } else {
+        let voters = BTreeMap::from([(node.0, BasicNode::default())]);
+        raft.initialize(voters).await.map_err(|e| failed("Raft does not initialise")(&e))?;
+    }
+    Ok(raft)
+}
+
+/// Waits for a leader and for the state to have all that the log held at the start.
+async fn wait_until_current(raft: &Raft, last: Option<u64>) -> Result<(), MetaError> {
+    let timeout = Some(Duration::from_millis(START_TIMEOUT_MS));
+    let wait = raft.wait(timeout);
+    let ready = wait.metrics(
+        |metrics| {
+            metrics.current_leader.is_some()
+                && metrics.last_applied.map(|log_id| log_id.index) >= last
+                && metrics.last_applied.is_some()
+        },
+        "the log is applied",
+    );
+    ready.await.map(|_| ()).map_err(|e| {
+        MetaError::new(ErrorKind::Unavailable, "the control plane did not become ready").with_source(e)
+    })
+}
+
+/// What decides, after each entry, whether a snapshot is due: when the log outgrew both a fixed size and
+/// the last snapshot, so that snapshots at most double what is written.
+fn snapshot_trigger(
+    raft: Raft,
+    log: LogStore,
+    snapshot_bytes: Arc<AtomicU64>,
+    after_bytes: u64,
+) -> impl Fn() + Send + Sync + 'static {
+    let triggered_at = AtomicU64::new(0);
+    move || {
+        let fresh = log.fresh_bytes();
+        let due = after_bytes.max(snapshot_bytes.load(Ordering::Relaxed));
+        let last = triggered_at.load(Ordering::Relaxed);
+        // `fresh` falls when the snapshot is done; until then, trigger again only after as much again.
+        let since = if fresh >= last { fresh - last } else { fresh };
+        if since >= due
+            && triggered_at.compare_exchange(last, fresh, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            let raft = raft.clone();
+            tokio::spawn(async move { raft.trigger().snapshot().await });
+        } else if fresh < last {
+            let _ = triggered_at.compare_exchange(last, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "node_test.rs"]
+mod tests;

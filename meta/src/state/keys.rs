@@ -1,0 +1,332 @@
+//! The keys of the materialised state. `docs/FORMATS-meta.md` describes them; golden bytes hold them still.
+//!
+//! A key is `shard (u16) | table (u8) | rest`, big-endian, so that raw order is the order meant. Shard 0 is
+//! the pool's own tables. Object tables are in index shards, from 1 up: everything of one shard is one
+//! contiguous range, which can move to a Raft group of its own with no change of format.
+
+use crate::object::UploadId;
+use proto::ids::{DiskId, GroupId, NodeId, VolumeId};
+
+/// The only index shard, so far.
+const INDEX_SHARD: u16 = 1;
+/// Above every shard: what the storage below the state machine keeps for itself, not part of snapshots.
+const OWN_SHARD: u16 = u16::MAX;
+
+/// Ends a key's escaped name; below the escape of a zero byte, so that "a" comes before "a\0".
+const END: [u8; 2] = [0x00, 0x01];
+/// Stands for a zero byte in a name.
+const ZERO: [u8; 2] = [0x00, 0xff];
+
+/// The version of an object in a bucket without versioning. The lowest slot holds the newest version, and
+/// this is the highest: an object from before versioning is older than every later one.
+const NULL_VERSION: [u8; 8] = [0xff; 8];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum PoolTable {
+    Pool = 1,
+    Counter = 2,
+    Node = 3,
+    Disk = 4,
+    Group = 5,
+    Volume = 6,
+    VolumeName = 7,
+    Log = 8,
+    AccessKey = 9,
+    Bucket = 10,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum IndexTable {
+    Object = 1,
+    Inline = 2,
+    Reference = 3,
+    Garbage = 4,
+    Upload = 5,
+    Part = 6,
+    Usage = 7,
+}
+
+fn pool_table(table: PoolTable, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(3 + rest.len());
+    key.extend_from_slice(&0u16.to_be_bytes());
+    key.push(table as u8);
+    key.extend_from_slice(rest);
+    key
+}
+
+fn index_table(table: IndexTable, capacity: usize) -> Vec<u8> {
+    let mut key = Vec::with_capacity(3 + capacity);
+    key.extend_from_slice(&INDEX_SHARD.to_be_bytes());
+    key.push(table as u8);
+    key
+}
+
+/// The name's bytes so that no name ends inside another and raw order is the names' byte order.
+fn escape_into(key: &mut Vec<u8>, name: &str) {
+    for byte in name.bytes() {
+        match byte {
+            0 => key.extend_from_slice(&ZERO),
+            other => key.push(other),
+        }
+    }
+}
+
+/// Where the storage below keeps its applied index.
+pub fn applied() -> Vec<u8> {
+    OWN_SHARD.to_be_bytes().to_vec()
+}
+
+pub fn pool() -> Vec<u8> {
+    pool_table(PoolTable::Pool, &[])
+}
+
+/// Numbers that are given out once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Counter {
+    Volume = 1,
+    Bucket = 2,
+}
+
+pub fn counter(counter: Counter) -> Vec<u8> {
+    pool_table(PoolTable::Counter, &[counter as u8])
+}
+
+pub fn node(node: NodeId) -> Vec<u8> {
+    pool_table(PoolTable::Node, &node.0.to_be_bytes())
+}
+
+pub fn nodes() -> Vec<u8> {
+    pool_table(PoolTable::Node, &[])
+}
+
+pub fn disk(disk: DiskId) -> Vec<u8> {
+    pool_table(PoolTable::Disk, &disk.0)
+}
+
+pub fn disks() -> Vec<u8> {
+    pool_table(PoolTable::Disk, &[])
+}
+
+pub fn group(group: GroupId) -> Vec<u8> {
+    pool_table(PoolTable::Group, &group.0.to_be_bytes())
+}
+
+pub fn groups() -> Vec<u8> {
+    pool_table(PoolTable::Group, &[])
+}
+
+pub fn volume(volume: VolumeId) -> Vec<u8> {
+    pool_table(PoolTable::Volume, &volume.0.to_be_bytes())
+}
+
+pub fn volumes() -> Vec<u8> {
+    pool_table(PoolTable::Volume, &[])
+}
+
+pub fn volume_name(name: &str) -> Vec<u8> {
+    pool_table(PoolTable::VolumeName, name.as_bytes())
+}
+
+pub fn log(volume: VolumeId) -> Vec<u8> {
+    pool_table(PoolTable::Log, &volume.0.to_be_bytes())
+}
+
+pub fn access_key(id: &str) -> Vec<u8> {
+    pool_table(PoolTable::AccessKey, id.as_bytes())
+}
+
+pub fn access_keys() -> Vec<u8> {
+    pool_table(PoolTable::AccessKey, &[])
+}
+
+pub fn bucket(name: &str) -> Vec<u8> {
+    pool_table(PoolTable::Bucket, name.as_bytes())
+}
+
+pub fn buckets() -> Vec<u8> {
+    pool_table(PoolTable::Bucket, &[])
+}
+
+fn named(table: IndexTable, bucket: u64, name: &str) -> Vec<u8> {
+    let mut key = index_table(table, 8 + name.len() + 18);
+    key.extend_from_slice(&bucket.to_be_bytes());
+    escape_into(&mut key, name);
+    key
+}
+
+fn versioned(table: IndexTable, bucket: u64, name: &str) -> Vec<u8> {
+    let mut key = named(table, bucket, name);
+    key.extend_from_slice(&END);
+    key.extend_from_slice(&NULL_VERSION);
+    key
+}
+
+pub fn object(bucket: u64, name: &str) -> Vec<u8> {
+    versioned(IndexTable::Object, bucket, name)
+}
+
+pub fn inline(bucket: u64, name: &str) -> Vec<u8> {
+    versioned(IndexTable::Inline, bucket, name)
+}
+
+pub fn upload(bucket: u64, name: &str, id: UploadId) -> Vec<u8> {
+    let mut key = named(IndexTable::Upload, bucket, name);
+    key.extend_from_slice(&END);
+    key.extend_from_slice(&id.0);
+    key
+}
+
+/// Which of a bucket's two named tables a listing walks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Objects,
+    Uploads,
+}
+
+impl Named {
+    fn table(self) -> IndexTable {
+        match self {
+            Named::Objects => IndexTable::Object,
+            Named::Uploads => IndexTable::Upload,
+        }
+    }
+
+    /// What every key of the bucket's names with this prefix starts with.
+    pub fn prefix(self, bucket: u64, prefix: &str) -> Vec<u8> {
+        named(self.table(), bucket, prefix)
+    }
+
+    /// Above every key of this name, below every other name after it.
+    pub fn past(self, bucket: u64, name: &str) -> Vec<u8> {
+        let mut key = named(self.table(), bucket, name);
+        key.extend_from_slice(&[END[0], END[1] + 1]);
+        key
+    }
+
+    /// The name in a key of this table.
+    pub fn name(key: &[u8]) -> Option<String> {
+        let mut rest = key.get(3 + 8..)?.iter().copied();
+        let mut name = Vec::with_capacity(key.len());
+        loop {
+            match (rest.next()?, &mut rest) {
+                (0, rest) => match [0, rest.next()?] {
+                    END => break,
+                    ZERO => name.push(0),
+                    _ => return None,
+                },
+                (byte, _) => name.push(byte),
+            }
+        }
+        String::from_utf8(name).ok()
+    }
+}
+
+fn ranged(table: IndexTable, volume: VolumeId, offset: u64) -> Vec<u8> {
+    let mut key = index_table(table, 16);
+    key.extend_from_slice(&volume.0.to_be_bytes());
+    key.extend_from_slice(&offset.to_be_bytes());
+    key
+}
+
+pub fn reference(volume: VolumeId, offset: u64) -> Vec<u8> {
+    ranged(IndexTable::Reference, volume, offset)
+}
+
+pub fn garbage(volume: VolumeId, offset: u64) -> Vec<u8> {
+    ranged(IndexTable::Garbage, volume, offset)
+}
+
+/// The volume and offset in a key of the reference and garbage tables.
+pub fn range_of(key: &[u8]) -> Option<(VolumeId, u64)> {
+    let volume = u64::from_be_bytes(key.get(3..11)?.try_into().ok()?);
+    let offset = u64::from_be_bytes(key.get(11..19)?.try_into().ok()?);
+    (key.len() == 19).then_some((VolumeId(volume), offset))
+}
+
+pub fn part(bucket: u64, upload: UploadId, number: u16) -> Vec<u8> {
+    let mut key = parts(bucket, upload);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+pub fn parts(bucket: u64, upload: UploadId) -> Vec<u8> {
+    let mut key = index_table(IndexTable::Part, 8 + 16 + 2);
+    key.extend_from_slice(&bucket.to_be_bytes());
+    key.extend_from_slice(&upload.0);
+    key
+}
+
+pub fn usage(bucket: u64) -> Vec<u8> {
+    let mut key = usages();
+    key.extend_from_slice(&bucket.to_be_bytes());
+    key
+}
+
+pub fn usages() -> Vec<u8> {
+    index_table(IndexTable::Usage, 8)
+}
+
+/// The lowest key above all that start with `prefix`.
+pub fn successor(mut prefix: Vec<u8>) -> Vec<u8> {
+    while let Some(last) = prefix.pop() {
+        if last < u8::MAX {
+            prefix.push(last + 1);
+            break;
+        }
+    }
+    prefix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn golden_bytes_never_change() {
+        let golden = [
+            (object(5, "a\0b"), "0001010000000000000005 6100ff62 0001 ffffffffffffffff"),
+            (inline(5, "a"), "0001020000000000000005 61 0001 ffffffffffffffff"),
+            (reference(VolumeId(2), 4096), "000103 0000000000000002 0000000000001000"),
+            (garbage(VolumeId(2), 4096), "000104 0000000000000002 0000000000001000"),
+            (
+                upload(5, "a", UploadId([7; 16])),
+                "000105 0000000000000005 61 0001 07070707070707070707070707070707",
+            ),
+            (
+                part(5, UploadId([7; 16]), 258),
+                "000106 0000000000000005 07070707070707070707070707070707 0102",
+            ),
+            (usage(5), "000107 0000000000000005"),
+            (bucket("b"), "00000a 62"),
+            (volume(VolumeId(9)), "000006 0000000000000009"),
+            (volume_name("v"), "000007 76"),
+            (log(VolumeId(9)), "000008 0000000000000009"),
+            (group(GroupId(3)), "000005 00000003"),
+            (counter(Counter::Bucket), "000002 02"),
+            (pool(), "000001"),
+            (applied(), "ffff"),
+        ];
+        for (key, expected) in golden {
+            assert_eq!(hex::encode(&key), expected.replace(' ', ""));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn raw_order_is_the_order_of_names(a in "[\\x00\\x01a/é\u{10ffff}]{0,6}", b in "[\\x00\\x01a/é\u{10ffff}]{0,6}") {
+            let raw = object(1, &a).cmp(&object(1, &b));
+            prop_assert_eq!(raw, a.as_bytes().cmp(b.as_bytes()));
+            let name = Named::name(&object(1, &a));
+            prop_assert_eq!(name.as_ref(), Some(&a));
+            prop_assert_eq!(object(1, &b).starts_with(&Named::Objects.prefix(1, &a)), b.starts_with(&a));
+            prop_assert!(Named::Objects.past(1, &a) > object(1, &a));
+            if b > a {
+                prop_assert!(Named::Objects.past(1, &a) < object(1, &b));
+            }
+        }
+    }
+}

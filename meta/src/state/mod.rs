@@ -1,0 +1,121 @@
+//! The control plane's state machine: commands in, changes and responses out. Pure: what it knows is in the
+//! [`Read`](kv::Read) view it is given, and nothing here reads a clock, a file or a random number.
+
+mod answer;
+mod extents;
+pub mod keys;
+pub mod kv;
+mod list;
+mod names;
+mod objects;
+mod pool;
+mod stored;
+pub mod txn;
+mod uploads;
+mod volumes;
+
+use crate::command::{Command, Response};
+use crate::error::{MetaError, Refusal};
+pub use answer::answer;
+use txn::Txn;
+
+/// Why a command did not go through: refused, which every replica agrees on, or the storage below broke.
+#[derive(Debug)]
+enum Fail {
+    Refused(Refusal),
+    Broken(MetaError),
+}
+
+impl From<Refusal> for Fail {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<MetaError> for Fail {
+    fn from(error: MetaError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<Fail> for MetaError {
+    fn from(fail: Fail) -> Self {
+        match fail {
+            Fail::Refused(refusal) => refusal.into(),
+            Fail::Broken(error) => error,
+        }
+    }
+}
+
+type Outcome<T> = Result<T, Fail>;
+
+/// Applies one command: its changes go into the transaction, all of them or, if it is refused, none.
+///
+/// The outer error is the storage's: the state is then unknown and the caller must stop.
+pub fn apply(txn: &mut Txn<'_>, command: Command) -> Result<Result<Response, Refusal>, MetaError> {
+    match dispatch(txn, command) {
+        Ok(response) => {
+            txn.keep();
+            Ok(Ok(response))
+        }
+        Err(Fail::Refused(refusal)) => {
+            txn.take_back();
+            Ok(Err(refusal))
+        }
+        Err(Fail::Broken(error)) => Err(error),
+    }
+}
+
+fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
+    let done = |()| Response::Done;
+    match command {
+        Command::InitPool(record) => pool::init(txn, record).map(Response::Pool),
+        Command::RegisterNode(node) => pool::register_node(txn, &node).map(done),
+        Command::RegisterDisk(disk) => pool::register_disk(txn, &disk).map(done),
+        Command::PutAccessKey(key) => pool::put_access_key(txn, &key).map(done),
+        Command::DeleteAccessKey { id } => pool::delete_access_key(txn, &id).map(done),
+        Command::CreateVolume { name, size_bytes, now_ms } => {
+            volumes::create(txn, name, size_bytes, now_ms).map(Response::Volume)
+        }
+        Command::DeleteVolume { name } => volumes::delete(txn, &name).map(Response::Volume),
+        Command::FinishDelete { volume } => volumes::finish_delete(txn, volume).map(done),
+        Command::OpenVolume { volume } => volumes::open(txn, volume).map(Response::Lease),
+        Command::SetAttachment { name, attachment } => {
+            volumes::set_attachment(txn, &name, attachment).map(Response::Volume)
+        }
+        Command::EnsureObjectLog { gateway, now_ms } => {
+            volumes::ensure_object_log(txn, gateway, now_ms).map(Response::Volume)
+        }
+        Command::ReserveLog { volume, epoch, bytes } => {
+            extents::reserve(txn, volume, epoch, bytes).map(Response::Reserved)
+        }
+        Command::GarbageDone { volume, extents } => extents::garbage_done(txn, volume, &extents).map(done),
+        Command::MarkSwept { volume, upto_bytes } => extents::mark_swept(txn, volume, upto_bytes).map(done),
+        Command::DiscardExtents { extents } => extents::discard(txn, &extents).map(done),
+        Command::CreateBucket { name, owner, now_ms } => {
+            objects::create_bucket(txn, name, owner, now_ms).map(Response::Bucket)
+        }
+        Command::DeleteBucket { name } => objects::delete_bucket(txn, &name).map(done),
+        Command::PutObject { bucket, key, record, precondition } => {
+            objects::put(txn, &bucket, &key, record, &precondition).map(done)
+        }
+        Command::DeleteObjects { bucket, objects } => {
+            objects::delete_many(txn, &bucket, &objects).map(Response::Deleted)
+        }
+        Command::CreateUpload { bucket, upload } => uploads::create(txn, &bucket, &upload).map(done),
+        Command::PutPart { bucket, key, upload, part } => {
+            uploads::put_part(txn, (&bucket, &key, upload), &part).map(done)
+        }
+        Command::CompleteUpload { bucket, key, upload, parts, record, precondition } => {
+            uploads::complete(txn, (&bucket, &key, upload), &parts, record, &precondition)
+                .map(Response::Completed)
+        }
+        Command::AbortUpload { bucket, key, upload } => {
+            uploads::abort(txn, (&bucket, &key, upload)).map(done)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_test.rs"]
+mod tests;

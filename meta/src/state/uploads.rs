@@ -1,0 +1,158 @@
+//! Multipart uploads: parts pile up under an id, and become one object or garbage.
+
+use super::extents::{self, Owner};
+use super::kv::Read;
+use super::objects::{bucket, change_usage, check_digests, check_extents, check_metadata, replace};
+use super::pool::all;
+use super::txn::{Txn, load};
+use super::{Outcome, keys, names};
+use crate::error::{Entity, ErrorKind, PartFault, Refusal};
+use crate::limits::{MAX_EXTENTS, MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES};
+use crate::object::{
+    Body, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId, UploadRecord,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names an upload: bucket, key, id.
+pub type At<'a> = (&'a str, &'a str, UploadId);
+
+pub fn create(txn: &mut Txn<'_>, bucket_name: &str, upload: &UploadRecord) -> Outcome<()> {
+    let bucket = bucket(txn, bucket_name)?;
+    names::key(&upload.key)?;
+    names::label("an upload's owner", &upload.owner)?;
+    check_metadata(&upload.headers, &upload.user_metadata)?;
+    let key = keys::upload(bucket.id, &upload.key, upload.id);
+    if txn.get(&key)?.is_some() {
+        return Err(Refusal::new(ErrorKind::Exists(Entity::Upload), "the upload's id is taken").into());
+    }
+    txn.put(key, upload)?;
+    change_usage(txn, bucket.id, |usage| usage.uploads += 1)
+}
+
+/// The upload and its bucket's id.
+pub fn find(view: &dyn Read, (bucket_name, key, id): At<'_>) -> Outcome<(u64, UploadRecord)> {
+    let bucket = bucket(view, bucket_name)?;
+    let missing = || {
+        let message = "the upload does not exist; it may have been aborted or completed";
+        Refusal::not_found(Entity::Upload, message)
+    };
+    let upload = load(view, &keys::upload(bucket.id, key, id))?.ok_or_else(missing)?;
+    Ok((bucket.id, upload))
+}
+
+pub fn put_part(txn: &mut Txn<'_>, at: At<'_>, part: &PartRecord) -> Outcome<()> {
+    let (bucket, upload) = find(txn, at)?;
+    if !(1..=MAX_PARTS).contains(&part.number) {
+        return Err(Refusal::invalid(format!("a part's number is 1 to {MAX_PARTS}")).into());
+    }
+    check_digests(&part.etag, &part.checksums)?;
+    check_extents(&part.extents, part.size)?;
+    let key = keys::part(bucket, upload.id, part.number);
+    let displaced = load::<PartRecord>(txn, &key)?;
+    extents::claim(txn, &part.extents, &Owner::Part { bucket, upload: upload.id, number: part.number })?;
+    if let Some(displaced) = &displaced {
+        extents::release(txn, &displaced.extents)?;
+    }
+    txn.put(key, part)?;
+    let freed = displaced.map_or(0, |displaced| displaced.size);
+    change_usage(txn, bucket, |usage| {
+        usage.upload_bytes = usage.upload_bytes.saturating_sub(freed) + part.size;
+    })
+}
+
+pub fn complete(
+    txn: &mut Txn<'_>,
+    at: At<'_>,
+    list: &[CompletedPart],
+    record: ObjectRecord,
+    precondition: &Precondition,
+) -> Outcome<ObjectRecord> {
+    let (bucket, upload) = find(txn, at)?;
+    check_digests(&record.etag, &record.checksums)?;
+    let there = parts_of(txn, bucket, upload.id)?;
+    let chosen = choose(list, &there)?;
+    let part_sizes: Vec<u64> = chosen.iter().map(|part| part.size).collect();
+    let extents: Vec<Extent> = chosen.iter().flat_map(|part| &part.extents).copied().collect();
+    let size = part_sizes.iter().sum::<u64>();
+    if size > MAX_OBJECT_BYTES || extents.len() > MAX_EXTENTS {
+        return Err(Refusal::invalid("the object would be too large").into());
+    }
+    let whole = ObjectRecord {
+        size,
+        etag: record.etag,
+        last_modified_ms: record.last_modified_ms,
+        headers: upload.headers,
+        user_metadata: upload.user_metadata,
+        checksums: record.checksums,
+        part_sizes,
+        body: Body::Extents(extents.clone()),
+    };
+    let used: BTreeSet<u16> = list.iter().map(|part| part.number).collect();
+    forget(txn, bucket, at, there.values(), &used)?;
+    replace(txn, bucket, at.1, whole.clone(), precondition, &extents.into_iter().collect())?;
+    Ok(whole)
+}
+
+/// The listed parts, if the list is one that S3 allows.
+fn choose<'a>(
+    list: &[CompletedPart],
+    there: &'a BTreeMap<u16, PartRecord>,
+) -> Result<Vec<&'a PartRecord>, Refusal> {
+    let fault = |fault, message: String| Err(Refusal::new(ErrorKind::Parts(fault), message));
+    if list.is_empty() || list.len() > usize::from(MAX_PARTS) {
+        return Err(Refusal::invalid(format!("a completed upload has 1 to {MAX_PARTS} parts")));
+    }
+    if list.windows(2).any(|pair| pair[0].number >= pair[1].number) {
+        return fault(PartFault::InvalidPartOrder, "the list of parts is not in ascending order".to_owned());
+    }
+    let mut chosen = Vec::with_capacity(list.len());
+    for named in list {
+        match there.get(&named.number) {
+            Some(part) if part.etag == named.etag => chosen.push(part),
+            Some(_) => {
+                return fault(PartFault::InvalidPart, format!("part {} has another ETag", named.number));
+            }
+            None => return fault(PartFault::InvalidPart, format!("part {} was not uploaded", named.number)),
+        }
+    }
+    let all_but_last = &chosen[..chosen.len() - 1];
+    if let Some(small) = all_but_last.iter().find(|part| part.size < MIN_PART_BYTES) {
+        let message = format!("part {} is smaller than 5 MiB and is not the last", small.number);
+        return fault(PartFault::EntityTooSmall, message);
+    }
+    Ok(chosen)
+}
+
+pub fn abort(txn: &mut Txn<'_>, at: At<'_>) -> Outcome<()> {
+    let (bucket, upload) = find(txn, at)?;
+    let there = parts_of(txn, bucket, upload.id)?;
+    forget(txn, bucket, at, there.values(), &BTreeSet::new())
+}
+
+/// Removes an upload and its parts; the extents of those not in `used` become garbage.
+fn forget<'a>(
+    txn: &mut Txn<'_>,
+    bucket: u64,
+    (_, key, id): At<'_>,
+    parts: impl Iterator<Item = &'a PartRecord>,
+    used: &BTreeSet<u16>,
+) -> Outcome<()> {
+    let mut bytes = 0u64;
+    for part in parts {
+        if !used.contains(&part.number) {
+            extents::release(txn, &part.extents)?;
+        }
+        txn.delete(keys::part(bucket, id, part.number));
+        bytes = bytes.saturating_add(part.size);
+    }
+    txn.delete(keys::upload(bucket, key, id));
+    change_usage(txn, bucket, |usage| {
+        usage.uploads = usage.uploads.saturating_sub(1);
+        usage.upload_bytes = usage.upload_bytes.saturating_sub(bytes);
+    })
+}
+
+fn parts_of(view: &dyn Read, bucket: u64, id: UploadId) -> Outcome<BTreeMap<u16, PartRecord>> {
+    let parts: Vec<PartRecord> = all(view, keys::parts(bucket, id))?;
+    Ok(parts.into_iter().map(|part| (part.number, part)).collect())
+}
