@@ -23,13 +23,13 @@ const SIZE: u64 = 8 << 20;
 
 /// A volume in memory, which outlives sessions and devices.
 #[derive(Clone)]
-struct MemoryVolume {
+pub(crate) struct MemoryVolume {
     bytes: Arc<Mutex<Vec<u8>>>,
     done: VecDeque<Done>,
 }
 
 impl MemoryVolume {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: Arc::new(Mutex::new(vec![0; SIZE as usize])), done: VecDeque::new() }
     }
 }
@@ -79,7 +79,7 @@ impl Backend for MemoryVolume {
     }
 }
 
-fn config(folder: &Path) -> Front {
+pub(crate) fn config(folder: &Path) -> Front {
     Front {
         socket: folder.join("disk.sock"),
         serial: "a-volume".into(),
@@ -93,7 +93,7 @@ fn serve(folder: &Path, volume: &MemoryVolume) -> DeviceHandle {
     Device::serve_backend(config(folder), volume.clone()).unwrap()
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if is_so() {
             return;

@@ -395,3 +395,68 @@ fn lost_memory_ends_the_session() {
     let outcome = bed.engine.run(&mut bed.out).and_then(|_| bed.engine.announce());
     assert!(outcome.is_err());
 }
+
+/// Random tables, rings and headers, changed between kicks as a hostile guest would: whatever happens is an
+/// error of the session, an error of the request, or a request within the disk.
+#[test]
+fn random_rings_never_harm_the_device() {
+    let mut state = 0x1234_5678_9abc_def1_u64;
+    let mut roll = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    for _ in 0..60 {
+        let mut bed = Bed::new();
+        let table = DATA + 0x2000;
+        for _ in 0..30 {
+            for index in 0..16 {
+                let addr = match roll(8) {
+                    0 => table,
+                    1 => roll(u64::MAX),
+                    2 => RAM_BYTES - roll(32),
+                    3 => HEADER,
+                    _ => DATA + roll(1 << 16),
+                };
+                let len = match roll(6) {
+                    0 => u32::try_from(roll(1 << 32)).unwrap(),
+                    1 => 16,
+                    2 => 1,
+                    3 => 16 * u32::try_from(roll(20)).unwrap(),
+                    _ => 512 * u32::try_from(roll(16)).unwrap(),
+                };
+                let flags = u16::try_from(roll(8)).unwrap();
+                let part = Part { addr, len, flags };
+                let next = u16::try_from(roll(18)).unwrap();
+                bed.guest.put_own_descriptor(index, part, next);
+                bed.guest.put_descriptor(table, index, Part { flags: flags & 3, ..part }, next);
+            }
+            bed.guest.put_header(HEADER, u32::try_from(roll(16)).unwrap(), roll(1 << 22));
+            for _ in 0..roll(8) {
+                bed.guest.offer_head(u16::try_from(roll(17)).unwrap());
+            }
+            bed.engine.kick(0);
+            let Ok(_) = bed.engine.run(&mut bed.out) else { break };
+            for (id, op) in std::mem::take(&mut bed.out) {
+                let (offset, len, data) = match op {
+                    VolumeOp::Read { offset, len, .. } => {
+                        (offset, len as u64, Some(Bytes::from(vec![0; len])))
+                    }
+                    VolumeOp::Write { offset, data } => (offset, data.len() as u64, None),
+                    VolumeOp::Trim { offset, len } | VolumeOp::WriteZeroes { offset, len } => {
+                        (offset, len, None)
+                    }
+                    VolumeOp::Flush => (0, 0, None),
+                };
+                assert!(offset + len <= DISK_BYTES && offset % 512 == 0 && len % 512 == 0);
+                if bed.engine.complete(id, Ok(data), &mut bed.out).is_err() {
+                    break;
+                }
+            }
+            if bed.engine.announce().is_err() {
+                break;
+            }
+        }
+    }
+}

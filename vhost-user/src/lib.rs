@@ -15,6 +15,9 @@ mod device;
 mod device_tests;
 mod engine;
 mod error;
+#[cfg(test)]
+#[path = "front_end_test.rs"]
+mod front_end_tests;
 pub mod limits;
 mod mem;
 mod request;
