@@ -1,6 +1,7 @@
 //! Bounds of the store, each with its reason.
 
-use proto::limits::MAX_BLOCKS_PER_IO;
+use proto::disk::{batch, superblock};
+use proto::units::BLOCK_LEN;
 use std::time::Duration;
 
 /// How often the driver should give the store an `Event::Tick`.
@@ -12,4 +13,49 @@ pub const MAX_BATCHES_IN_FLIGHT: usize = 1;
 /// Bytes of writes accepted and not yet in a batch; more are answered `Busy`.
 pub const MAX_QUEUED_BYTES: usize = 256 << 20;
 
-const _: () = assert!(MAX_BATCH_DATA_BLOCKS <= MAX_BLOCKS_PER_IO);
+/// Entries of one batch that are not data: trims, fences, sessions and the like.
+pub const MAX_BATCH_ENTRIES: usize = 1024;
+/// Bytes of one batch's entries: what its header blocks hold.
+pub const MAX_BATCH_ENTRY_BYTES: usize = batch::MAX_HEADER_BLOCKS as usize * BLOCK_LEN - batch::HEADER_BYTES;
+/// Horizons logged with one batch.
+pub const MAX_BATCH_HORIZONS: usize = 32;
+/// Sessions remembered; the one quiet for longest goes first.
+pub const MAX_SESSIONS: usize = 4096;
+/// Chunks of deleted volumes dropped in one pump: half a millisecond's worth.
+pub const DROPPED_CHUNKS_PER_PUMP: usize = 256;
+/// Chunks one page of a listing passes by.
+pub const MAX_LIST_CHUNKS: usize = 4096;
+/// Blocks the cleaner reads at once: the longest batch and some.
+pub const CLEAN_WINDOW_BLOCKS: u32 = 288;
+/// Log written between two checkpoints, in bytes, whatever their size: bounds the replay.
+pub const MIN_CHECKPOINT_INTERVAL: u64 = 64 << 20;
+/// The same, at most.
+pub const MAX_CHECKPOINT_INTERVAL: u64 = 1 << 30;
+/// A checkpoint is due after the log grew by this many times its size: bounds write amplification to 1/8.
+pub const CHECKPOINT_INTERVAL_FACTOR: u64 = 8;
+/// Segments of a disk are about this many, within their own bounds.
+pub const SEGMENTS_PER_DISK: u64 = 256;
+pub const MIN_SEGMENT_BYTES: u64 = 1 << 20;
+pub const MAX_SEGMENT_BYTES: u64 = 64 << 20;
+/// The smallest disk.
+pub const MIN_DISK_BYTES: u64 = 64 << 20;
+/// Where the first segment starts, in bytes: behind the superblocks, and aligned for any device.
+pub const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+/// Of the data capacity, the share held back for the cleaner, in percent.
+pub const OVER_PROVISION_PERCENT: u64 = 7;
+/// Mounts without a checkpoint after which a mount makes one itself, before the superblock's list is full.
+pub const MAX_LIVES_WITHOUT_CHECKPOINT: usize = 48;
+/// Bytes recovery reads at once.
+pub const RECOVERY_WINDOW_BYTES: usize = 2 << 20;
+/// Findings a check reports in full; the rest are counted.
+pub const MAX_FINDINGS: usize = 100;
+
+const _: () = assert!(MAX_BATCH_DATA_BLOCKS <= batch::MAX_DATA_BLOCKS);
+const _: () = assert!(MAX_BATCH_DATA_BLOCKS + batch::MAX_HEADER_BLOCKS as u32 <= CLEAN_WINDOW_BLOCKS);
+const _: () = assert!(CLEAN_WINDOW_BLOCKS as usize * BLOCK_LEN <= RECOVERY_WINDOW_BYTES);
+const _: () = assert!(MAX_LIVES_WITHOUT_CHECKPOINT < superblock::MAX_LIVES);
+// A batch of single-block writes never runs out of entry bytes before data blocks.
+const _: () = assert!(
+    MAX_BATCH_DATA_BLOCKS as usize * (batch::ENTRY_BYTES * 2 + 4) + MAX_BATCH_HORIZONS * batch::ENTRY_BYTES
+        <= MAX_BATCH_ENTRY_BYTES
+);

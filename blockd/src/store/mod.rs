@@ -1,20 +1,30 @@
 //! The chunk store: one disk as a log, as a pure state machine.
 //!
-//! The shape of its use:
-//!
-//! ```text
-//! Store::format(&dyn BlockDevice, DiskId) -> Result<(), Error>
-//! Store::mount(&dyn BlockDevice) -> Result<(Store, MountReport), Error>     // synchronous
-//! store.step(now, Event, &mut Vec<Action>)                                        // never blocks
-//!     // = store.submit(now, Event, &mut Vec<Action>), then store.pump(now, &mut Vec<Action>): a driver
-//!     // with many events ready submits all of them and pumps once, which makes larger batches
-//! store.stat() -> DiskStat; store.counters() -> Counters; store.volume_stat(VolumeId) -> VolumeStat
-//! store.volume_info(VolumeId) -> VolumeInfo { fence, settled, stable, highest, deleted }
-//! store.held_sequence(ClientId) -> u64
-//! store.disk_id() -> DiskId; store.incarnation() -> u64; store.failure() -> Option<&WireError>
-//! ```
+//! [`Store::mount`] brings a disk back; [`Store::step`] takes one [`Event`] and gives out [`Action`]s. A
+//! driver with many events ready calls [`Store::submit`] for each and [`Store::pump`] once, which makes
+//! larger batches.
 
+mod batch;
+mod checkpoint;
+mod cleaner;
+mod core;
 pub mod event;
+mod flush;
+mod index;
 pub mod limits;
+mod log;
+mod mount;
+mod queue;
+mod read;
+mod recover;
+mod segments;
+mod session;
 
+pub use self::core::{Counters, Store, VolumeInfo};
 pub use event::{Action, Answer, Event, IoId, Session, Ticket, WriteKind};
+pub use mount::MountReport;
+
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod store_test;

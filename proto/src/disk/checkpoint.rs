@@ -22,8 +22,9 @@
 //! Records, each starting with its kind:
 //!
 //! ```text
-//! chunk    kind 1: 2, page map 2, chunk 4, volume 8; for each page in the map 64 slots of 16 bytes:
-//!                  location 4 (0 never written, ff..ff trimmed, ff..fe lost), CRC 4, version 8
+//! chunk    kind 1: 2, runs 2, chunk 4, volume 8, base 8 (the version of a trim of the whole chunk), then
+//!          the runs, lowest first: first block 2, blocks 2, zero 4, and for each block a slot of 16:
+//!          location 4 (0 never written, ff..ff trimmed, ff..fe lost), CRC 4, version 8
 //! volume   kind 2: 2, flags 2 (bit 0 deleted), fence 4, volume 8, settled 8, stable 8, highest 8
 //! session  kind 3: 2, zero 6, client 16, sequence 8, batch of its last write 8
 //! ```
@@ -44,7 +45,7 @@ use super::{DiskError, FORMAT_VERSION, check_version, check_zero, id_at, put};
 use crate::checksum::crc32;
 use crate::frame::{u16_at, u32_at, u64_at};
 use crate::ids::{ChunkId, ChunkIndex, ClientId, DiskId, Version, VolumeEpoch, VolumeId};
-use crate::units::BLOCK_LEN;
+use crate::units::{BLOCK_LEN, BLOCKS_PER_CHUNK};
 
 /// The first bytes of a part.
 pub const MAGIC: [u8; 8] = *b"ASHCKPNT";
@@ -54,14 +55,14 @@ pub const HEADER_BYTES: usize = 128;
 pub const MAX_PART_BLOCKS: usize = 64;
 /// Bytes of one part's payload, at most.
 pub const MAX_PAYLOAD_BYTES: usize = MAX_PART_BLOCKS * BLOCK_LEN - HEADER_BYTES;
-/// Blocks whose slots lie together.
-pub const PAGE_BLOCKS: usize = 64;
 /// Bytes of one slot.
 pub const SLOT_BYTES: usize = 16;
-/// Bytes of one page.
-pub const PAGE_BYTES: usize = PAGE_BLOCKS * SLOT_BYTES;
-/// Bytes of a chunk record before its pages.
-pub const CHUNK_BYTES: usize = 16;
+/// Bytes of a run before its slots.
+pub const RUN_BYTES: usize = 8;
+/// Bytes of a chunk record before its runs.
+pub const CHUNK_BYTES: usize = 24;
+/// Bytes of a chunk record, at most: runs have a hole between them.
+pub const MAX_CHUNK_BYTES: usize = CHUNK_BYTES + BLOCKS_PER_CHUNK as usize * (SLOT_BYTES + RUN_BYTES / 2);
 /// Bytes of a volume or session record.
 pub const RECORD_BYTES: usize = 40;
 /// Segments that may be open for batches: the writers' and the cleaner's.
@@ -69,6 +70,8 @@ pub const MAX_HEADS: usize = 2;
 
 const COMMIT_BYTES: usize = 32;
 const CRC_AT: usize = 124;
+
+const _: () = assert!(MAX_CHUNK_BYTES <= MAX_PAYLOAD_BYTES);
 
 /// What a part holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,31 +191,44 @@ impl Slot {
     }
 }
 
-/// Appends a page's slots.
-pub fn put_page(out: &mut Vec<u8>, slots: &[Slot; PAGE_BLOCKS]) {
-    for slot in slots {
+/// Appends a chunk record. `slots` are blocks in ascending order; holes are left out.
+pub fn put_chunk(out: &mut Vec<u8>, chunk: ChunkId, base: Version, slots: impl Iterator<Item = (u16, Slot)>) {
+    let at = out.len();
+    out.extend_from_slice(&1u16.to_le_bytes());
+    out.extend_from_slice(&0u16.to_le_bytes());
+    out.extend_from_slice(&chunk.index.0.to_le_bytes());
+    out.extend_from_slice(&chunk.volume.0.to_le_bytes());
+    out.extend_from_slice(&base.0.to_le_bytes());
+    let mut runs = 0u16;
+    let mut run: Option<(usize, u16, u16)> = None;
+    for (block, slot) in slots {
+        let (run_at, first, count) = match run {
+            Some((run_at, first, count)) if first + count == block => (run_at, first, count + 1),
+            _ => {
+                runs += 1;
+                let run_at = out.len();
+                out.extend_from_slice(&block.to_le_bytes());
+                out.extend_from_slice(&[0; 6]);
+                (run_at, block, 1)
+            }
+        };
+        put(out, run_at + 2, &count.to_le_bytes());
+        run = Some((run_at, first, count));
         out.extend_from_slice(&slot.location.to_le_bytes());
         out.extend_from_slice(&slot.crc.to_le_bytes());
         out.extend_from_slice(&slot.version.0.to_le_bytes());
     }
-}
-
-/// Appends the head of a chunk record; its pages follow, lowest first.
-pub fn put_chunk(out: &mut Vec<u8>, chunk: ChunkId, page_map: u16) {
-    out.extend_from_slice(&1u16.to_le_bytes());
-    out.extend_from_slice(&page_map.to_le_bytes());
-    out.extend_from_slice(&chunk.index.0.to_le_bytes());
-    out.extend_from_slice(&chunk.volume.0.to_le_bytes());
+    put(out, at + 2, &runs.to_le_bytes());
 }
 
 /// One record of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record<'a> {
-    /// `pages` holds a page for each bit of `page_map`, lowest first.
+    /// `runs` is what [`chunk_slots`] takes apart.
     Chunk {
         chunk: ChunkId,
-        page_map: u16,
-        pages: &'a [u8],
+        base: Version,
+        runs: &'a [u8],
     },
     Volume {
         volume: VolumeId,
@@ -230,13 +246,10 @@ pub enum Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Appends a volume or session record (chunks: [`put_chunk`], [`put_page`]).
+    /// Appends a volume or session record (chunks: [`put_chunk`]).
     pub fn encode_to(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Chunk { chunk, page_map, pages } => {
-                put_chunk(out, *chunk, *page_map);
-                out.extend_from_slice(pages);
-            }
+            Self::Chunk { chunk, base, runs } => put_chunk(out, *chunk, *base, chunk_slots(runs)),
             Self::Volume { volume, deleted, fence, settled, stable, highest } => {
                 out.extend_from_slice(&2u16.to_le_bytes());
                 out.extend_from_slice(&u16::from(*deleted).to_le_bytes());
@@ -261,15 +274,11 @@ impl<'a> Record<'a> {
         }
         let kind = u16_at(bytes, 0);
         if kind == 1 {
-            let page_map = u16_at(bytes, 2);
             let chunk = ChunkId { volume: VolumeId(u64_at(bytes, 8)), index: ChunkIndex(u32_at(bytes, 4)) };
-            let len = page_map.count_ones() as usize * PAGE_BYTES;
-            let rest = &bytes[CHUNK_BYTES..];
-            if rest.len() < len {
-                return Err(short);
-            }
-            let (pages, rest) = rest.split_at(len);
-            return Ok((Self::Chunk { chunk, page_map, pages }, rest));
+            let base = Version(u64_at(bytes, 16));
+            let len = check_runs(&bytes[CHUNK_BYTES..], u16_at(bytes, 2))?;
+            let (runs, rest) = bytes[CHUNK_BYTES..].split_at(len);
+            return Ok((Self::Chunk { chunk, base, runs }, rest));
         }
         if bytes.len() < RECORD_BYTES {
             return Err(short);
@@ -301,12 +310,46 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The slots in a chunk record's `pages`, in order.
-pub fn slots(pages: &[u8]) -> impl Iterator<Item = Slot> + '_ {
-    pages.chunks_exact(SLOT_BYTES).map(|slot| Slot {
-        location: u32_at(slot, 0),
-        crc: u32_at(slot, 4),
-        version: Version(u64_at(slot, 8)),
+/// The length of `count` runs at the start of `bytes`: ascending, within a chunk, whole.
+fn check_runs(bytes: &[u8], count: u16) -> Result<usize, DiskError> {
+    let (mut at, mut end) = (0usize, 0u32);
+    for _ in 0..count {
+        let Some(head) = bytes.get(at..at + RUN_BYTES) else {
+            return Err(DiskError::Content("a chunk's runs are cut short"));
+        };
+        check_zero(&head[4..])?;
+        let (first, blocks) = (u32::from(u16_at(head, 0)), u32::from(u16_at(head, 2)));
+        if blocks == 0 || first < end || first + blocks > BLOCKS_PER_CHUNK {
+            return Err(DiskError::Content("a chunk's runs are out of order or past its end"));
+        }
+        end = first + blocks;
+        at += RUN_BYTES + blocks as usize * SLOT_BYTES;
+    }
+    if at > bytes.len() {
+        return Err(DiskError::Content("a chunk's runs are cut short"));
+    }
+    Ok(at)
+}
+
+/// The blocks of a decoded chunk record's `runs` with their slots, in order.
+pub fn chunk_slots(runs: &[u8]) -> impl Iterator<Item = (u16, Slot)> + '_ {
+    let mut rest = runs;
+    let (mut block, mut left) = (0u16, 0u16);
+    std::iter::from_fn(move || {
+        if left == 0 {
+            if rest.len() < RUN_BYTES {
+                return None;
+            }
+            (block, left) = (u16_at(rest, 0), u16_at(rest, 2));
+            rest = &rest[RUN_BYTES..];
+        }
+        let (slot, after) = rest.split_at_checked(SLOT_BYTES)?;
+        rest = after;
+        left = left.checked_sub(1)?;
+        let at = block;
+        block += 1;
+        let version = Version(u64_at(slot, 8));
+        Some((at, Slot { location: u32_at(slot, 0), crc: u32_at(slot, 4), version }))
     })
 }
 

@@ -12,7 +12,7 @@
 //!     44     4  segments
 //!     48     4  the first segment's first block
 //!     52     4  zero
-//!     56    32  newest checkpoint: id 8, next sequence 8, segment 4, block in it 4, zero 8 (all zero: none)
+//!     56    32  newest checkpoint: id 8 (0: none), replay from 8, next sequence 8, segment 4, block in it 4
 //!     88    32  the checkpoint before it
 //!    120    16  a life: incarnation 8, first batch sequence 8; up to 64 of them, oldest first
 //!   1144        zero
@@ -55,6 +55,8 @@ pub struct Life {
 pub struct CheckpointRoot {
     /// Grows by one with each checkpoint; 1 is the first.
     pub id: u64,
+    /// The first batch that may be missing from the checkpoint's records.
+    pub replay_from: u64,
     /// Every batch below it was durable when the checkpoint was committed.
     pub next_sequence: u64,
     pub segment: u32,
@@ -93,9 +95,10 @@ impl Superblock {
             let Some(root) = root else { continue };
             let at = ROOTS_AT + index * ROOT_BYTES;
             put(&mut out, at, &root.id.to_le_bytes());
-            put(&mut out, at + 8, &root.next_sequence.to_le_bytes());
-            put(&mut out, at + 16, &root.segment.to_le_bytes());
-            put(&mut out, at + 20, &root.block.to_le_bytes());
+            put(&mut out, at + 8, &root.replay_from.to_le_bytes());
+            put(&mut out, at + 16, &root.next_sequence.to_le_bytes());
+            put(&mut out, at + 24, &root.segment.to_le_bytes());
+            put(&mut out, at + 28, &root.block.to_le_bytes());
         }
         for (index, life) in self.lives.iter().enumerate() {
             let at = LIVES_AT + index * LIFE_BYTES;
@@ -175,13 +178,13 @@ impl Superblock {
 fn root_at(bytes: &[u8], at: usize) -> Result<Option<CheckpointRoot>, DiskError> {
     let root = CheckpointRoot {
         id: u64_at(bytes, at),
-        next_sequence: u64_at(bytes, at + 8),
-        segment: u32_at(bytes, at + 16),
-        block: u32_at(bytes, at + 20),
+        replay_from: u64_at(bytes, at + 8),
+        next_sequence: u64_at(bytes, at + 16),
+        segment: u32_at(bytes, at + 24),
+        block: u32_at(bytes, at + 28),
     };
-    check_zero(&bytes[at + 24..at + ROOT_BYTES])?;
     if root.id == 0 {
-        check_zero(&bytes[at..at + 24])?;
+        check_zero(&bytes[at..at + ROOT_BYTES])?;
         return Ok(None);
     }
     Ok(Some(root))

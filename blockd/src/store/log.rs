@@ -1,0 +1,512 @@
+//! Batches: what waits becomes one contiguous write at the head of an open segment.
+
+use super::batch::BatchBuilder;
+use super::cleaner::Move;
+use super::core::{Io, Store};
+use super::event::{Action, Answer, IoId, Session, Ticket};
+use super::index::OnEqual;
+use super::limits::{
+    MAX_BATCH_DATA_BLOCKS, MAX_BATCH_ENTRIES, MAX_BATCH_ENTRY_BYTES, MAX_BATCH_HORIZONS,
+    MAX_BATCHES_IN_FLIGHT,
+};
+use super::queue::{Op, Queue, WriteOp};
+use super::segments::Use;
+use bytes::Bytes;
+use proto::disk::batch::ENTRY_BYTES;
+use proto::disk::{BatchHeader, DataKind, Entry, LogHead, Slot};
+use proto::message::BlockRange;
+use proto::units::{BLOCK_BYTES, BLOCK_LEN, BLOCKS_PER_CHUNK};
+use proto::{ClientId, ErrorCode, VolumeId, WireError};
+use std::collections::VecDeque;
+
+/// Whose batches a segment takes. Moved blocks are old and live long; keeping them from fresh ones keeps
+/// segments all hot or all cold, which is what makes cleaning cheap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Writers = 0,
+    Cleaner = 1,
+}
+
+/// Where the log stands.
+#[derive(Debug)]
+pub(super) struct Log {
+    heads: [Option<LogHead>; 2],
+    pub next_sequence: u64,
+    /// Every batch below it is written.
+    pub written_sequence: u64,
+    /// Every batch below it is durable.
+    pub flushed_sequence: u64,
+    written_ops: u64,
+    in_flight: VecDeque<InFlight>,
+    /// Volumes whose horizons are not logged yet.
+    pub dirty_horizons: Vec<VolumeId>,
+    /// Bytes logged since the last checkpoint began.
+    pub since_checkpoint: u64,
+    /// Batches of moves that go before the next batch of writes.
+    clean_credit: u32,
+    /// Writers wait for a segment.
+    pub stalled: bool,
+    plan: Vec<Piece>,
+    plan_sessions: Vec<Session>,
+}
+
+/// A batch on its way to the device; reads of its blocks are served from here.
+#[derive(Debug)]
+struct InFlight {
+    io: IoId,
+    sequence: u64,
+    /// Disk blocks it takes.
+    start: u32,
+    end: u32,
+    /// Block data by its first disk block, ascending.
+    data: Vec<(u32, Bytes)>,
+    tickets: Vec<Ticket>,
+    sessions: Vec<Session>,
+    /// Every operation up to this number is in this batch or an earlier one.
+    through_ops: u64,
+    written: bool,
+}
+
+/// Part of a queued operation that goes into the batch being made.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    op: usize,
+    first: u16,
+    count: u16,
+}
+
+impl Log {
+    pub fn new(next_sequence: u64) -> Self {
+        Self {
+            heads: [None, None],
+            next_sequence,
+            written_sequence: next_sequence,
+            flushed_sequence: next_sequence,
+            written_ops: 0,
+            in_flight: VecDeque::new(),
+            dirty_horizons: Vec::new(),
+            since_checkpoint: 0,
+            clean_credit: 0,
+            stalled: false,
+            plan: Vec::new(),
+            plan_sessions: Vec::new(),
+        }
+    }
+
+    pub fn heads(&self) -> Vec<LogHead> {
+        self.heads.iter().flatten().copied().collect()
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Every operation up to it is written.
+    pub fn written_ops(&self, queue: &Queue) -> u64 {
+        if self.in_flight.is_empty() { queue.taken_through() } else { self.written_ops }
+    }
+
+    /// A block's data, if it is on its way to the device.
+    pub fn in_flight_block(&self, location: u32) -> Option<Bytes> {
+        let batch = self.in_flight.iter().find(|batch| (batch.start..batch.end).contains(&location))?;
+        let at = batch.data.partition_point(|(first, _)| *first <= location).checked_sub(1)?;
+        let (first, data) = &batch.data[at];
+        let from = (location - first) as usize * BLOCK_LEN;
+        (from < data.len()).then(|| data.slice(from..from + BLOCK_LEN))
+    }
+
+    pub fn drain_tickets(&mut self) -> Vec<Ticket> {
+        self.in_flight.drain(..).flat_map(|batch| batch.tickets).collect()
+    }
+
+    /// Blocks left in a stream's segment.
+    fn room(&self, stream: Stream, segment_blocks: u32) -> u32 {
+        self.heads[stream as usize].map_or(0, |head| segment_blocks - head.block)
+    }
+}
+
+impl Store {
+    /// Makes batches until nothing is due or enough are in flight.
+    pub(super) fn write_batches(&mut self, out: &mut Vec<Action>) {
+        self.log.stalled = false;
+        while self.log.in_flight.len() < MAX_BATCHES_IN_FLIGHT {
+            let moves_first = self.log.clean_credit > 0 || self.queue.is_empty();
+            if moves_first && self.write_moves(out) {
+                self.log.clean_credit = self.log.clean_credit.saturating_sub(1);
+                continue;
+            }
+            if self.write_queued(out) {
+                self.log.clean_credit = self.clean_share();
+                continue;
+            }
+            if self.log.stalled && self.write_moves(out) {
+                continue;
+            }
+            break;
+        }
+        if self.log.stalled {
+            self.counters.stalls += 1;
+        }
+    }
+
+    /// Makes sure that `stream` has an open segment with `room` blocks; false if no segment may be taken.
+    fn open_head(&mut self, stream: Stream, room: u32) -> bool {
+        if self.log.room(stream, self.segments.geometry.segment_blocks) >= room {
+            return true;
+        }
+        if !self.may_take_segment(stream) {
+            return false;
+        }
+        if let Some(old) = self.log.heads[stream as usize].take() {
+            self.segments.seal(old.segment);
+        }
+        let Some(segment) = self.segments.take(Use::Open) else { return false };
+        let segment_first = self.log.next_sequence;
+        self.log.heads[stream as usize] = Some(LogHead { segment, block: 0, segment_first });
+        true
+    }
+
+    /// One batch of what waits. False if there is nothing or no room for it now.
+    fn write_queued(&mut self, out: &mut Vec<Action>) -> bool {
+        while !self.queue.is_empty() {
+            if !self.open_head(Stream::Writers, 2) {
+                self.log.stalled = true;
+                return false;
+            }
+            let horizons = self.log.dirty_horizons.len().min(MAX_BATCH_HORIZONS);
+            let (entries_len, data_blocks) = self.plan_batch(horizons);
+            if self.log.plan.is_empty() {
+                // Too little is left for even one piece: on to the next segment.
+                if !self.open_head(Stream::Writers, self.segments.geometry.segment_blocks) {
+                    self.log.stalled = true;
+                    return false;
+                }
+                continue;
+            }
+            match self.fill_batch(entries_len, data_blocks) {
+                Ok(builder) => {
+                    self.commit_queued(builder, horizons, out);
+                    return true;
+                }
+                Err(bad) => self.refuse(bad, out),
+            }
+        }
+        false
+    }
+
+    /// Chooses what goes into the next batch: as much as waits and fits. Returns the bytes of its entries
+    /// and its data blocks.
+    fn plan_batch(&mut self, horizons: usize) -> (usize, usize) {
+        let room = self.log.room(Stream::Writers, self.segments.geometry.segment_blocks) as usize;
+        let log = &mut self.log;
+        log.plan.clear();
+        log.plan_sessions.clear();
+        let (mut entries_len, mut data_blocks) = (horizons * ENTRY_BYTES, 0usize);
+        for (at, op) in self.queue.iter().enumerate().take(MAX_BATCH_ENTRIES) {
+            let session_len = match op.session() {
+                Some(session) if !log.plan_sessions.iter().any(|s| s.client == session.client) => ENTRY_BYTES,
+                _ => 0,
+            };
+            let base = entries_len + session_len + ENTRY_BYTES;
+            let fits = |blocks: usize| {
+                let len = base + blocks * 4;
+                len <= MAX_BATCH_ENTRY_BYTES && BatchHeader::blocks_for(len) + data_blocks + blocks <= room
+            };
+            let (first, wanted) = match op {
+                Op::Write(op) => (op.taken, op.range.count - op.taken),
+                _ => (0, 0),
+            };
+            let mut count = usize::from(wanted).min(MAX_BATCH_DATA_BLOCKS as usize - data_blocks);
+            while count > 0 && !fits(count) {
+                count -= 1;
+            }
+            if !fits(count) || count == 0 && wanted > 0 {
+                break;
+            }
+            if let Some(session) = op.session().filter(|_| session_len > 0) {
+                log.plan_sessions.push(session);
+            }
+            let count = u16::try_from(count).expect("at most what was wanted");
+            log.plan.push(Piece { op: at, first, count });
+            entries_len = base + usize::from(count) * 4;
+            data_blocks += usize::from(count);
+            if count < wanted {
+                break;
+            }
+        }
+        (entries_len, data_blocks)
+    }
+
+    /// Lays the planned batch out, checking each block's CRC as it is copied. `Err`: the operation at this
+    /// place came with bad data, and nothing has happened yet.
+    fn fill_batch(&mut self, entries_len: usize, data_blocks: usize) -> Result<BatchBuilder, usize> {
+        let mut builder = BatchBuilder::new(entries_len, data_blocks);
+        for piece in &self.log.plan {
+            match self.queue.get(piece.op).expect("the plan names operations in the queue") {
+                Op::Write(op) => {
+                    let (from, to) = (usize::from(piece.first), usize::from(piece.first + piece.count));
+                    let range = piece_range(op, piece);
+                    let crcs = &op.crcs.as_bytes()[from * 4..to * 4];
+                    builder.entry(&Entry::Data { kind: op.kind, range, version: op.version, crcs });
+                    for block in from..to {
+                        let data = &op.data[block * BLOCK_LEN..(block + 1) * BLOCK_LEN];
+                        if builder.copy_block(data) != op.crcs.get(block) {
+                            return Err(piece.op);
+                        }
+                    }
+                }
+                Op::Trim { range, version, .. } => {
+                    builder.entry(&Entry::Trim { range: *range, version: *version });
+                }
+                Op::Fence { volume, epoch } => {
+                    builder.entry(&Entry::Fence { volume: *volume, epoch: *epoch });
+                }
+                Op::Delete { volume } => builder.entry(&Entry::Delete { volume: *volume }),
+            }
+        }
+        Ok(builder)
+    }
+
+    /// Answers a write whose data changed on its way here.
+    fn refuse(&mut self, at: usize, out: &mut Vec<Action>) {
+        let Some(op) = self.queue.remove(at) else { return };
+        let message =
+            "a block does not match the checksum it came with; it changed on the way, send it again";
+        if let Some(ticket) = op.ticket() {
+            out.push(Action::Answer { ticket, result: Err(WireError::new(ErrorCode::BadChecksum, message)) });
+        }
+    }
+
+    /// Puts the filled batch into the index and on its way.
+    fn commit_queued(&mut self, mut builder: BatchBuilder, horizons: usize, out: &mut Vec<Action>) {
+        for volume in self.log.dirty_horizons.drain(..horizons) {
+            // Every planned horizon has its place in the batch, so a deleted volume's goes in as well.
+            let held = self.index.volume_mut(volume);
+            held.horizon_dirty = false;
+            builder.entry(&Entry::Horizon { volume, settled: held.settled, stable: held.stable });
+        }
+        let head = self.log.heads[Stream::Writers as usize].expect("the plan was made for an open segment");
+        let mut location = self.segments.geometry.start(head.segment) + head.block + builder.header_blocks();
+        let plan = std::mem::take(&mut self.log.plan);
+        let mut data = Vec::with_capacity(plan.len());
+        let mut tickets = Vec::with_capacity(plan.len());
+        let mut sessions: Vec<Session> = Vec::new();
+        for piece in &plan {
+            let op = self.queue.front_mut().expect("planned operations leave from the front, in order");
+            if let Op::Write(op) = op {
+                let from = usize::from(piece.first) * BLOCK_LEN;
+                data.push((location, op.data.slice(from..from + usize::from(piece.count) * BLOCK_LEN)));
+                op.taken += piece.count;
+                let range = piece_range(op, piece);
+                let done = op.taken == op.range.count;
+                let (kind, version, crcs) = (op.kind, op.version, op.crcs.clone());
+                let slots = (location..)
+                    .zip(usize::from(piece.first)..)
+                    .take(usize::from(piece.count))
+                    .map(|(location, block)| Slot { location, crc: crcs.get(block), version });
+                self.index_data(&range, kind, slots);
+                location += u32::from(piece.count);
+                if !done {
+                    break;
+                }
+            }
+            let op = self.queue.remove(0).expect("it was at the front just now");
+            if let Op::Trim { range, version, .. } = &op {
+                self.index_trim(range, *version);
+            }
+            tickets.extend(op.ticket());
+            if let Some(session) = op.session() {
+                note_session(&mut sessions, session);
+            }
+        }
+        self.log.plan = plan;
+        for planned in &self.log.plan_sessions {
+            let held = sessions.iter().find(|session| session.client == planned.client);
+            // A write cut in two is not held yet: its session stands where it stood.
+            let sequence = held.map_or_else(|| self.sessions.held(planned.client), |s| s.sequence);
+            builder.entry(&Entry::Session { client: planned.client, sequence });
+        }
+        let batch = Parts { data, tickets, sessions };
+        self.send_batch(Stream::Writers, builder, batch, out);
+    }
+
+    fn index_data(&mut self, range: &BlockRange, kind: DataKind, slots: impl Iterator<Item = Slot>) {
+        let (segments, counters) = (&mut self.segments, &mut self.counters);
+        let place = (range.volume, range.chunk, range.first);
+        self.index.apply(place, OnEqual::from(kind), slots, |change| {
+            segments.note(change);
+            if kind == DataKind::Repair && change.old.version == change.new.version {
+                counters.repaired_blocks += 1;
+            }
+        });
+    }
+
+    fn index_trim(&mut self, range: &BlockRange, version: proto::Version) {
+        let segments = &mut self.segments;
+        if u32::from(range.count) == BLOCKS_PER_CHUNK {
+            self.index.trim_chunk(range.volume, range.chunk, version, |change| segments.note(change));
+            return;
+        }
+        let slot = Slot { location: Slot::TRIMMED, crc: 0, version };
+        let slots = std::iter::repeat_n(slot, usize::from(range.count));
+        let place = (range.volume, range.chunk, range.first);
+        self.index.apply(place, OnEqual::Keep, slots, |change| segments.note(change));
+    }
+
+    /// One batch of moves. False if there are none or no segment for them.
+    fn write_moves(&mut self, out: &mut Vec<Action>) -> bool {
+        self.cleaner.moves_mut().retain(|m| self.index.slot(m.volume, m.chunk, m.block).location == m.from);
+        if self.cleaner.moves_mut().is_empty() || !self.open_head(Stream::Cleaner, 3) {
+            return false;
+        }
+        let room = self.log.room(Stream::Cleaner, self.segments.geometry.segment_blocks) as usize;
+        let moves = take_moves(self.cleaner.moves_mut(), room);
+        let runs = runs_of(&moves);
+        let data_blocks = moves.iter().filter(|m| m.data.is_some()).count();
+        let entries_len = runs.iter().map(|run| run_entry_len(&moves[run.clone()])).sum();
+        let mut builder = BatchBuilder::new(entries_len, data_blocks);
+        let head = self.log.heads[Stream::Cleaner as usize].expect("it was opened above");
+        let mut location = self.segments.geometry.start(head.segment) + head.block + builder.header_blocks();
+        let mut data = Vec::with_capacity(moves.len());
+        for run in runs {
+            let run = &moves[run];
+            let (first, count) = (&run[0], u16::try_from(run.len()).expect("within a chunk"));
+            let range = BlockRange { volume: first.volume, chunk: first.chunk, first: first.block, count };
+            let segments = &mut self.segments;
+            let place = (range.volume, range.chunk, range.first);
+            if first.data.is_none() {
+                builder.entry(&Entry::Lost { range, version: first.version });
+                let slot = Slot { location: Slot::LOST, crc: 0, version: first.version };
+                let slots = std::iter::repeat_n(slot, run.len());
+                self.index.apply(place, OnEqual::Replace, slots, |change| segments.note(change));
+                continue;
+            }
+            let crcs: Vec<u8> = run.iter().flat_map(|m| m.crc.to_le_bytes()).collect();
+            builder.entry(&Entry::Data { kind: DataKind::Move, range, version: first.version, crcs: &crcs });
+            let slots =
+                (location..).zip(run).map(|(location, m)| Slot { location, crc: m.crc, version: m.version });
+            self.index.apply(place, OnEqual::Replace, slots, |change| segments.note(change));
+            for block in run.iter().filter_map(|m| m.data.as_ref()) {
+                builder.copy_block(block);
+                data.push((location, block.clone()));
+                location += 1;
+            }
+        }
+        self.counters.moved_blocks += data_blocks as u64;
+        let batch = Parts { data, tickets: Vec::new(), sessions: Vec::new() };
+        self.send_batch(Stream::Cleaner, builder, batch, out);
+        true
+    }
+
+    fn send_batch(&mut self, stream: Stream, builder: BatchBuilder, parts: Parts, out: &mut Vec<Action>) {
+        let disk = self.disk_id();
+        let incarnation = self.incarnation();
+        let log = &mut self.log;
+        let head = log.heads[stream as usize].as_mut().expect("a batch is made for an open segment");
+        let start = self.segments.geometry.start(head.segment) + head.block;
+        let sequence = log.next_sequence;
+        let buf = builder.finish(|header| {
+            header.disk = disk;
+            header.incarnation = incarnation;
+            header.sequence = sequence;
+            header.segment_first = head.segment_first;
+            header.flushed = log.flushed_sequence;
+            header.segment = head.segment;
+            header.block = head.block;
+        });
+        let blocks = u32::try_from(buf.len() / BLOCK_LEN).expect("a batch is small");
+        head.block += blocks;
+        self.segments.get_mut(head.segment).last_sequence = sequence;
+        log.next_sequence += 1;
+        log.since_checkpoint += buf.len() as u64;
+        self.counters.batches += 1;
+        self.counters.bytes_written += buf.len() as u64;
+        let Parts { data, tickets, sessions } = parts;
+        let through_ops = self.queue.taken_through();
+        let io = self.new_io(Io::Batch);
+        let (end, written) = (start + blocks, false);
+        self.log.in_flight.push_back(InFlight {
+            io,
+            sequence,
+            start,
+            end,
+            data,
+            tickets,
+            sessions,
+            through_ops,
+            written,
+        });
+        out.push(Action::DiskWrite { io, offset: u64::from(start) * BLOCK_BYTES, buf });
+    }
+
+    /// A batch is written. Answers go out in the log's order: recovery ends at the first batch missing, so
+    /// one that overtook an earlier one is worth nothing yet.
+    pub(super) fn batch_done(&mut self, io: IoId, out: &mut Vec<Action>) {
+        if let Some(batch) = self.log.in_flight.iter_mut().find(|batch| batch.io == io) {
+            batch.written = true;
+        }
+        while self.log.in_flight.front().is_some_and(|batch| batch.written) {
+            let Some(batch) = self.log.in_flight.pop_front() else { return };
+            self.log.written_sequence = batch.sequence + 1;
+            self.log.written_ops = batch.through_ops;
+            for session in batch.sessions {
+                self.sessions.note(session.client, session.sequence, batch.sequence);
+            }
+            out.extend(
+                batch.tickets.into_iter().map(|ticket| Action::Answer { ticket, result: Ok(Answer::Done) }),
+            );
+        }
+    }
+}
+
+/// What a batch does when it is written.
+struct Parts {
+    data: Vec<(u32, Bytes)>,
+    tickets: Vec<Ticket>,
+    sessions: Vec<Session>,
+}
+
+fn piece_range(op: &WriteOp, piece: &Piece) -> BlockRange {
+    BlockRange { first: op.range.first + piece.first, count: piece.count, ..op.range }
+}
+
+fn note_session(sessions: &mut Vec<Session>, session: Session) {
+    let held: Option<&mut Session> = sessions.iter_mut().find(|s| s.client == session.client);
+    match held {
+        Some(held) => held.sequence = held.sequence.max(session.sequence),
+        None => sessions.push(Session { client: ClientId(session.client.0), ..session }),
+    }
+}
+
+/// As many moves as one batch in `room` blocks holds, each with an entry of its own at worst.
+fn take_moves(moves: &mut VecDeque<Move>, room: usize) -> Vec<Move> {
+    let mut taken = moves.len().min(MAX_BATCH_DATA_BLOCKS as usize);
+    while BatchHeader::blocks_for(taken * (ENTRY_BYTES + 4)) + taken > room {
+        taken -= 1;
+    }
+    let mut moves: Vec<Move> = moves.drain(..taken).collect();
+    moves.sort_unstable_by_key(|m| (m.volume, m.chunk, m.block));
+    moves
+}
+
+/// Neighbours with one version, which one entry can name.
+fn runs_of(moves: &[Move]) -> Vec<std::ops::Range<usize>> {
+    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+    for at in 0..moves.len() {
+        let joins = at > 0 && {
+            let (last, next) = (&moves[at - 1], &moves[at]);
+            (last.volume, last.chunk, last.version) == (next.volume, next.chunk, next.version)
+                && last.block + 1 == next.block
+                && last.data.is_some() == next.data.is_some()
+        };
+        match runs.last_mut() {
+            Some(run) if joins => run.end += 1,
+            _ => runs.push(at..at + 1),
+        }
+    }
+    runs
+}
+
+fn run_entry_len(run: &[Move]) -> usize {
+    ENTRY_BYTES + run.iter().filter(|m| m.data.is_some()).count() * 4
+}

@@ -1,0 +1,36 @@
+//! How far each client's session got: what a reconnecting writer asks first.
+
+use super::limits::MAX_SESSIONS;
+use proto::ClientId;
+use std::collections::HashMap;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub sequence: u64,
+    /// The batch of its last write: its age.
+    pub batch: u64,
+}
+
+/// The newest [`MAX_SESSIONS`] sessions.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(HashMap<ClientId, Held>);
+
+impl Sessions {
+    pub fn note(&mut self, client: ClientId, sequence: u64, batch: u64) {
+        let held = self.0.entry(client).or_insert(Held { sequence, batch });
+        held.sequence = held.sequence.max(sequence);
+        held.batch = held.batch.max(batch);
+        if self.0.len() > MAX_SESSIONS {
+            let oldest = self.0.iter().min_by_key(|(_, held)| held.batch).map(|(&client, _)| client);
+            oldest.map(|client| self.0.remove(&client));
+        }
+    }
+
+    pub fn held(&self, client: ClientId) -> u64 {
+        self.0.get(&client).map_or(0, |held| held.sequence)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (ClientId, Held)> + '_ {
+        self.0.iter().map(|(&client, &held)| (client, held))
+    }
+}
