@@ -13,12 +13,12 @@ mod session;
 mod token;
 mod types;
 
-pub use log::{Log, VolumeInfo};
+pub use log::Log;
 pub use types::{ConnId, ReplicaConfig, ReplicaInput, ReplicaOutput};
 
 use crate::fast_map::FastMap;
 use crate::limits::{REPLICA_OPENS_PER_CONNECTION, REPLICA_SETTLED_STEP, REPLICA_VOLUMES};
-use crate::store::{Action, Answer, Event, Session, Ticket, WriteKind};
+use crate::store::{Action, Answer, Event, Session, Store, Ticket, WriteKind};
 use proto::limits::MAX_REQUESTS_PER_CONNECTION;
 use proto::message::{BlockRange, HelloReply, OpenMode, OpenReply, Reply, ReplyBody, Request, RequestBody};
 use proto::placement::group_of;
@@ -37,7 +37,7 @@ enum Waiting {
 
 /// One disk's replica, with its store.
 #[derive(Debug)]
-pub struct Replica<L> {
+pub struct Replica<L = Store> {
     config: ReplicaConfig,
     store: L,
     conns: FastMap<u64, Conn>,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::VolumeInfo;
 use bytes::Bytes;
 use proto::checksum::BlockCrcs;
 use proto::control::PoolToken;
