@@ -10,7 +10,7 @@ pub mod conditional;
 pub mod copy_source;
 pub mod error;
 pub mod fault;
-mod gateway;
+pub mod gateway;
 mod head_guard;
 pub mod http_date;
 pub mod keystore;

@@ -144,7 +144,7 @@ fn head_of(request: &S3Request, record: &ObjectRecord) -> S3Result<Prepared> {
     let selected = select(request, record)?;
     let mut answer = answer::empty(selected.status);
     identity(&mut answer, record);
-    describe(&mut answer, request, record);
+    describe(&mut answer, request, record)?;
     let bytes = selected.bytes;
     answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
     if selected.status == StatusCode::PARTIAL_CONTENT {
@@ -244,7 +244,7 @@ fn identity(answer: &mut Response<Body>, record: &ObjectRecord) {
 }
 
 /// The kept headers, what the request overrides of them, and user metadata.
-fn describe(answer: &mut Response<Body>, request: &S3Request, record: &ObjectRecord) {
+fn describe(answer: &mut Response<Body>, request: &S3Request, record: &ObjectRecord) -> S3Result<()> {
     let kept = &record.headers;
     let shown = [
         (CONTENT_TYPE, "response-content-type", kept.content_type.as_deref().or(Some("binary/octet-stream"))),
@@ -255,8 +255,13 @@ fn describe(answer: &mut Response<Body>, request: &S3Request, record: &ObjectRec
         (EXPIRES, "response-expires", kept.expires.as_deref()),
     ];
     for (name, parameter, kept) in shown {
-        if let Some(value) = request.query.get(parameter).or(kept) {
-            answer::set(answer, name, value);
+        match request.query.get(parameter) {
+            Some(asked) if HeaderValue::from_bytes(asked.as_bytes()).is_err() => {
+                return Err(S3Error::with(S3Code::InvalidArgument, "A header can't have this value")
+                    .extra("ArgumentName", parameter));
+            }
+            Some(asked) => answer::set(answer, name, asked),
+            None => kept.into_iter().for_each(|kept| answer::set(answer, name.clone(), kept)),
         }
     }
     answer.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -265,6 +270,7 @@ fn describe(answer: &mut Response<Body>, request: &S3Request, record: &ObjectRec
             answer::set(answer, name, value);
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
