@@ -11,6 +11,10 @@ pub const MAX_CONNECTIONS: usize = 4096;
 pub const MAX_OWED_READ_BYTES: usize = 32 << 20;
 /// Ticks of the store that a connection being closed has to take its last answers.
 pub const MAX_CLOSING_TICKS: u32 = 10;
+/// Bytes of a hole in a disk's file that are filled with one write.
+pub const PREFILL_BYTES: u64 = 1 << 20;
+/// How many of these ahead of the log are filled.
+pub const PREFILL_AHEAD: usize = 32;
 
 // ---- client drivers ----
 

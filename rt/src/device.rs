@@ -1,7 +1,11 @@
 //! A disk used one call at a time: to format, mount and check it. The data path goes through the ring.
 
+#![allow(unsafe_code)]
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -60,6 +64,24 @@ impl FileDevice {
         Ok(Self { file, len_bytes })
     }
 
+    /// Where the file has no blocks yet, as far as the file system tells; nothing for a device.
+    pub fn holes(&self) -> Vec<Range<u64>> {
+        let mut holes = Vec::new();
+        let mut at = 0;
+        while let Some(hole) = self.seek(at, libc::SEEK_HOLE).filter(|&hole| hole < self.len_bytes) {
+            // No data behind it: the hole goes to the end.
+            at = self.seek(hole, libc::SEEK_DATA).unwrap_or(self.len_bytes).max(hole + 1);
+            holes.push(hole..at);
+        }
+        holes
+    }
+
+    fn seek(&self, from: u64, whence: libc::c_int) -> Option<u64> {
+        let from = libc::off_t::try_from(from).ok()?;
+        // SAFETY: the call takes no pointers, and nobody uses the file's position.
+        u64::try_from(unsafe { libc::lseek(self.file.as_raw_fd(), from, whence) }).ok()
+    }
+
     /// The open file, for the ring.
     pub fn into_file(self) -> File {
         self.file
@@ -111,6 +133,7 @@ mod tests {
         buf.fill(7);
         device.write_at(&buf, 8192).unwrap();
         device.flush().unwrap();
+        assert_eq!(device.holes(), [0..8192, 12288..1 << 20]);
         for access in [Access::ReadOnly, Access::ReadWrite] {
             assert_eq!(FileDevice::open(&path, access).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
         }
