@@ -68,7 +68,7 @@ impl Volume {
         self.call(VolumeOp::Flush).await.map(drop)
     }
 
-    /// Gives the space back; the range reads as zeros.
+    /// Gives the space of the whole 4 KiB blocks in the range back; those read as zeros.
     pub async fn trim(&self, offset: u64, len: u64) -> Result<(), ClientError> {
         self.call(VolumeOp::Trim { offset, len }).await.map(drop)
     }

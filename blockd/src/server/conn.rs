@@ -1,0 +1,72 @@
+//! One client's connection at a chunk server.
+
+use crate::limits::{MAX_CLOSING_TICKS, MAX_OWED_READ_BYTES};
+use proto::frame::FrameError;
+use proto::limits::MAX_REQUESTS_PER_CONNECTION;
+use proto::message::{Reply, Request, RequestBody};
+use rt::framed::{FrameConn, QueueFull};
+use std::collections::HashMap;
+
+/// A connection, and what its client has asked and not been answered yet.
+pub(super) struct Conn {
+    pub frames: FrameConn,
+    /// Bytes of each read to answer, by sequence.
+    reads: HashMap<u64, usize>,
+    read_bytes: usize,
+    /// Send what is queued, then drop.
+    pub closing: bool,
+    closing_ticks: u32,
+    /// In the list of those to be pumped.
+    pub touched: bool,
+}
+
+impl Conn {
+    pub fn new(frames: FrameConn) -> Self {
+        Self {
+            frames,
+            reads: HashMap::new(),
+            read_bytes: 0,
+            closing: false,
+            closing_ticks: 0,
+            touched: false,
+        }
+    }
+
+    /// The next request; `None` when there is none, or the client must first take its answers: what it
+    /// may make this server hold is bounded.
+    pub fn next_request(&mut self) -> Result<Option<Request>, FrameError> {
+        if self.closing || self.is_busy() {
+            return Ok(None);
+        }
+        let Some((header, payload)) = self.frames.next_frame()? else { return Ok(None) };
+        let request = Request::decode(&header, &payload)?;
+        if let RequestBody::Read { range, .. } = &request.body {
+            self.read_bytes += range.len_bytes();
+            if let Some(same) = self.reads.insert(request.sequence, range.len_bytes()) {
+                self.read_bytes -= same;
+            }
+        }
+        Ok(Some(request))
+    }
+
+    /// Whether the client must take answers before it is heard again.
+    pub fn is_busy(&self) -> bool {
+        self.frames.is_busy()
+            || self.read_bytes > MAX_OWED_READ_BYTES
+            || self.reads.len() > MAX_REQUESTS_PER_CONNECTION
+    }
+
+    /// Called at each tick; `false` once a closing connection's client had its time to take what is left.
+    pub fn lingers(&mut self) -> bool {
+        self.closing_ticks += u32::from(self.closing);
+        self.closing_ticks <= MAX_CLOSING_TICKS
+    }
+
+    /// Queues a reply.
+    pub fn reply(&mut self, reply: &Reply) -> Result<(), QueueFull> {
+        if let Some(bytes) = self.reads.remove(&reply.sequence) {
+            self.read_bytes -= bytes;
+        }
+        self.frames.queue(reply.encode())
+    }
+}

@@ -1,0 +1,353 @@
+//! The loop of a disk's thread: wait, feed the replica everything that happened, pump it once, perform
+//! what it wants. Feeding everything first is what makes batches large under load.
+
+use super::conn::Conn;
+use super::prefill::Prefill;
+use super::status::{ServerStatus, Shared};
+use super::{ServerConfig, disk};
+use crate::limits::MAX_CONNECTIONS;
+use crate::replica::{ConnId, Replica, ReplicaConfig, ReplicaInput, ReplicaOutput};
+use crate::store::limits::TICK_INTERVAL;
+use crate::store::{IoId, Store};
+use crate::{Error, ErrorKind};
+use rt::clock::{Clock, Instant};
+use rt::device::BlockDevice;
+use rt::framed::{self, FrameConn, FrameListener, OwnerTag, Progress};
+use rt::ring::{Completion, Fd, Op, Reactor, Rejected, Token, Waker};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Owners on a disk's reactor.
+const NETWORK: u8 = 1;
+const DISK: u8 = 2;
+const PREFILL: u8 = 3;
+
+/// One disk being served.
+pub(super) struct Shard {
+    reactor: Reactor,
+    replica: Replica<Store>,
+    disk: Fd,
+    prefill: Prefill,
+    listener: FrameListener,
+    conns: HashMap<u64, Conn>,
+    next_conn: u64,
+    /// Connections that have something to send or to receive anew.
+    touched: Vec<u64>,
+    /// Disk operations that found the reactor full; the store bounds how many there are.
+    waiting: VecDeque<(Token, Op)>,
+    outputs: Vec<ReplicaOutput>,
+    /// The replica was given something since it was pumped.
+    unpumped: bool,
+    clock: Arc<dyn Clock>,
+    now: Instant,
+    next_tick: Instant,
+    status: ServerStatus,
+    shared: Arc<Shared>,
+    phase: Phase,
+}
+
+#[derive(PartialEq, Eq)]
+enum Phase {
+    Serving,
+    Stopping,
+    Stopped,
+}
+
+impl Shard {
+    pub fn start(config: &ServerConfig, shared: Arc<Shared>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let device = disk::open(config)?;
+        let (store, report) = Store::mount(&device)?;
+        if store.disk_id() != config.disk {
+            let (found, path) = (store.disk_id(), config.path.display());
+            let why = format!("{path} is disk {found}, not {}; correct the path of one of them", config.disk);
+            return Err(Error::new(ErrorKind::Invalid, why));
+        }
+        tracing::info!(disk = %config.disk, ?report, "mounted");
+        let prefill = Prefill::new(device.len_bytes(), &device.holes());
+        let reactor =
+            Reactor::new(rt::limits::REACTOR).map_err(|error| Error::io("making a reactor", error))?;
+        let listening = |error| Error::io(format_args!("listening at {}", config.listen), error);
+        let tag = OwnerTag { owner: NETWORK, id: 0 };
+        let listener = FrameListener::bind(tag, config.listen).map_err(listening)?;
+        let status = ServerStatus { disk: config.disk, ..ServerStatus::default() };
+        let now = clock.now();
+        let mut shard = Self {
+            reactor,
+            replica: Replica::new(store, ReplicaConfig { token: config.token }),
+            disk: Arc::new(OwnedFd::from(device.into_file())),
+            prefill,
+            listener,
+            conns: HashMap::new(),
+            next_conn: 1,
+            touched: Vec::new(),
+            waiting: VecDeque::new(),
+            outputs: Vec::new(),
+            unpumped: false,
+            clock,
+            now,
+            next_tick: now,
+            status,
+            shared,
+            phase: Phase::Serving,
+        };
+        shard.listener.accept(&mut shard.reactor).map_err(listening)?;
+        shard.publish();
+        Ok(shard)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.listener.addr()
+    }
+
+    pub fn waker(&self) -> Waker {
+        self.reactor.waker()
+    }
+
+    /// Serves until told to end.
+    pub fn run(mut self) -> Result<(), Error> {
+        let mut completions = Vec::new();
+        while self.phase != Phase::Stopped {
+            let wait = self.next_tick.since(self.now);
+            let timeout = if self.unpumped { Duration::ZERO } else { wait };
+            self.reactor
+                .wait(Some(timeout), &mut completions)
+                .map_err(|error| Error::io("waiting for a disk's reactor", error))?;
+            self.now = self.clock.now();
+            for completion in completions.drain(..) {
+                self.on_completion(completion);
+            }
+            self.on_signals();
+            if self.shared.kill.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            self.unpumped = false;
+            self.replica.pump(self.now, &mut self.outputs);
+            self.perform();
+            self.pump_conns();
+        }
+        match self.replica.store().failure() {
+            None => Ok(()),
+            Some(failure) => Err(failure.clone().into()),
+        }
+    }
+
+    fn submit(&mut self, input: ReplicaInput) {
+        self.unpumped = true;
+        self.replica.submit(self.now, input, &mut self.outputs);
+    }
+
+    /// Ticks and the handle's wishes.
+    fn on_signals(&mut self) {
+        if self.now >= self.next_tick {
+            self.next_tick = self.now + TICK_INTERVAL;
+            self.submit(ReplicaInput::Tick);
+            self.conns.retain(|_, conn| conn.lingers());
+            self.publish();
+        }
+        if self.phase == Phase::Serving && self.shared.stop.load(Ordering::SeqCst) {
+            self.phase = Phase::Stopping;
+            self.submit(ReplicaInput::Stop);
+        }
+    }
+
+    fn on_completion(&mut self, completion: Completion) {
+        let token = completion.token;
+        if token.owner() == DISK {
+            self.on_disk(completion);
+        } else if token.owner() == PREFILL {
+            for (token, op) in self.prefill.filled(completion.op) {
+                self.push(token, op);
+            }
+        } else if FrameListener::is_accept(token) {
+            self.on_accept(completion);
+        } else if framed::is_connection(token) {
+            self.on_conn(token.id(), completion);
+        }
+    }
+
+    fn on_disk(&mut self, completion: Completion) {
+        let io = IoId(completion.token.id());
+        let bytes = u64::from(*completion.result.as_ref().unwrap_or(&0));
+        let status = &mut self.status;
+        let buf = match completion.op {
+            Op::Read { buf, .. } => {
+                status.disk_reads += 1;
+                status.disk_read_bytes += bytes;
+                Some(buf)
+            }
+            Op::Write { buf, .. } => {
+                status.disk_writes += 1;
+                status.disk_written_bytes += bytes;
+                Some(buf)
+            }
+            _ => {
+                status.disk_flushes += 1;
+                None
+            }
+        };
+        let result = completion.result.map(drop);
+        if let Err(error) = &result {
+            tracing::error!(disk = %self.status.disk, %error, "the device failed");
+        }
+        self.submit(ReplicaInput::DiskDone { io, buf, result });
+    }
+
+    fn on_accept(&mut self, completion: Completion) {
+        let tag = OwnerTag { owner: NETWORK, id: self.next_conn };
+        let accepted = self.listener.on_completion(completion);
+        match accepted.and_then(|socket| FrameConn::accepted(tag, socket)) {
+            Ok(_) if self.conns.len() >= MAX_CONNECTIONS || self.phase != Phase::Serving => {
+                tracing::warn!(disk = %self.status.disk, "a connection too many was closed");
+            }
+            Ok(frames) => {
+                self.next_conn += 1;
+                self.conns.insert(tag.id, Conn::new(frames));
+                self.submit(ReplicaInput::Connected(ConnId(tag.id)));
+                self.touch(tag.id);
+            }
+            Err(error) => tracing::warn!(disk = %self.status.disk, %error, "accepting a connection failed"),
+        }
+        if let Err(error) = self.listener.accept(&mut self.reactor) {
+            tracing::error!(disk = %self.status.disk, %error, "no more connections can be accepted");
+        }
+    }
+
+    fn on_conn(&mut self, id: u64, completion: Completion) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        match conn.frames.on_completion(completion) {
+            Progress::Closed(error) => {
+                tracing::debug!(disk = %self.status.disk, conn = id, %error, "a connection ended");
+                self.close(id);
+            }
+            Progress::Sent if conn.closing && !conn.frames.has_queued() => self.close(id),
+            Progress::Connected | Progress::Received | Progress::Sent => {
+                self.take_requests(id);
+                self.touch(id);
+            }
+        }
+    }
+
+    /// Gives the replica what a connection's client asks.
+    fn take_requests(&mut self, id: u64) {
+        loop {
+            let Some(conn) = self.conns.get_mut(&id) else { return };
+            match conn.next_request() {
+                Ok(Some(request)) => {
+                    self.status.requests += 1;
+                    self.submit(ReplicaInput::Request(ConnId(id), request));
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(disk = %self.status.disk, conn = id, %error, "a client sent no frame; closing");
+                    self.close(id);
+                }
+            }
+        }
+    }
+
+    /// Does what the replica wants. Sends are queued here and leave in [`pump_conns`](Self::pump_conns).
+    fn perform(&mut self) {
+        for _ in 0..self.waiting.len() {
+            let Some((token, op)) = self.waiting.pop_front() else { break };
+            self.push(token, op);
+        }
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                ReplicaOutput::Send(conn, reply) => {
+                    let Some(to) = self.conns.get_mut(&conn.0) else { continue };
+                    if to.reply(&reply).is_err() {
+                        tracing::warn!(disk = %self.status.disk, conn = conn.0, "a client takes no answers; closing");
+                        self.close(conn.0);
+                    } else {
+                        self.touch(conn.0);
+                    }
+                }
+                ReplicaOutput::Close(conn) => {
+                    if let Some(conn) = self.conns.get_mut(&conn.0) {
+                        conn.closing = true;
+                    }
+                    self.touch(conn.0);
+                }
+                ReplicaOutput::DiskRead { io, offset, buf } => {
+                    let op = Op::Read { fd: Fd::clone(&self.disk), buf, offset };
+                    self.push(Token::new(DISK, 0, io.0), op);
+                }
+                ReplicaOutput::DiskWrite { io, offset, buf } => {
+                    let op = Op::Write { fd: Fd::clone(&self.disk), buf, offset };
+                    if let Some((token, op)) = self.prefill.before_write(Token::new(DISK, 0, io.0), op) {
+                        self.push(token, op);
+                    }
+                }
+                ReplicaOutput::DiskFlush { io } => {
+                    let op = Op::Fsync { fd: Fd::clone(&self.disk) };
+                    self.push(Token::new(DISK, 0, io.0), op);
+                }
+                ReplicaOutput::Stopped => self.phase = Phase::Stopped,
+            }
+        }
+        if let Some(op) = self.prefill.next(&self.disk) {
+            self.push(Token::new(PREFILL, 0, 0), op);
+        }
+        // What the performing itself brought (closed connections) waits for the next pump.
+        outputs.append(&mut self.outputs);
+        self.outputs = outputs;
+    }
+
+    /// Starts a disk operation, or keeps it until the reactor has room.
+    fn push(&mut self, token: Token, op: Op) {
+        if let Err(Rejected(op)) = self.reactor.push(token, op) {
+            self.waiting.push_back((token, op));
+        }
+    }
+
+    fn touch(&mut self, id: u64) {
+        if let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.touched) {
+            conn.touched = true;
+            self.touched.push(id);
+        }
+    }
+
+    /// Starts one send and one receive on every connection where something happened.
+    fn pump_conns(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for id in touched.drain(..) {
+            // A client that was too busy to be heard may have frames here already.
+            self.take_requests(id);
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            conn.touched = false;
+            let deaf = conn.closing || conn.is_busy();
+            let reactor = &mut self.reactor;
+            let pumped = if deaf { conn.frames.pump_sends(reactor) } else { conn.frames.pump(reactor) };
+            if let Err(error) = pumped {
+                tracing::error!(disk = %self.status.disk, conn = id, %error, "closing a connection");
+                self.close(id);
+            } else if conn.closing && !conn.frames.has_queued() {
+                self.close(id);
+            }
+        }
+        touched.append(&mut self.touched);
+        self.touched = touched;
+    }
+
+    fn close(&mut self, id: u64) {
+        if let Some(conn) = self.conns.remove(&id)
+            && !conn.closing
+        {
+            self.submit(ReplicaInput::Closed(ConnId(id)));
+        }
+    }
+
+    fn publish(&mut self) {
+        let store = self.replica.store();
+        self.status.incarnation = store.incarnation();
+        self.status.stat = store.stat();
+        self.status.failure = store.failure().cloned();
+        self.status.connections = self.conns.len();
+        self.shared.publish(&self.status);
+    }
+}
