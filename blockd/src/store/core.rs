@@ -163,6 +163,7 @@ impl Store {
     pub fn submit(&mut self, _now: Instant, event: Event, out: &mut Vec<Action>) {
         match event {
             Event::DiskDone { io, buf, result } => self.disk_done(io, buf, result, out),
+            Event::Tick if self.check_running().is_ok() => self.mark_durable(out),
             Event::Tick => {}
             Event::Horizon { volume, settled, stable } => self.horizon(volume, settled, stable),
             Event::Write { ticket, session, range, version, crcs, data, kind } => {

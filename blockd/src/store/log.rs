@@ -44,6 +44,8 @@ pub(super) struct Log {
     pub since_checkpoint: u64,
     /// Batches of moves that go before the next batch of writes.
     clean_credit: u32,
+    /// Below this batch, everything is known to be durable by what is on the disk itself.
+    marked_sequence: u64,
     /// Writers wait for a segment.
     pub stalled: bool,
     plan: Vec<Piece>,
@@ -87,6 +89,7 @@ impl Log {
             dirty_horizons: Vec::new(),
             since_checkpoint: 0,
             clean_credit: 0,
+            marked_sequence: next_sequence,
             stalled: false,
             plan: Vec::new(),
             plan_sessions: Vec::new(),
@@ -146,6 +149,19 @@ impl Store {
         }
         if self.log.stalled {
             self.counters.stalls += 1;
+        }
+    }
+
+    /// Writes an empty batch if everything is durable and nothing on the disk says so yet. Recovery takes
+    /// what was durable as it is; without the mark, a bit that flips in the last batch before a crash would
+    /// pass for a torn write, and the log would end in front of it.
+    pub(super) fn mark_durable(&mut self, out: &mut Vec<Action>) {
+        let log = &self.log;
+        let known = self.superblock.checkpoint.map_or(0, |root| root.next_sequence).max(log.marked_sequence);
+        let idle = self.queue.is_empty() && log.is_quiet() && log.flushed_sequence == log.next_sequence;
+        if idle && log.flushed_sequence > known && self.open_head(Stream::Writers, 2) {
+            let parts = Parts { data: Vec::new(), tickets: Vec::new(), sessions: Vec::new() };
+            self.send_batch(Stream::Writers, BatchBuilder::new(0, 0), parts, out);
         }
     }
 
@@ -411,6 +427,8 @@ impl Store {
             header.sequence = sequence;
             header.segment_first = head.segment_first;
             header.flushed = log.flushed_sequence;
+            log.marked_sequence =
+                if log.flushed_sequence == sequence { sequence + 1 } else { log.marked_sequence };
             header.segment = head.segment;
             header.block = head.block;
         });

@@ -5,6 +5,7 @@
 //! larger batches.
 
 mod batch;
+pub mod check;
 mod checkpoint;
 mod cleaner;
 mod core;
@@ -24,6 +25,8 @@ pub use self::core::{Counters, Store, VolumeInfo};
 pub use event::{Action, Answer, Event, IoId, Session, Ticket, WriteKind};
 pub use mount::MountReport;
 
+#[cfg(test)]
+mod damage_test;
 #[cfg(test)]
 mod sim;
 #[cfg(test)]

@@ -337,8 +337,11 @@ fn life_holds(superblock: &Superblock, header: &BatchHeader) -> bool {
     (lives[at].first_sequence..end).contains(&header.sequence)
 }
 
-/// Gives `each` the batches of a segment from `block` on, until one is not whole or of another life, or
-/// `each` has had enough.
+/// Gives `each` the batches of a segment from `block` on, until it has had enough or the segment ends.
+///
+/// Where no batch is, the log may have ended, or a header may be damaged: the rest of the segment is
+/// searched for another batch of the same life, which then shows by its sequence that one is missing. Only
+/// segments that surely hold nothing new are spared that.
 fn walk_segment(
     superblock: &Superblock,
     (segment, mut block, mut life): (u32, u32, Option<u64>),
@@ -349,30 +352,67 @@ fn walk_segment(
     let start = u64::from(geometry.start(segment));
     let limit = start + u64::from(geometry.segment_blocks);
     let mut sequence = 0;
+    if life.is_none() && first_block_is_foreign(superblock, segment, reader) {
+        return;
+    }
     while block < geometry.segment_blocks {
-        let at = start + u64::from(block);
-        // The first look at a segment takes one block: most have nothing to replay.
-        let ahead = if life.is_none() { at + 1 } else { limit };
-        let Ok(bytes) = reader.get(at, 1, ahead) else { return };
-        let Ok(header) = BatchHeader::decode(bytes) else { return };
-        let ours = header.disk == superblock.disk
-            && (header.segment, header.block) == (segment, block)
-            && life.is_none_or(|life| life == header.segment_first)
-            && header.sequence > sequence
-            && block + header.blocks() <= geometry.segment_blocks;
-        if !ours {
-            return;
-        }
-        let Ok(blocks) = reader.get(at, u32::from(header.header_blocks), limit) else { return };
-        let Ok(entries) = header.check_entries(blocks) else { return };
-        let entries = entries.to_vec();
-        life = Some(header.segment_first);
-        sequence = header.sequence;
-        block += header.blocks();
-        if !each(Found { header, entries }) {
+        let found = batch_at(superblock, (segment, block), reader, limit);
+        let found = found.filter(|found| {
+            found.header.sequence > sequence && life.is_none_or(|life| life == found.header.segment_first)
+        });
+        let Some(found) = found else {
+            block += 1;
+            continue;
+        };
+        life = Some(found.header.segment_first);
+        sequence = found.header.sequence;
+        block += found.header.blocks();
+        if !each(found) {
             return;
         }
     }
+}
+
+/// Whether a segment's first block says by itself that no batch to replay is in it: it was never written,
+/// or is a checkpoint's.
+fn first_block_is_foreign(superblock: &Superblock, segment: u32, reader: &mut Reader<'_>) -> bool {
+    let start = u64::from(Geometry::of(superblock).start(segment));
+    let Ok(bytes) = reader.get(start, 1, start + 1) else { return false };
+    bytes.iter().all(|&byte| byte == 0) || PartHeader::decode(bytes).is_ok()
+}
+
+/// The whole header of the batch at a block of a segment, if one is there.
+fn batch_at(
+    superblock: &Superblock,
+    (segment, block): (u32, u32),
+    reader: &mut Reader<'_>,
+    limit: u64,
+) -> Option<Found> {
+    let geometry = Geometry::of(superblock);
+    let at = u64::from(geometry.start(segment)) + u64::from(block);
+    // A first look at a segment takes one block: most have nothing to replay.
+    let ahead = if block == 0 { at + 1 } else { limit };
+    let header = BatchHeader::decode(reader.get(at, 1, ahead).ok()?).ok()?;
+    let ours = header.disk == superblock.disk
+        && (header.segment, header.block) == (segment, block)
+        && block + header.blocks() <= geometry.segment_blocks;
+    if !ours {
+        return None;
+    }
+    let blocks = reader.get(at, u32::from(header.header_blocks), limit).ok()?;
+    let entries = header.check_entries(blocks).ok()?.to_vec();
+    Some(Found { header, entries })
+}
+
+/// Batches, and data blocks in them, that a walk of a segment from its start finds.
+pub(super) fn count_batches(superblock: &Superblock, segment: u32, reader: &mut Reader<'_>) -> (u64, u64) {
+    let (mut batches, mut data_blocks) = (0, 0);
+    walk_segment(superblock, (segment, 0, None), reader, |found| {
+        batches += 1;
+        data_blocks += u64::from(found.header.data_blocks);
+        true
+    });
+    (batches, data_blocks)
 }
 
 /// The first sequence that is not part of the log any more.
