@@ -1,5 +1,6 @@
 //! The control plane: a pure state machine behind openraft, kept in sled, and the admin API.
 
+pub mod admin;
 pub mod client;
 pub mod command;
 pub mod error;
@@ -12,6 +13,7 @@ mod raft;
 pub mod record;
 mod remote;
 pub mod state;
+pub mod wire;
 
 pub use client::Client;
 pub use error::{ErrorKind, MetaError};

@@ -88,3 +88,7 @@ pub const HEARTBEAT_MS: u64 = 250;
 pub const ELECTION_TIMEOUT_MS: std::ops::Range<u64> = 1000..2000;
 /// How long a start may take to apply the log.
 pub const START_TIMEOUT_MS: u64 = 120_000;
+/// Largest body of an admin request in JSON, in bytes.
+pub const MAX_JSON_BYTES: usize = 64 << 10;
+/// How often a stopping node looks whether everybody let go of its state.
+pub const STOP_POLL_MS: u64 = 2;

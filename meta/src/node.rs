@@ -3,7 +3,9 @@
 use crate::client::Client;
 use crate::command::{Command, Response};
 use crate::error::{ErrorKind, MetaError};
-use crate::limits::{ELECTION_TIMEOUT_MS, HEARTBEAT_MS, SNAPSHOT_AFTER_BYTES, START_TIMEOUT_MS};
+use crate::limits::{
+    ELECTION_TIMEOUT_MS, HEARTBEAT_MS, SNAPSHOT_AFTER_BYTES, START_TIMEOUT_MS, STOP_POLL_MS,
+};
 use crate::metrics::MetaMetrics;
 use crate::query::{Answer, Query};
 use crate::raft::apply::{Machine, applied_of};
@@ -24,7 +26,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 /// How a node of the control plane runs.
@@ -65,7 +67,8 @@ pub struct MetaNode {
 /// The in-process side of a client.
 pub(crate) struct Local {
     raft: Raft,
-    view: Arc<View<SledKv>>,
+    /// Gone once the node has stopped, so that its files are closed however long clients live.
+    view: RwLock<Option<Arc<View<SledKv>>>>,
     proposer: Proposer,
     metrics: MetaMetrics,
     node: u64,
@@ -90,6 +93,7 @@ impl MetaNode {
         wait_until_current(&raft, last).await?;
         let after = snapshot_trigger(raft.clone(), log.clone(), snapshot_bytes, config.snapshot_after_bytes);
         let proposer = Proposer::start(raft.clone(), config.metrics.clone(), after);
+        let view = RwLock::new(Some(view));
         let local = Local { raft, view, proposer, metrics: config.metrics, node: config.node.0 };
         Ok(Self { local: Arc::new(local), clock: config.clock, log, lock: Mutex::new(Some(lock)) })
     }
@@ -115,10 +119,20 @@ impl MetaNode {
         shut.map_err(|e| {
             MetaError::new(ErrorKind::Storage, "the control plane did not stop cleanly").with_source(e)
         })?;
-        let (log, local) = (self.log.clone(), Arc::clone(&self.local));
+        let view = self.local.view.write().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut view) = view else { return Ok(()) };
+        // Queries and openraft's tasks let go of the state a moment after the shutdown.
+        let kv = loop {
+            match Arc::try_unwrap(view) {
+                Ok(view) => break view.into_kv(),
+                Err(shared) => view = shared,
+            }
+            tokio::time::sleep(Duration::from_millis(STOP_POLL_MS)).await;
+        };
+        let log = self.log.clone();
         let close = tokio::task::spawn_blocking(move || {
             log.close();
-            local.view.kv().flush()
+            kv.flush()
         });
         close.await.map_err(|e| MetaError::new(ErrorKind::Storage, "stopping died").with_source(e))??;
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -132,10 +146,11 @@ impl Local {
     }
 
     pub(crate) async fn query(&self, query: &Query) -> Result<Answer, MetaError> {
-        let answer = match self.ensure_current().await {
-            Ok(()) => state::answer(self.view.kv(), query),
-            Err(error) => Err(error),
-        };
+        let answer = self.ensure_current().await.and_then(|()| {
+            let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let stopped = || MetaError::new(ErrorKind::Unavailable, "the control plane has stopped");
+            state::answer(view.ok_or_else(stopped)?.kv(), query)
+        });
         let outcome = match &answer {
             Ok(_) => "answered",
             Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => "not_found",
@@ -186,6 +201,7 @@ fn open_stores(folder: &Folder, metrics: &MetaMetrics) -> Result<(LogStore, Arc<
                 Some(why) => why,
             }
         }
+        Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
         Err(error) => error.to_string(),
     };
     let fresh = facts.last.is_none() && snapshot.is_none();

@@ -4,25 +4,10 @@ use crate::command::{Command, Response};
 use crate::error::{ErrorKind, MetaError};
 use crate::limits::{MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, REMOTE_TIMEOUT_MS};
 use crate::query::{Answer, Query};
+use crate::wire::{ErrorBody, POSTCARD};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// The content type of commands, queries and their answers.
-pub(crate) const POSTCARD: &str = "application/vnd.ashlar.postcard";
-
-/// An error as the admin API shows it: `{"error": {"kind": ..., "message": ...}}`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ErrorBody {
-    pub error: ErrorDetail,
-}
-
-/// The inside of an [`ErrorBody`].
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ErrorDetail {
-    pub kind: ErrorKind,
-    pub message: String,
-}
 
 pub(crate) struct Remote {
     http: reqwest::Client,
@@ -78,7 +63,7 @@ impl Remote {
             });
         }
         match serde_json::from_slice::<ErrorBody>(&bytes) {
-            Ok(body) => Err(MetaError::new(body.error.kind, body.error.message)),
+            Ok(body) => Err(body.into()),
             Err(_) => {
                 Err(MetaError::new(ErrorKind::Unavailable, format!("the control plane answered {status}")))
             }

@@ -44,7 +44,7 @@ pub type RaftStorageError = StorageError<NodeIdOf>;
 ///
 /// openraft 0.9 waits for each append to be durable before it takes the next proposal, so this is what
 /// makes one flush serve many. Shared, since the log, the core and the state machine all hold it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandBatch(pub Arc<Vec<Command>>);
 
 impl Serialize for CommandBatch {

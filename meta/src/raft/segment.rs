@@ -129,6 +129,7 @@ pub fn scan(path: &Path, first_index: u64, place: Place) -> Result<Option<Scan>,
 
 /// Whether a record further on says that the damaged entry of `index` had been flushed.
 fn was_flushed(bytes: &[u8], salt: u64, index: u64) -> bool {
+    let bytes = without_trailing_zeros(bytes);
     let says_so = |header: Header| header.log_id.index >= index && header.durable > index;
     (1..bytes.len())
         .filter(|&at| record::may_start(&bytes[at..]))
@@ -137,7 +138,17 @@ fn was_flushed(bytes: &[u8], salt: u64, index: u64) -> bool {
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
+    without_trailing_zeros(bytes).is_empty()
+}
+
+/// The bytes up to the last one that is not zero, found by pages: most of a segment's tail is zeros.
+fn without_trailing_zeros(mut bytes: &[u8]) -> &[u8] {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    while let Some(rest) = bytes.strip_suffix(&ZEROS) {
+        bytes = rest;
+    }
+    let len = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    &bytes[..len]
 }
 
 fn offset(path: &Path, at: usize) -> Result<u32, MetaError> {

@@ -18,6 +18,11 @@ impl SledKv {
         let config = sled::Config::new().path(path).cache_capacity(SLED_CACHE_BYTES).flush_every_ms(None);
         match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => Ok(Self { db }),
+            // Somebody still has it open: no reason to call it broken.
+            Ok(Err(error)) if error.to_string().contains("could not acquire lock") => {
+                let message = "the materialised state is still open elsewhere";
+                Err(MetaError::new(ErrorKind::Unavailable, message).with_source(error))
+            }
             Ok(Err(error)) => Err(failed(error)),
             Err(_) => Err(MetaError::new(ErrorKind::Corrupt, "sled panicked while opening its files")),
         }

@@ -39,6 +39,10 @@ impl<K: Kv> View<K> {
         &self.kv
     }
 
+    pub fn into_kv(self) -> K {
+        self.kv
+    }
+
     /// Up to where the log is in the state; nothing if it was never filled, or not to the end.
     pub fn applied(&self) -> Result<Option<Applied>, MetaError> {
         load(&self.kv, &keys::applied())
