@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use crate::limits::MAX_POOLED_BYTES;
 use bytes::Bytes;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -11,33 +13,113 @@ use std::ptr::NonNull;
 pub const ALIGN: usize = 4096;
 
 /// A fixed-size buffer whose address is a multiple of [`ALIGN`].
+///
+/// Its memory comes from, and goes back to, a small pool of the thread: disk buffers come and go with every
+/// operation, and fresh ones cost page faults besides the allocator's work.
 pub struct AlignedBuf {
     start: NonNull<u8>,
     len: usize,
+    class: u32,
 }
 
 impl AlignedBuf {
     /// `len` zeroed bytes; `len` must be a positive multiple of [`ALIGN`].
     pub fn zeroed(len: usize) -> Self {
-        let layout = Self::layout(len);
-        // SAFETY: the layout's size is not zero, `layout` checks it.
+        match Self::pooled(len) {
+            Some(mut buf) => {
+                buf.fill(0);
+                buf
+            }
+            None => Self::fresh(len),
+        }
+    }
+
+    /// `len` bytes with whatever an earlier buffer of this thread left in them: for one who overwrites all
+    /// of it before anybody reads it, such as a disk read.
+    pub fn recycled(len: usize) -> Self {
+        Self::pooled(len).unwrap_or_else(|| Self::fresh(len))
+    }
+
+    fn pooled(len: usize) -> Option<Self> {
+        let class = class_of(len);
+        let start = POOL.try_with(|pool| pool.borrow_mut().take(class)).ok().flatten()?;
+        Some(Self { start, len, class })
+    }
+
+    fn fresh(len: usize) -> Self {
+        let class = class_of(len);
+        let layout = layout_of(class);
+        // SAFETY: the layout's size is not zero: a class has one block at least.
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, len }
+        Self { start, len, class }
     }
 
     /// Hands the buffer over as shared, immutable bytes; it is freed with the last of them.
     pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
+}
 
-    fn layout(len: usize) -> Layout {
-        assert!(
-            len > 0 && len.is_multiple_of(ALIGN),
-            "an aligned buffer is whole, positive multiples of {ALIGN}"
-        );
-        Layout::from_size_align(len, ALIGN)
-            .expect("the alignment is a power of two and the length is bounded")
+/// Memory is handed out in powers of two of [`ALIGN`]: the exponent for a buffer of `len` bytes.
+fn class_of(len: usize) -> u32 {
+    assert!(
+        len > 0 && len.is_multiple_of(ALIGN),
+        "an aligned buffer is whole, positive multiples of {ALIGN}"
+    );
+    (len / ALIGN).next_power_of_two().trailing_zeros()
+}
+
+fn bytes_of(class: u32) -> usize {
+    ALIGN << class
+}
+
+fn layout_of(class: u32) -> Layout {
+    Layout::from_size_align(bytes_of(class), ALIGN)
+        .expect("the alignment is a power of two and the length is bounded")
+}
+
+/// Memory of one thread's buffers that are gone.
+#[derive(Default)]
+struct Pool {
+    /// By class. Everything in it was allocated with its class's layout and is initialised.
+    free: Vec<Vec<NonNull<u8>>>,
+    bytes: usize,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+impl Pool {
+    fn take(&mut self, class: u32) -> Option<NonNull<u8>> {
+        let start = self.free.get_mut(class as usize)?.pop()?;
+        self.bytes -= bytes_of(class);
+        Some(start)
+    }
+
+    /// `false` if there is no room for it.
+    fn keep(&mut self, start: NonNull<u8>, class: u32) -> bool {
+        if self.bytes + bytes_of(class) > MAX_POOLED_BYTES {
+            return false;
+        }
+        if self.free.len() <= class as usize {
+            self.free.resize_with(class as usize + 1, Vec::new);
+        }
+        self.free[class as usize].push(start);
+        self.bytes += bytes_of(class);
+        true
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for (class, free) in (0..).zip(&mut self.free) {
+            for start in free.drain(..) {
+                // SAFETY: `start` was allocated with its class's layout, and only the pool has it.
+                unsafe { dealloc(start.as_ptr(), layout_of(class)) };
+            }
+        }
     }
 }
 
@@ -45,7 +127,8 @@ impl Deref for AlignedBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `start` is valid for `len` initialised bytes from `zeroed` until `drop`.
+        // SAFETY: `start` is valid for its class's bytes, `len` at least, all of them initialised (zeroed when
+        // allocated, only written to since), from `fresh` or `pooled` until `drop`.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -71,8 +154,11 @@ impl std::fmt::Debug for AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        // SAFETY: `start` came from `alloc_zeroed` with this very layout and is freed once.
-        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.len)) }
+        let kept = POOL.try_with(|pool| pool.borrow_mut().keep(self.start, self.class));
+        if !kept.unwrap_or(false) {
+            // SAFETY: `start` was allocated with its class's layout, and the pool did not take it.
+            unsafe { dealloc(self.start.as_ptr(), layout_of(self.class)) }
+        }
     }
 }
 
@@ -94,5 +180,29 @@ mod tests {
         let bytes = buf.freeze();
         assert_eq!((bytes.as_ptr(), bytes[4096]), (at, 7));
         assert_eq!(at as usize % ALIGN, 0);
+    }
+
+    #[test]
+    fn memory_comes_back_zeroed_or_as_it_was_left() {
+        let mut buf = AlignedBuf::zeroed(3 * ALIGN);
+        buf.fill(9);
+        let at = buf.as_ptr();
+        drop(buf);
+        let again = AlignedBuf::recycled(4 * ALIGN);
+        assert_eq!((again.as_ptr(), again[0], again[3 * ALIGN]), (at, 9, 0));
+        drop(again);
+        let zeroed = AlignedBuf::zeroed(4 * ALIGN);
+        assert!(zeroed.as_ptr() == at && zeroed.iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn the_pool_is_bounded_and_buffers_may_end_on_other_threads() {
+        let many: Vec<_> =
+            (0..2 * MAX_POOLED_BYTES / (1 << 20)).map(|_| AlignedBuf::zeroed(1 << 20)).collect();
+        std::thread::spawn(move || drop(many)).join().unwrap();
+        let many: Vec<_> =
+            (0..2 * MAX_POOLED_BYTES / (1 << 20)).map(|_| AlignedBuf::zeroed(1 << 20)).collect();
+        drop(many);
+        assert!(POOL.with(|pool| pool.borrow().bytes) <= MAX_POOLED_BYTES);
     }
 }

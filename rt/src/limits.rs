@@ -13,6 +13,9 @@ pub const DROP_WAIT_MS: u64 = 10_000;
 /// Buffers of one vectored send: the kernel's IOV_MAX.
 pub const MAX_IOVECS: usize = 1024;
 
+/// Bytes of disk buffers that a thread keeps to use again.
+pub const MAX_POOLED_BYTES: usize = 8 << 20;
+
 /// Bytes a connection's receive buffer starts with; it holds some sixty 4 KiB writes.
 pub const RECEIVE_BUFFER_BYTES: usize = 256 << 10;
 /// Below this much room in the receive buffer, in bytes, a new one is taken.

@@ -19,8 +19,11 @@ pub(super) struct BatchBuilder {
 impl BatchBuilder {
     pub fn new(entries_len: usize, data_blocks: usize) -> Self {
         let header_blocks = BatchHeader::blocks_for(entries_len);
+        // `finish` sees to it that all of the data is written over.
+        let mut buf = AlignedBuf::recycled((header_blocks + data_blocks) * BLOCK_LEN);
+        buf[..header_blocks * BLOCK_LEN].fill(0);
         Self {
-            buf: AlignedBuf::zeroed((header_blocks + data_blocks) * BLOCK_LEN),
+            buf,
             header_blocks,
             entries: 0,
             entries_end: HEADER_BYTES,

@@ -167,7 +167,7 @@ impl Store {
         self.segments.pin(segment);
         self.cleaner.reading = Some(window);
         let io = self.new_io(Io::CleanRead);
-        let buf = AlignedBuf::zeroed(window.blocks as usize * BLOCK_LEN);
+        let buf = AlignedBuf::recycled(window.blocks as usize * BLOCK_LEN);
         out.push(Action::DiskRead { io, offset: u64::from(window.start) * BLOCK_BYTES, buf });
     }
 

@@ -102,7 +102,7 @@ impl Store {
         }
         self.reads.0[read].outstanding += 1;
         let io = self.new_io(Io::Read { read, part });
-        let buf = AlignedBuf::zeroed(count * BLOCK_LEN);
+        let buf = AlignedBuf::recycled(count * BLOCK_LEN);
         out.push(Action::DiskRead { io, offset: u64::from(location) * BLOCK_BYTES, buf });
     }
 
