@@ -317,6 +317,13 @@ fn find_batches(
     let mut found = Vec::new();
     for segment in 0..superblock.segments {
         let head = commit.and_then(|commit| commit.heads.iter().find(|head| head.segment == segment));
+        // A segment that was open at the checkpoint may have been freed and begun anew since.
+        let head = head.filter(|head| {
+            let geometry = Geometry::of(superblock);
+            let limit = u64::from(geometry.start(segment)) + u64::from(geometry.segment_blocks);
+            let first = batch_at(superblock, (segment, 0), reader, limit);
+            first.is_none_or(|first| first.header.segment_first == head.segment_first)
+        });
         let (block, life) = head.map_or((0, None), |head| (head.block, Some(head.segment_first)));
         walk_segment(superblock, (segment, block, life), reader, |batch| {
             // A segment that starts before the checkpoint and was not open then has nothing new.
