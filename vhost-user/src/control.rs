@@ -110,17 +110,14 @@ pub fn run(listener: &UnixListener, line: &Line, offer: Offer, data: &DataLink) 
         match listener.accept() {
             Ok((stream, _)) => {
                 if let Err(error) = serve(stream, line, offer, data) {
-                    tracing::error!(%error, "the device can't serve sessions any more");
-                    line.hang_up(&error);
+                    tracing::warn!(%error, "a session could not be served");
                     return;
                 }
             }
             Err(_) if line.is_stopping() => return,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
-                let error = Error::system("the device's socket", error);
-                tracing::error!(%error, "the device can't serve sessions any more");
-                line.hang_up(&error);
+                tracing::error!(%error, "the device's socket failed; the device takes no more sessions");
                 return;
             }
         }

@@ -121,8 +121,7 @@ impl Store {
             self.cleaner.victim = None;
             return;
         }
-        // While a deleted volume's blocks are counted out, segments seem fuller than they are.
-        if self.cleaner.reading.is_some() || !self.cleaner.moves.is_empty() || self.is_dropping() {
+        if self.cleaner.reading.is_some() || !self.cleaner.moves.is_empty() {
             return;
         }
         if self.cleaner.victim.as_ref().is_some_and(|victim| self.is_done(victim.segment)) {
@@ -273,10 +272,6 @@ impl Store {
                     data: None,
                 }));
             }
-        }
-        if left.is_empty() {
-            tracing::error!(segment = victim.segment, "a segment's live blocks were miscounted; it is dead");
-            self.segments.correct_to_dead(victim.segment);
         }
         victim.how = How::Index { left };
     }

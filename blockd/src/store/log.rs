@@ -199,9 +199,8 @@ impl Store {
                 }
                 continue;
             }
-            let mut builder = BatchBuilder::new(entries_len, data_blocks);
-            match self.fill_batch(&mut builder) {
-                Ok(()) => {
+            match self.fill_batch(entries_len, data_blocks) {
+                Ok(builder) => {
                     self.commit_queued(builder, horizons, out);
                     return true;
                 }
@@ -256,7 +255,8 @@ impl Store {
 
     /// Lays the planned batch out, checking each block's CRC as it is copied. `Err`: the operation at this
     /// place came with bad data, and nothing has happened yet.
-    fn fill_batch(&self, builder: &mut BatchBuilder) -> Result<(), usize> {
+    fn fill_batch(&mut self, entries_len: usize, data_blocks: usize) -> Result<BatchBuilder, usize> {
+        let mut builder = BatchBuilder::new(entries_len, data_blocks);
         for piece in &self.log.plan {
             match self.queue.get(piece.op).expect("the plan names operations in the queue") {
                 Op::Write(op) => {
@@ -280,7 +280,7 @@ impl Store {
                 Op::Delete { volume } => builder.entry(&Entry::Delete { volume: *volume }),
             }
         }
-        Ok(())
+        Ok(builder)
     }
 
     /// Answers a write whose data changed on its way here.

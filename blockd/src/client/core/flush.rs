@@ -93,9 +93,7 @@ impl VolumeCore {
         self.flush.round.as_ref().is_some_and(|round| round.serial == serial)
     }
 
-    pub(super) fn flush_acked(&mut self, peer: Peer) {
-        let state = &mut self.peers[usize::from(peer.0)];
-        state.flushed_at = state.flush_sent_at;
+    pub(super) fn flush_acked(&mut self) {
         let Some(round) = &mut self.flush.round else { return };
         round.unanswered -= 1;
         if round.unanswered == 0 {

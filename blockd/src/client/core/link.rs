@@ -124,7 +124,7 @@ impl VolumeCore {
             }
             (Ask::Flush { round }, ReplyBody::Ack) => {
                 if self.is_flush_round(round) {
-                    self.flush_acked(peer);
+                    self.flush_acked();
                 }
                 true
             }

@@ -65,8 +65,6 @@ pub(super) struct PeerState {
     pub acks: u64,
     /// `acks` when the newest flush was sent: below it all is covered by that flush.
     pub flush_sent_at: u64,
-    /// `acks` when the newest flush that is answered was sent.
-    pub flushed_at: u64,
     /// The highest sequence of an acked write or trim.
     pub acked_sequence: u64,
 }
@@ -84,7 +82,6 @@ impl PeerState {
             pending: FastMap::default(),
             acks: 0,
             flush_sent_at: 0,
-            flushed_at: 0,
             acked_sequence: 0,
         }
     }
@@ -106,11 +103,10 @@ impl PeerState {
         self.acks > self.flush_sent_at
     }
 
-    /// Whether a member that came back, in another life and holding `held_sequence`, has all it acked.
+    /// Whether a member that came back, perhaps in another life, has all it acked. That it has flushed all
+    /// of it does not say so: a block that went bad since may have ended the replay of its log early.
     pub fn holds_all(&self, incarnation: u64, held_sequence: u64) -> bool {
-        self.incarnation == Some(incarnation)
-            || self.acks == self.flushed_at
-            || held_sequence >= self.acked_sequence
+        self.incarnation == Some(incarnation) || held_sequence >= self.acked_sequence
     }
 
     /// When something is due: a connection to be tried, the end of the grace, a look for requests that

@@ -1,9 +1,11 @@
 //! The open's last step: after the fences stand, make all members agree on every block that may differ.
 //!
-//! The horizon is the highest *stable* version any member was told of: every version up to it is flushed on
-//! all of them, so below it they are the same, whatever power cuts took. (*Settled* would do while nobody
-//! restarted; but to know that takes the members' former incarnations, and the set above *stable* is bounded
-//! by the writer's own flushes to about one second or 64 MiB.) Above it:
+//! The horizon is the lowest *stable* version that any member has on its disk. Every version up to a stable
+//! one was acked by every member before that was told, and a member logs what it was told behind what it
+//! acked; so a member whose log kept the horizon kept all that is below it, whatever a power cut took, and
+//! even if a bad block ended the replay of its log early. (The highest would do if replays ended nowhere but
+//! at what was not flushed; *settled* would do while nobody restarted.) The set above it is bounded by the
+//! writer's own flushes to about two seconds or 128 MiB. Above it:
 //!
 //! - A block that every member lists with one and the same version is the same everywhere: a version is given
 //!   to one write only, and a resend carries the same bytes. It needs no rewrite, only the flush below.
@@ -146,7 +148,7 @@ impl Run {
 impl VolumeCore {
     /// Every member is open.
     pub(super) fn start_reconcile(&mut self) {
-        let horizon = self.peers.iter().filter_map(|peer| peer.opened).map(|open| open.stable).max();
+        let horizon = self.peers.iter().filter_map(|peer| peer.opened).map(|open| open.stable).min();
         self.next_serial += 1;
         self.phase = Phase::Reconciling(Reconcile {
             serial: self.next_serial,
