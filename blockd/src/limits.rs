@@ -13,6 +13,8 @@ pub const MAX_OWED_READ_BYTES: usize = 32 << 20;
 pub const MAX_CLOSING_TICKS: u32 = 10;
 /// Bytes of a hole in a disk's file that are filled with one write.
 pub const PREFILL_BYTES: u64 = 1 << 20;
+/// Only writes shorter than this have holes filled ahead of them, in bytes.
+pub const PREFILL_FOR_BELOW: usize = 256 << 10;
 /// How many of these ahead of the log are filled.
 pub const PREFILL_AHEAD: usize = 32;
 

@@ -280,3 +280,48 @@ fn a_server_starts_on_its_own_disk_only() {
     std::fs::write(&config.path, vec![b'x'; 1 << 20]).unwrap();
     assert_eq!(ChunkServer::start(config).err().unwrap().kind, ErrorKind::NotADisk);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_device_can_not_read_is_repaired_from_its_peers() {
+    let cluster = Cluster::start(DISK_BYTES);
+    let size = 64 * CHUNK_BYTES;
+    let volume = cluster.open(1, 1, size).await;
+    for chunk in 0..48 {
+        volume.write(chunk * CHUNK_BYTES, filled(7, 64 << 10)).await.unwrap();
+    }
+    volume.flush().await.unwrap();
+    let file = std::fs::File::options().write(true).open(cluster.path(0)).unwrap();
+    file.set_len(64 << 10).unwrap();
+    for chunk in 0..48 {
+        assert_eq!(read(&volume, chunk * CHUNK_BYTES, 64 << 10).await, filled(7, 64 << 10));
+    }
+    volume.write(0, filled(8, 4096)).await.unwrap();
+    for _ in 0..100 {
+        let stat = cluster.server(0).status().stat;
+        if stat.corrupt_blocks > 0 && stat.repaired_blocks >= stat.corrupt_blocks {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("not repaired: {:?}", cluster.server(0).status());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_are_no_frames_end_their_connection_only() {
+    use std::io::{Read, Write};
+    let cluster = Cluster::start(DISK_BYTES);
+    let volume = cluster.open(1, 1, VOLUME_BYTES).await;
+    let mut dice = Dice(3);
+    for number in 0..20 {
+        let mut stream = std::net::TcpStream::connect(cluster.server(0).addr()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let bytes =
+            if number == 0 { b"GET / HTTP/1.1\r\n\r\n".repeat(10) } else { dice.bytes(64 + number * 999) };
+        // The server may close while we still send.
+        let _ = stream.write_all(&bytes);
+        let mut end = Vec::new();
+        let _ = stream.read_to_end(&mut end);
+        assert!(end.is_empty());
+        volume.write(0, filled(number.to_le_bytes()[0], 4096)).await.unwrap();
+    }
+}

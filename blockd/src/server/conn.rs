@@ -1,17 +1,17 @@
 //! One client's connection at a chunk server.
 
+use crate::fast_map::FastMap;
 use crate::limits::{MAX_CLOSING_TICKS, MAX_OWED_READ_BYTES};
 use proto::frame::FrameError;
 use proto::limits::MAX_REQUESTS_PER_CONNECTION;
 use proto::message::{Reply, Request, RequestBody};
 use rt::framed::{FrameConn, QueueFull};
-use std::collections::HashMap;
 
 /// A connection, and what its client has asked and not been answered yet.
 pub(super) struct Conn {
     pub frames: FrameConn,
     /// Bytes of each read to answer, by sequence.
-    reads: HashMap<u64, usize>,
+    reads: FastMap<u64, usize>,
     read_bytes: usize,
     /// Send what is queued, then drop.
     pub closing: bool,
@@ -24,7 +24,7 @@ impl Conn {
     pub fn new(frames: FrameConn) -> Self {
         Self {
             frames,
-            reads: HashMap::new(),
+            reads: FastMap::default(),
             read_bytes: 0,
             closing: false,
             closing_ticks: 0,

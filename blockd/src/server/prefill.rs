@@ -5,7 +5,7 @@
 //! holes a little ahead of where the log writes are filled first, with long writes. A file stays sparse
 //! where the log has not come; a raw device has no holes and is left alone.
 
-use crate::limits::{PREFILL_AHEAD, PREFILL_BYTES};
+use crate::limits::{PREFILL_AHEAD, PREFILL_BYTES, PREFILL_FOR_BELOW};
 use rt::buf::AlignedBuf;
 use rt::ring::{Fd, Op, Token};
 use std::ops::Range;
@@ -45,7 +45,10 @@ impl Prefill {
         let end = unit(offset + buf.len() as u64 + PREFILL_BYTES - 1).min(self.holes.len());
         let touched = unit(*offset).min(end)..end;
         self.holes[touched.clone()].fill(false);
-        self.window = end..(end + PREFILL_AHEAD).min(self.holes.len());
+        // Long writes pay the allocation once for many blocks; filling ahead of them would only double what
+        // the device writes.
+        let ahead = if buf.len() < PREFILL_FOR_BELOW { PREFILL_AHEAD } else { 0 };
+        self.window = end..(end + ahead).min(self.holes.len());
         if self.filling.is_some_and(|filling| touched.contains(&filling)) {
             self.held.push((token, op));
             return None;

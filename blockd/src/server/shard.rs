@@ -5,6 +5,7 @@ use super::conn::Conn;
 use super::prefill::Prefill;
 use super::status::{ServerStatus, Shared};
 use super::{ServerConfig, disk};
+use crate::fast_map::FastMap;
 use crate::limits::MAX_CONNECTIONS;
 use crate::replica::{ConnId, Replica, ReplicaConfig, ReplicaInput, ReplicaOutput};
 use crate::store::limits::TICK_INTERVAL;
@@ -14,7 +15,7 @@ use rt::clock::{Clock, Instant};
 use rt::device::BlockDevice;
 use rt::framed::{self, FrameConn, FrameListener, OwnerTag, Progress};
 use rt::ring::{Completion, Fd, Op, Reactor, Rejected, Token, Waker};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub(super) struct Shard {
     disk: Fd,
     prefill: Prefill,
     listener: FrameListener,
-    conns: HashMap<u64, Conn>,
+    conns: FastMap<u64, Conn>,
     next_conn: u64,
     /// Connections that have something to send or to receive anew.
     touched: Vec<u64>,
@@ -81,7 +82,7 @@ impl Shard {
             disk: Arc::new(OwnedFd::from(device.into_file())),
             prefill,
             listener,
-            conns: HashMap::new(),
+            conns: FastMap::default(),
             next_conn: 1,
             touched: Vec::new(),
             waiting: VecDeque::new(),
@@ -233,17 +234,19 @@ impl Shard {
 
     /// Gives the replica what a connection's client asks.
     fn take_requests(&mut self, id: u64) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
         loop {
-            let Some(conn) = self.conns.get_mut(&id) else { return };
             match conn.next_request() {
                 Ok(Some(request)) => {
                     self.status.requests += 1;
-                    self.submit(ReplicaInput::Request(ConnId(id), request));
+                    self.unpumped = true;
+                    let input = ReplicaInput::Request(ConnId(id), request);
+                    self.replica.submit(self.now, input, &mut self.outputs);
                 }
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(disk = %self.status.disk, conn = id, %error, "a client sent no frame; closing");
-                    self.close(id);
+                    return self.close(id);
                 }
             }
         }
