@@ -270,7 +270,9 @@ impl VolumeCore {
         // Only writes take locks, so all of them go at once, and nobody's turn comes.
         self.locks.clear();
         for key in keys {
-            self.pieces[key].locked = false;
+            // The end of one may be the end of all: an open that can't write fails as a whole.
+            let Some(piece) = self.pieces.get_mut(key) else { return };
+            piece.locked = false;
             self.finish_piece(key, Err(error.clone()));
         }
         self.forget_removed();
