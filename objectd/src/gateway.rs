@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What a gateway is started with.
 #[derive(Clone)]
@@ -144,6 +144,8 @@ async fn serve(
 ) {
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Dropped with this task: no connection outlives its gateway.
+    let mut connections = JoinSet::new();
     loop {
         let accepted = async {
             let slot = Arc::clone(&slots).acquire_owned().await;
@@ -154,7 +156,8 @@ async fn serve(
             (slot, accepted) = accepted => match accepted {
                 Ok((stream, _)) => {
                     let connection = serve_connection(stream, Arc::clone(&shared), graceful.watcher());
-                    tokio::spawn(async move {
+                    while connections.try_join_next().is_some() {}
+                    connections.spawn(async move {
                         connection.await;
                         drop(slot);
                     });
@@ -171,7 +174,7 @@ async fn serve(
     if tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still in progress when the gateway stopped");
     }
-    drop(garbage);
+    drop((connections, garbage));
 }
 
 async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, watcher: Watcher) {

@@ -14,6 +14,7 @@ pub mod gateway;
 mod head_guard;
 pub mod http_date;
 pub mod keystore;
+mod lent_body;
 pub mod limits;
 pub mod listing;
 pub mod metrics;

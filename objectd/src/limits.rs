@@ -70,8 +70,10 @@ pub const MAX_HEADER_BYTES: usize = 32 << 10;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may take to send the next bytes of a body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of a refused request's body that are read away, so that the client sees the answer.
-pub const DRAIN_BYTES: usize = 1 << 20;
+/// Bytes of a failed request's body that are read away, so that the client sees the answer.
+pub const DRAIN_BYTES: usize = 32 << 20;
+/// The same for a request that was refused by its head: its sender may be anybody.
+pub const REFUSED_DRAIN_BYTES: usize = 1 << 20;
 /// How long reading them may take.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a stop waits for the requests in flight.

@@ -6,6 +6,7 @@ use crate::authorize::{Granted, authorize};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
+use crate::lent_body::LentBody;
 use crate::operation::Operation;
 use crate::ops;
 use crate::payload::PayloadAuth;
@@ -14,14 +15,13 @@ use axum::body::Body;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, SERVER};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use std::sync::Arc;
 
 /// A request that may be served.
 pub struct S3Request {
     pub parts: Parts,
-    pub body: Incoming,
+    pub body: LentBody,
     /// How the body must be read.
     pub payload: PayloadAuth,
     pub target: Target,
@@ -99,20 +99,24 @@ struct Head {
 async fn serve(
     shared: &Arc<Shared>,
     parts: Parts,
-    mut body: Incoming,
+    body: Incoming,
     operation: &mut Option<Operation>,
 ) -> S3Result<Response<Body>> {
-    let begun = begin(shared, &parts, operation).await;
-    match begun {
+    let mut body = LentBody::new(body);
+    let expects = parts.headers.contains_key(http::header::EXPECT);
+    let mut began = false;
+    let result = match begin(shared, &parts, operation).await {
         Ok((payload, target, query, owner, granted, operation)) => {
-            let request = S3Request { parts, body, payload, target, query, owner, granted };
+            began = true;
+            let request = S3Request { parts, body: body.clone(), payload, target, query, owner, granted };
             ops::perform(shared, operation, request).await
         }
-        Err(error) => {
-            drain(&parts, &mut body).await;
-            Err(error)
-        }
+        Err(error) => Err(error),
+    };
+    if result.is_err() {
+        drain(expects, began, &mut body).await;
     }
+    result
 }
 
 type Begun = (PayloadAuth, Target, Query, String, Granted, Operation);
@@ -131,23 +135,14 @@ async fn begin(shared: &Shared, parts: &Parts, routed: &mut Option<Operation>) -
     Ok((authenticated.payload, target, authenticated.query, owner, granted, operation))
 }
 
-/// Reads away a small body of a refused request: closing a connection that still has unread data resets it, and
-/// the client might never see the answer. Bounded, and never for a client that waits to be told to go on.
-async fn drain(parts: &Parts, body: &mut Incoming) {
-    use crate::limits::{DRAIN_BYTES, DRAIN_TIMEOUT};
-    if parts.headers.contains_key(http::header::EXPECT) {
-        return;
+/// Reads away what is left of a failed request's body, so that its client sees the answer. Never for a client
+/// that waits to be told to go on; for strangers, little.
+async fn drain(expects: bool, began: bool, body: &mut LentBody) {
+    use crate::limits::{DRAIN_BYTES, DRAIN_TIMEOUT, REFUSED_DRAIN_BYTES};
+    if !expects || body.was_asked() {
+        let max = if began { DRAIN_BYTES } else { REFUSED_DRAIN_BYTES };
+        body.drain(max, DRAIN_TIMEOUT).await;
     }
-    let reading = async {
-        let mut seen = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            seen += frame.data_ref().map_or(0, bytes::Bytes::len);
-            if seen > DRAIN_BYTES {
-                break;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, reading).await;
 }
 
 fn log_error(head: &Head, operation: Option<Operation>, error: &S3Error) {

@@ -30,6 +30,7 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
     let condition = precondition(WriteCondition::of_write(&request.parts.headers)?);
     let expected_type = request.header("x-amz-checksum-type")?.map(checksums::type_from_name).transpose()?;
     let expected_size = request.header("x-amz-mp-object-size")?.map(str::to_owned);
+    let host = request.header("host")?.unwrap_or_default().to_owned();
     // Here, unlike everywhere else, these headers speak of the object and not of the body.
     let expected = take_checksums(&mut request.parts.headers);
     let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
@@ -58,7 +59,8 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
     // Every part was flushed when it was put: there is nothing to make durable but the entry.
     commit(shared, None, change).await?;
     let mut xml = XmlWriter::new("CompleteMultipartUploadResult");
-    xml.text("Location", &format!("/{bucket}/{}", crate::auth::uri::uri_encode(key.as_bytes(), true)));
+    let path = crate::auth::uri::uri_encode(key.as_bytes(), true);
+    xml.text("Location", &format!("http://{host}/{bucket}/{path}"));
     xml.text("Bucket", &bucket);
     xml.text("Key", &key);
     xml.text("ETag", &answer::quoted(&made.etag));

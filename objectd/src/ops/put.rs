@@ -6,6 +6,7 @@ use crate::answer;
 use crate::conditional::WriteCondition;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Shared;
+use crate::lent_body::LentBody;
 use crate::limits::MAX_INLINE_BYTES;
 use crate::objectlog::{Appender, Pending};
 use crate::payload::{BodyPlan, PayloadDigest, PayloadReader};
@@ -15,7 +16,6 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::ETAG;
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use meta::object::{self, ObjectRecord};
 use std::sync::Arc;
 
@@ -74,9 +74,9 @@ pub enum Data {
 }
 
 /// Reads a body to its end. What it wrote is trimmed again unless the result is committed.
-pub async fn receive(shared: &Arc<Shared>, plan: BodyPlan, body: Incoming, keep: Keep) -> S3Result<Received> {
+pub async fn receive(shared: &Arc<Shared>, plan: BodyPlan, body: LentBody, keep: Keep) -> S3Result<Received> {
     let len = plan.decoded_len().ok_or_else(|| S3Error::new(S3Code::MissingContentLength))?;
-    let mut reader: PayloadReader<Incoming> = plan.reader(body);
+    let mut reader: PayloadReader<LentBody> = plan.reader(body);
     let data = if keep == Keep::InlineIfSmall && len <= MAX_INLINE_BYTES as u64 {
         let mut small = BytesMut::new();
         while let Some(data) = reader.next().await? {
