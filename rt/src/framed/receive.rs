@@ -11,6 +11,9 @@ pub(super) struct ReceiveBuffer {
     bytes: BytesMut,
     /// The header of the frame whose payload is not all here yet.
     partial: Option<FrameHeader>,
+    /// Bytes of the last frame. The next one is likely as long: a buffer of just that length ends where the
+    /// frame does, and nothing of the one behind it has to be moved.
+    last_len: usize,
 }
 
 impl ReceiveBuffer {
@@ -30,6 +33,7 @@ impl ReceiveBuffer {
             return Ok(None);
         }
         self.partial = None;
+        self.last_len = HEADER_BYTES + len;
         let mut frame = self.bytes.split_to(HEADER_BYTES + len);
         Ok(Some((header, frame.split_off(HEADER_BYTES).freeze())))
     }
@@ -45,8 +49,13 @@ impl ReceiveBuffer {
         let frame = self.partial.map_or(HEADER_BYTES, |header| HEADER_BYTES + header.payload_len as usize);
         let missing = frame.saturating_sub(have);
         if self.bytes.capacity() - have < missing.max(MIN_RECEIVE_ROOM_BYTES) {
+            let wanted = missing.max(RECEIVE_BUFFER_BYTES.max(self.last_len).saturating_sub(have));
             // Takes the same memory again when all frames in it are gone, else new memory.
-            self.bytes.reserve(missing.max(RECEIVE_BUFFER_BYTES.saturating_sub(have)));
+            if !self.bytes.try_reclaim(wanted) {
+                let mut new = BytesMut::with_capacity(have + wanted);
+                new.extend_from_slice(&self.bytes);
+                self.bytes = new;
+            }
         }
         std::mem::take(&mut self.bytes)
     }
