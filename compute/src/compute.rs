@@ -18,7 +18,7 @@ use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::process::{Child, Command};
-use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 
 /// Where VMs live and how they run.
 #[derive(Debug, Clone)]
@@ -31,10 +31,12 @@ pub struct ComputeConfig {
 }
 
 /// A VM's end, told to who serves its disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Exit {
     pub name: String,
     pub disk_socket: PathBuf,
+    /// Dropped or sent once the disk is let go of; only then is the VM seen as ended.
+    pub done: oneshot::Sender<()>,
 }
 
 /// The VMs of one data folder.

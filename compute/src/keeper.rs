@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::process::Child;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Sleep, sleep};
 
 /// Asks the guest to power off; after the deadline QEMU is told to quit, and then killed.
@@ -101,7 +101,11 @@ impl Keeper {
             tracing::warn!(vm = %name, %error, "the VM's end was not recorded");
         }
         // Who follows exits acts before anybody sees the new state, so that a VM seen stopped has let go.
-        let _ = self.exits.send(Exit { name, disk_socket: self.record.disk_socket.clone() }).await;
+        let (done, let_go) = oneshot::channel();
+        let exit = Exit { name, disk_socket: self.record.disk_socket.clone(), done };
+        if self.exits.send(exit).await.is_ok() {
+            let _ = let_go.await;
+        }
         self.state.send_replace(state);
     }
 }

@@ -34,11 +34,16 @@ pub fn routes(client: Client) -> Router {
         .route("/v1/volumes", get(volumes::list).post(volumes::create))
         .route("/v1/volumes/{name}", get(volumes::show).delete(volumes::delete))
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES));
-    let daemons = Router::new()
+    people.with_state(client.clone()).merge(daemon_routes(client))
+}
+
+/// The operations of other daemons only: an agent that has its own for people puts these beside them.
+pub fn daemon_routes(client: Client) -> Router {
+    Router::new()
         .route("/v1/propose", post(daemons::propose))
         .route("/v1/query", post(daemons::query))
-        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
-    people.merge(daemons).with_state(client)
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .with_state(client)
 }
 
 /// Puts the authenticator in front of every path and method of `routes`, known or not: it runs before any

@@ -1,0 +1,183 @@
+//! What the CLI and the agent say to each other: JSON over the admin API.
+
+use compute::VmInfo;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// `POST /v1/volumes`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateVolume {
+    pub name: String,
+    pub size_bytes: u64,
+}
+
+/// `POST /v1/volumes/{name}/attach`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachVolume {
+    /// Absolute path of the vhost-user-blk socket to serve the volume on.
+    pub socket: PathBuf,
+}
+
+/// `POST /v1/volumes/{name}/export` and `/import`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyVolume {
+    /// Absolute path of a raw image on the daemon's machine.
+    pub file: PathBuf,
+}
+
+/// The answer of an export or import.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Copied {
+    pub bytes: u64,
+    /// Of them, bytes that were not holes or zeros.
+    pub data_bytes: u64,
+}
+
+/// `POST /v1/vms/{name}/stop`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopVm {
+    pub deadline_ms: u64,
+}
+
+/// A volume as lists show it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VolumeView {
+    pub name: String,
+    pub id: u64,
+    pub size_bytes: u64,
+    /// `ready` or `deleting`.
+    pub state: String,
+    /// Counts the volume's writers.
+    pub epoch: u32,
+    pub created_ms: u64,
+    pub attachment: Option<AttachmentView>,
+}
+
+/// Where a volume is served.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AttachmentView {
+    pub socket: String,
+    /// The VM whose disk it is, if the agent attached it for one.
+    pub vm: Option<String>,
+    /// Why it is recorded but not served, if so.
+    pub error: Option<String>,
+}
+
+/// `GET /v1/volumes/{name}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VolumeDetail {
+    #[serde(flatten)]
+    pub volume: VolumeView,
+    /// What the volume's data takes on one replica.
+    pub used_bytes: u64,
+    pub replicas: Vec<ReplicaView>,
+}
+
+/// One disk's share of a volume.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplicaView {
+    pub disk: String,
+    pub address: String,
+    pub used_bytes: u64,
+    /// Why the disk did not answer, if so.
+    pub error: Option<String>,
+}
+
+/// `GET /v1/status`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusReport {
+    pub health: Health,
+    /// What keeps it from being healthy, one sentence each.
+    pub causes: Vec<String>,
+    /// What is as it was set up, but should be known.
+    pub notes: Vec<String>,
+    pub version: String,
+    pub pool: String,
+    pub data: PathBuf,
+    pub uptime_seconds: u64,
+    pub services: Vec<ServiceView>,
+    pub capacity: Capacity,
+    pub replicas: ReplicaSummary,
+    pub disks: Vec<DiskView>,
+    pub volumes: u64,
+    pub volumes_attached: u64,
+    pub vms_running: u64,
+    pub buckets: u64,
+    pub objects: u64,
+    pub object_bytes: u64,
+}
+
+/// Health in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    Healthy,
+    /// Everything is served, with something missing.
+    Degraded,
+    /// Something is not served.
+    Unavailable,
+}
+
+/// One part of the daemon.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServiceView {
+    pub name: String,
+    pub address: String,
+    /// `running`, or what is wrong.
+    pub state: String,
+}
+
+/// Sums over all disks.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Capacity {
+    pub raw_bytes: u64,
+    pub raw_used_bytes: u64,
+    /// What fits with every byte on three replicas.
+    pub usable_bytes: u64,
+    pub usable_free_bytes: u64,
+}
+
+/// The replica groups.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ReplicaSummary {
+    pub groups: u64,
+    /// Groups with all their members in sync.
+    pub whole: u64,
+    /// Groups whose writes wait.
+    pub stalled: u64,
+}
+
+/// One disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DiskView {
+    pub id: String,
+    pub address: String,
+    pub file: PathBuf,
+    pub capacity_bytes: u64,
+    pub used_bytes: u64,
+    /// Bad blocks found and repaired from another replica since the daemon's start.
+    pub repaired_blocks: u64,
+    pub error: Option<String>,
+}
+
+/// `GET /v1/vms`
+pub type VmList = Vec<VmInfo>;
+
+/// An error of the agent: `{"error": {"kind": ..., "message": ...}}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorBody {
+    pub error: ErrorDetail,
+}
+
+/// The inside of an [`ErrorBody`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// Machine-readable; its shape is the answering part's own.
+    #[serde(default)]
+    pub kind: serde_json::Value,
+    pub message: String,
+}

@@ -1,0 +1,143 @@
+//! `ashlar vm`.
+
+use crate::api::{StopVm, VmList};
+use crate::cli::client::{Client, ClientArgs, path};
+use crate::cli::console;
+use crate::cli::output::{show, table};
+use crate::cli::volume::absolute;
+use crate::error::Error;
+use crate::limits::STOP_DEADLINE;
+use compute::{Accel, Boot, VmInfo, VmSpec, VmState};
+use proto::size;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Start a VM with a volume as its disk
+    Run(RunArgs),
+    /// List all VMs
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Power a VM off; past the deadline its QEMU is told to quit
+    Stop {
+        name: String,
+        /// Seconds the guest may take
+        #[arg(long, default_value_t = STOP_DEADLINE.as_secs(), value_name = "SECONDS")]
+        timeout: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Talk to a VM's serial console; ^] leaves
+    Console {
+        name: String,
+        /// Print what the guest has written so far instead
+        #[arg(long)]
+        log: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    name: String,
+    #[arg(long)]
+    volume: String,
+    /// Boot this Linux kernel instead of the volume's own
+    #[arg(long, value_name = "FILE", conflicts_with = "boot")]
+    kernel: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    initrd: Option<PathBuf>,
+    /// The kernel's command line
+    #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
+    append: Option<String>,
+    /// Boot from the volume, which is also the default
+    #[arg(long)]
+    boot: bool,
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    cpus: u32,
+    #[arg(long, default_value = "512M", value_parser = size::parse, value_name = "SIZE")]
+    memory: u64,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Run(args) => start(args),
+        Command::List { client } => {
+            let vms: VmList = Client::new(&client)?.get("/v1/vms")?;
+            show(client.output, &vms, |vms| list(vms))
+        }
+        Command::Stop { name, timeout, client } => {
+            let wait = Duration::from_secs(timeout.min(24 * 3600));
+            let deadline_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            let vm: VmInfo = Client::new(&client)?.post_slowly(
+                &path(&["vms", &name, "stop"]),
+                &StopVm { deadline_ms },
+                wait,
+            )?;
+            show(client.output, &vm, |vm| format!("{name}: {}\n", state(vm)))
+        }
+        Command::Console { name, log, client } => {
+            let vm: VmInfo = Client::new(&client)?.get(&path(&["vms", &name]))?;
+            if log { console::print_log(&vm) } else { console::attach(&vm) }
+        }
+    }
+}
+
+fn start(args: RunArgs) -> Result<(), Error> {
+    let boot = match args.kernel {
+        None => Boot::Disk,
+        Some(kernel) => Boot::Kernel {
+            kernel: absolute(&kernel)?,
+            initrd: args.initrd.as_deref().map(absolute).transpose()?,
+            append: args.append.unwrap_or_else(|| "console=ttyS0".to_owned()),
+        },
+    };
+    let spec =
+        VmSpec { name: args.name, volume: args.volume, boot, cpus: args.cpus, memory_bytes: args.memory };
+    let vm: VmInfo = Client::new(&args.client)?.post("/v1/vms", &spec)?;
+    show(args.client.output, &vm, |vm| {
+        format!("{} runs, {}\nconsole: ashlar vm console {}\n", vm.name, acceleration(vm), vm.name)
+    })
+}
+
+fn list(vms: &[VmInfo]) -> String {
+    let rows: Vec<_> = vms
+        .iter()
+        .map(|vm| {
+            vec![
+                vm.name.clone(),
+                vm.volume.clone(),
+                vm.cpus.to_string(),
+                size::show(vm.memory_bytes),
+                match vm.acceleration.accel {
+                    Accel::Kvm => "kvm".to_owned(),
+                    Accel::Tcg => "emulation".to_owned(),
+                },
+                state(vm),
+            ]
+        })
+        .collect();
+    table(&["NAME", "VOLUME", "CPUS", "MEMORY", "BY", "STATE"], &rows)
+}
+
+fn acceleration(vm: &VmInfo) -> String {
+    match (&vm.acceleration.accel, &vm.acceleration.reason) {
+        (Accel::Kvm, _) => "with KVM".to_owned(),
+        (Accel::Tcg, Some(reason)) => format!("emulated and so several times slower: {reason}"),
+        (Accel::Tcg, None) => "emulated".to_owned(),
+    }
+}
+
+fn state(vm: &VmInfo) -> String {
+    match &vm.state {
+        VmState::Running => "running".to_owned(),
+        VmState::Stopped { reason } => format!("stopped: {reason}"),
+        VmState::Exited { reason } => format!("exited: {reason}"),
+    }
+}

@@ -1,0 +1,211 @@
+//! `ashlar volume`.
+
+use crate::api::{AttachVolume, Copied, CopyVolume, CreateVolume, VolumeDetail, VolumeView};
+use crate::cli::Format;
+use crate::cli::client::{Client, ClientArgs, path};
+use crate::cli::output::{fields, print, show, table};
+use crate::error::Error;
+use proto::size;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a copy of a whole volume may take.
+const COPY_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Make a volume; it takes space only as it is written
+    Create {
+        name: String,
+        /// Such as 2G
+        #[arg(long, value_parser = size::parse)]
+        size: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// List all volumes
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show a volume's size, use, attachment and replicas
+    Show {
+        name: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Delete a volume and its data
+    Delete {
+        name: String,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Serve a volume as a vhost-user-blk socket, until it is detached
+    Attach {
+        name: String,
+        /// Where to make the socket
+        #[arg(long, value_name = "PATH")]
+        socket: PathBuf,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Stop serving a volume
+    Detach {
+        name: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Copy a volume that is not attached into a raw image file
+    Export {
+        name: String,
+        #[arg(long, value_name = "PATH")]
+        file: PathBuf,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Copy a raw image file into a volume that is not attached
+    Import {
+        name: String,
+        #[arg(long, value_name = "PATH")]
+        file: PathBuf,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Create { name, size, client } => create(&client, name, size),
+        Command::List { client } => list(&client),
+        Command::Show { name, client } => {
+            let detail: VolumeDetail = Client::new(&client)?.get(&path(&["volumes", &name]))?;
+            show(client.output, &detail, detail_table)
+        }
+        Command::Delete { name, yes, client } => delete(&client, &name, yes),
+        Command::Attach { name, socket, client } => {
+            let body = AttachVolume { socket: absolute(&socket)? };
+            let view: VolumeView = Client::new(&client)?.post(&path(&["volumes", &name, "attach"]), &body)?;
+            show(client.output, &view, |_| format!("{name} is served at {}\n", body.socket.display()))
+        }
+        Command::Detach { name, client } => {
+            let view: VolumeView =
+                Client::new(&client)?.post(&path(&["volumes", &name, "detach"]), &json!({}))?;
+            show(client.output, &view, |_| format!("{name} is detached\n"))
+        }
+        Command::Export { name, file, client } => copy(&client, &name, &file, "export"),
+        Command::Import { name, file, client } => copy(&client, &name, &file, "import"),
+    }
+}
+
+/// A path that means the same in the daemon's folder as in this one.
+pub fn absolute(file: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(file).map_err(|error| Error::usage(format!("can't use {}: {error}", file.display())))
+}
+
+fn create(client: &ClientArgs, name: String, size_bytes: u64) -> Result<(), Error> {
+    let body = CreateVolume { name, size_bytes };
+    let view: VolumeView = Client::new(client)?.post("/v1/volumes", &body)?;
+    show(client.output, &view, |view| format!("{}: {}\n", view.name, size::show(view.size_bytes)))
+}
+
+fn list(client: &ClientArgs) -> Result<(), Error> {
+    let volumes: Vec<VolumeView> = Client::new(client)?.get("/v1/volumes")?;
+    show(client.output, &volumes, |volumes| {
+        let rows: Vec<_> = volumes
+            .iter()
+            .map(|volume| {
+                vec![
+                    volume.name.clone(),
+                    size::show(volume.size_bytes),
+                    volume.state.clone(),
+                    attached(volume),
+                ]
+            })
+            .collect();
+        table(&["NAME", "SIZE", "STATE", "ATTACHED"], &rows)
+    })
+}
+
+fn attached(volume: &VolumeView) -> String {
+    match &volume.attachment {
+        None => "no".to_owned(),
+        Some(attachment) => match (&attachment.error, &attachment.vm) {
+            (Some(error), _) => format!("FAILED at {}: {error}", attachment.socket),
+            (None, Some(vm)) => format!("VM {vm}"),
+            (None, None) => attachment.socket.clone(),
+        },
+    }
+}
+
+fn detail_table(detail: &VolumeDetail) -> String {
+    let volume = &detail.volume;
+    let mut text = fields(&[
+        ("name", volume.name.clone()),
+        ("size", size::show(volume.size_bytes)),
+        ("used", format!("{} on each replica", size::show(detail.used_bytes))),
+        ("state", volume.state.clone()),
+        ("attached", attached(volume)),
+        ("epoch", volume.epoch.to_string()),
+    ]);
+    let rows: Vec<_> = detail
+        .replicas
+        .iter()
+        .map(|replica| {
+            vec![
+                replica.disk.clone(),
+                replica.address.clone(),
+                size::show(replica.used_bytes),
+                replica.error.clone().unwrap_or_else(|| "answers".to_owned()),
+            ]
+        })
+        .collect();
+    text.push('\n');
+    text.push_str(&table(&["DISK", "ADDRESS", "USED", "STATE"], &rows));
+    text
+}
+
+fn delete(client: &ClientArgs, name: &str, yes: bool) -> Result<(), Error> {
+    if !yes && !confirmed(name)? {
+        return Err(Error::failed(format!("{name} was not deleted")));
+    }
+    let gone: Value = Client::new(client)?.delete(&path(&["volumes", name]))?;
+    match client.output {
+        Format::Json => show(client.output, &gone, |_| String::new()),
+        Format::Table => print(&format!("{name} is deleted\n")),
+    }
+}
+
+/// Asks a person; a script that forgot `--yes` is told so.
+fn confirmed(name: &str) -> Result<bool, Error> {
+    use std::io::{IsTerminal, Write};
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::usage(format!("deleting {name} destroys its data; add --yes to do it")));
+    }
+    let mut err = std::io::stderr();
+    let _ = write!(err, "Delete volume {name} and all its data? Type its name: ").and_then(|()| err.flush());
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| Error::failed(format!("can't read stdin: {error}")))?;
+    Ok(line.trim() == name)
+}
+
+fn copy(client: &ClientArgs, name: &str, file: &Path, what: &str) -> Result<(), Error> {
+    let body = CopyVolume { file: absolute(file)? };
+    let spinner = indicatif::ProgressBar::new_spinner().with_message(format!("{what} of {name}"));
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    let copied: Result<Copied, Error> =
+        Client::new(client)?.post_slowly(&path(&["volumes", name, what]), &body, COPY_WAIT);
+    spinner.finish_and_clear();
+    show(client.output, &copied?, |copied| {
+        format!(
+            "{what} of {name}: {}, of which {} data\n",
+            size::show(copied.bytes),
+            size::show(copied.data_bytes)
+        )
+    })
+}

@@ -1,0 +1,193 @@
+//! What `up` is told, resolved once: flag, then environment, then file, then default.
+
+use crate::error::Error;
+use crate::limits::{DEFAULT_DISK_BYTES, MAX_CONFIG_BYTES, MAX_DISK_BYTES, MIN_DISK_BYTES};
+use compute::AccelChoice;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// `ashlar up`'s flags. clap has already put the environment under them.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct UpArgs {
+    /// The data folder; made on the first start
+    #[arg(long, env = "ASHLAR_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where the S3 gateway listens [default: 127.0.0.1:9000]
+    #[arg(long, env = "ASHLAR_S3_LISTEN", value_name = "HOST:PORT")]
+    pub s3: Option<String>,
+    /// Where the admin API listens [default: 127.0.0.1:7070]
+    #[arg(long, env = "ASHLAR_ADMIN_LISTEN", value_name = "HOST:PORT")]
+    pub admin: Option<String>,
+    /// Size of each of the three disks, on the first start [default: 10G]
+    #[arg(long, env = "ASHLAR_DISK_SIZE", value_name = "SIZE")]
+    pub disk_size: Option<String>,
+    /// How VMs run: auto, kvm or tcg [default: auto]
+    #[arg(long, env = "ASHLAR_ACCEL", value_name = "HOW")]
+    pub accel: Option<String>,
+    /// QEMU's program [default: qemu-system-x86_64]
+    #[arg(long, env = "ASHLAR_QEMU", value_name = "PROGRAM")]
+    pub qemu: Option<PathBuf>,
+    /// The region that S3 clients are told [default: ashlar-1]
+    #[arg(long, env = "ASHLAR_REGION", value_name = "NAME")]
+    pub region: Option<String>,
+    /// A TOML file with any of these, named alike (data, s3, admin, disk-size, accel, qemu, region)
+    #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// The config file. Unknown keys are errors.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    data: Option<PathBuf>,
+    s3: Option<String>,
+    admin: Option<String>,
+    disk_size: Option<String>,
+    accel: Option<String>,
+    qemu: Option<PathBuf>,
+    region: Option<String>,
+}
+
+/// What `up` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Absolute.
+    pub data: PathBuf,
+    pub s3: SocketAddr,
+    pub admin: SocketAddr,
+    pub disk_bytes: u64,
+    /// Whether somebody named the disks' size, so that a difference to those there can be told.
+    pub disk_size_given: bool,
+    pub accel: AccelChoice,
+    pub qemu: PathBuf,
+    pub region: String,
+}
+
+impl Config {
+    pub fn resolve(args: &UpArgs) -> Result<Self, Error> {
+        let file = match &args.config {
+            Some(path) => read(path)?,
+            None => File::default(),
+        };
+        let data = args.data.clone().or(file.data).unwrap_or_else(|| PathBuf::from("data"));
+        let data = std::path::absolute(&data).map_err(|error| {
+            Error::usage(format!("can't use the data folder {}: {error}", data.display()))
+        })?;
+        let s3 = args.s3.clone().or(file.s3).unwrap_or_else(|| "127.0.0.1:9000".into());
+        let admin = args.admin.clone().or(file.admin).unwrap_or_else(|| "127.0.0.1:7070".into());
+        let size = args.disk_size.clone().or(file.disk_size);
+        let accel = args.accel.clone().or(file.accel);
+        let region = args.region.clone().or(file.region).unwrap_or_else(|| "ashlar-1".into());
+        Ok(Self {
+            data,
+            s3: address("s3", &s3)?,
+            admin: address("admin", &admin)?,
+            disk_size_given: size.is_some(),
+            disk_bytes: size.as_deref().map_or(Ok(DEFAULT_DISK_BYTES), disk_size)?,
+            accel: accel.as_deref().map_or(Ok(AccelChoice::Auto), accel_choice)?,
+            qemu: args.qemu.clone().or(file.qemu).unwrap_or_else(|| "qemu-system-x86_64".into()),
+            region: region_name(region)?,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<File, Error> {
+    let failed = |why: String| Error::usage(format!("can't use the config file {}: {why}", path.display()));
+    let length = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
+    if length > MAX_CONFIG_BYTES {
+        return Err(failed(format!("it is longer than {MAX_CONFIG_BYTES} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+        let place = line.map_or(String::new(), |line| format!("line {line}: "));
+        failed(format!("{place}{}", error.message()))
+    })
+}
+
+fn address(what: &str, text: &str) -> Result<SocketAddr, Error> {
+    let text = text.replacen("localhost:", "127.0.0.1:", 1);
+    text.parse().map_err(|_| {
+        Error::usage(format!(
+            "{what} = '{text}' is not an address; write an IP address and a port, such as 127.0.0.1:9000"
+        ))
+    })
+}
+
+fn disk_size(text: &str) -> Result<u64, Error> {
+    let bytes = proto::size::parse(text).map_err(|error| Error::usage(format!("disk-size: {error}")))?;
+    if !(MIN_DISK_BYTES..=MAX_DISK_BYTES).contains(&bytes) {
+        return Err(Error::usage(format!(
+            "disk-size: {text} is not possible; give {} to {}",
+            proto::size::show(MIN_DISK_BYTES),
+            proto::size::show(MAX_DISK_BYTES)
+        )));
+    }
+    // Segments are whole MiB, and a tail that no segment fills would only mislead.
+    Ok(bytes >> 20 << 20)
+}
+
+fn accel_choice(text: &str) -> Result<AccelChoice, Error> {
+    match text {
+        "auto" => Ok(AccelChoice::Auto),
+        "kvm" => Ok(AccelChoice::Kvm),
+        "tcg" => Ok(AccelChoice::Tcg),
+        _ => Err(Error::usage(format!("accel = '{text}' is none of auto, kvm and tcg"))),
+    }
+}
+
+fn region_name(text: String) -> Result<String, Error> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !text.is_empty() && text.len() <= 32 && text.chars().all(good) {
+        return Ok(text);
+    }
+    Err(Error::usage(format!("region = '{text}' is not a region's name, such as ashlar-1")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+
+    fn with_file(text: &str, change: impl FnOnce(&mut UpArgs)) -> Result<Config, Error> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ashlar.toml");
+        std::fs::write(&path, text).unwrap();
+        let mut args = UpArgs { config: Some(path), ..UpArgs::default() };
+        change(&mut args);
+        Config::resolve(&args)
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let config = with_file("disk-size = '1G'\ns3 = '127.0.0.1:1'\n", |args| {
+            args.s3 = Some("127.0.0.1:2".into());
+        })
+        .unwrap();
+        assert_eq!(config.s3.port(), 2);
+        assert_eq!(config.disk_bytes, 1 << 30);
+        assert_eq!(config.admin.port(), 7070);
+        assert_eq!(config.region, "ashlar-1");
+    }
+
+    #[test]
+    fn what_is_wrong_is_one_line_that_names_it() {
+        for (text, part) in [
+            ("sizee = '1G'\n", "sizee"),
+            ("\ndisk-size = '1X'\n", "'1X' is not a size"),
+            ("disk-size = '1M'\n", "not possible"),
+            ("disk-size = 5\n", "line 1"),
+            ("s3 = 'nowhere'\n", "not an address"),
+            ("accel = 'fast'\n", "none of auto"),
+            ("region = 'a b'\n", "region"),
+            ("[disks]\n", "disks"),
+            ("=", "line 1"),
+        ] {
+            let error = with_file(text, |_| {}).expect_err(text);
+            assert_eq!(error.exit, Exit::Usage, "{text}");
+            assert!(error.to_string().contains(part), "{text}: {error}");
+            assert!(!error.to_string().contains('\n'), "{text}: {error}");
+        }
+    }
+}

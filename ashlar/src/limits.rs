@@ -1,0 +1,38 @@
+//! Bounds of the binary.
+
+use std::time::Duration;
+
+/// Disks that `up` makes: one a replica.
+pub const DISKS: usize = proto::limits::REPLICAS;
+/// Size of each disk unless told otherwise; the files are sparse.
+pub const DEFAULT_DISK_BYTES: u64 = 10 << 30;
+/// Smallest disk a log has room to clean in.
+pub const MIN_DISK_BYTES: u64 = 64 << 20;
+/// Largest disk file `up` makes.
+pub const MAX_DISK_BYTES: u64 = 16 << 40;
+/// Longest config file.
+pub const MAX_CONFIG_BYTES: u64 = 64 << 10;
+/// Longest answer of the admin API that the CLI reads.
+pub const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Longest request body that the agent reads.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+/// Bytes of a token made at random.
+pub const TOKEN_BYTES: usize = 32;
+/// How long the CLI waits to reach the daemon.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the CLI waits for an answer, beyond what it asked the daemon to wait for.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a guest may take to power off before its QEMU is told to quit.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(20);
+/// The same while the daemon itself is stopping.
+pub const SHUTDOWN_STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the parts of the daemon may take to stop before it goes without them.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(20);
+/// How long the control plane may take to elect itself and lay out the groups.
+pub const POOL_DEADLINE: Duration = Duration::from_secs(30);
+/// How long one disk may take to say how it is.
+pub const DISK_STAT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a volume that is being deleted is tried again.
+pub const DELETE_RETRY: Duration = Duration::from_secs(5);
+/// Deletions waiting for the one who does them.
+pub const DELETE_QUEUE: usize = 64;

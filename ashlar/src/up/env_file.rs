@@ -1,0 +1,55 @@
+//! `DIR/env.sh`: what a shell sources to reach this store.
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::folder::{Folder, Secrets};
+use crate::up::Addresses;
+
+/// Writes it whole, readable by its owner only.
+pub fn write(folder: &Folder, config: &Config, secrets: &Secrets, addresses: Addresses) -> Result<(), Error> {
+    let mut text = String::from("# Written by ashlar up at each start. Source it: . env.sh\n");
+    for (name, value) in [
+        ("AWS_ACCESS_KEY_ID", secrets.key.id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", secrets.key.secret.clone()),
+        ("AWS_DEFAULT_REGION", config.region.clone()),
+        ("AWS_ENDPOINT_URL", format!("http://{}", reachable(addresses.s3))),
+        ("ASHLAR_ADMIN", format!("http://{}", reachable(addresses.admin))),
+        ("ASHLAR_TOKEN", secrets.admin.clone()),
+    ] {
+        text.push_str(&format!("export {name}={}\n", quoted(&value)));
+    }
+    folder.write("env.sh", text.as_bytes())
+}
+
+/// A shell word that stands for exactly this text.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Where a client on this machine connects to a listener: one on all addresses is reached on loopback.
+fn reachable(mut address: std::net::SocketAddr) -> std::net::SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_for_a_shell() {
+        assert_eq!(quoted("a'b c"), r"'a'\''b c'");
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_on_loopback() {
+        assert_eq!(reachable("0.0.0.0:9".parse().unwrap()), "127.0.0.1:9".parse().unwrap());
+        assert_eq!(reachable("[::]:9".parse().unwrap()), "[::1]:9".parse().unwrap());
+        assert_eq!(reachable("127.0.0.2:9".parse().unwrap()), "127.0.0.2:9".parse().unwrap());
+    }
+}
