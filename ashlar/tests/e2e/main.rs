@@ -1,0 +1,17 @@
+//! End to end: the real binary, real clients, real guests, real kills.
+//!
+//! Each test makes its own data folder and takes free ports. One that can't run here says so and is counted
+//! as skipped by `make test`.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
+
+mod awscli;
+mod bad_input;
+mod bit_flips;
+mod block_client;
+mod disk_full;
+mod guest;
+mod harness;
+mod kill;
+mod s3_client;
+mod surface;
+mod vm;

@@ -1,0 +1,90 @@
+//! A small S3 client for load: signs with `aws-sigv4`, sends with `reqwest`.
+
+use crate::harness::Store;
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use std::time::{Duration, SystemTime};
+
+#[derive(Clone)]
+pub struct S3Client {
+    http: reqwest::Client,
+    endpoint: String,
+    region: String,
+    credentials: Credentials,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+impl S3Client {
+    pub fn of(store: &Store) -> Self {
+        let (id, secret) = (store.env("AWS_ACCESS_KEY_ID"), store.env("AWS_SECRET_ACCESS_KEY"));
+        Self {
+            http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap(),
+            endpoint: store.env("AWS_ENDPOINT_URL"),
+            region: store.env("AWS_DEFAULT_REGION"),
+            credentials: Credentials::new(id, secret, None, None, "test"),
+        }
+    }
+
+    /// One signed request; `None` if the connection broke before the answer was whole.
+    pub async fn send(&self, method: &str, path: &str, body: Vec<u8>) -> Option<Answer> {
+        let url = format!("{}{path}", self.endpoint);
+        let identity = self.credentials.clone().into();
+        let mut settings = SigningSettings::default();
+        settings.payload_checksum_kind = aws_sigv4::http_request::PayloadChecksumKind::XAmzSha256;
+        settings.percent_encoding_mode = aws_sigv4::http_request::PercentEncodingMode::Single;
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("s3")
+            .time(now())
+            .settings(settings)
+            .build()
+            .unwrap()
+            .into();
+        let signable =
+            SignableRequest::new(method, url.as_str(), std::iter::empty(), SignableBody::Bytes(&body))
+                .unwrap();
+        let (instructions, _) = sign(signable, &params).unwrap().into_parts();
+        let mut request = http::Request::builder().method(method).uri(&url).body(()).unwrap();
+        instructions.apply_to_request_http1x(&mut request);
+        let mut response = self
+            .http
+            .request(method.parse().unwrap(), &url)
+            .headers(request.headers().clone())
+            .body(body)
+            .send()
+            .await
+            .ok()?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.ok()? {
+            body.extend_from_slice(&chunk);
+        }
+        Some(Answer { status, body })
+    }
+
+    pub async fn put(&self, path: &str, body: Vec<u8>) -> Option<Answer> {
+        self.send("PUT", path, body).await
+    }
+
+    pub async fn get(&self, path: &str) -> Option<Answer> {
+        self.send("GET", path, Vec::new()).await
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "signatures carry the real time")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A runtime for a test's client.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
