@@ -104,7 +104,7 @@ impl Store {
         free < self.high_water() && (dead >= worth || dead > 0 && stuck)
     }
 
-    /// Batches of moves for each batch of writes: none while there is room, more the less there is.
+    /// Blocks moved for each block written: none while there is room, more the less there is.
     pub(super) fn clean_share(&self) -> u32 {
         let (free, high) = (self.segments.free_count(), self.high_water());
         let floor = self.checkpoint_need() + self.space.reserve_segments;

@@ -175,7 +175,7 @@ fn rubbish_anywhere_is_never_served() {
         .filter(|&at| image[at..at + BLOCK_LEN].iter().any(|&b| b != 0))
         .collect();
     let mut rng = TestRng::new(5);
-    for _ in 0..60 {
+    for _ in 0..40 {
         let at = written[usize::try_from(rng.below(written.len() as u64)).unwrap()];
         rig.disk.restore(&image);
         let rubbish: Vec<u8> = (0..BLOCK_LEN).map(|_| u8::try_from(rng.below(256)).unwrap()).collect();

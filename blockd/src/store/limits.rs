@@ -23,8 +23,12 @@ pub const MAX_BATCH_HORIZONS: usize = 32;
 pub const MAX_SESSIONS: usize = 4096;
 /// Chunks of deleted volumes dropped in one pump: half a millisecond's worth.
 pub const DROPPED_CHUNKS_PER_PUMP: usize = 256;
-/// Chunks one page of a listing passes by.
-pub const MAX_LIST_CHUNKS: usize = 4096;
+/// Chunks one page of a listing passes by: a millisecond's worth.
+pub const MAX_LIST_CHUNKS: usize = 512;
+/// Blocks of one batch of moves while writers wait.
+pub const MAX_MOVES_BEFORE_WRITERS: u32 = 64;
+/// Moves that writers may owe the cleaner, in blocks.
+pub const MAX_CLEAN_CREDIT: u32 = 1024;
 /// Blocks the cleaner reads at once: the longest batch and some.
 pub const CLEAN_WINDOW_BLOCKS: u32 = 288;
 /// Log written between two checkpoints, in bytes, whatever their size: bounds the replay.

@@ -7,7 +7,7 @@ use super::event::{Action, Answer, IoId, Session, Ticket};
 use super::index::OnEqual;
 use super::limits::{
     MAX_BATCH_DATA_BLOCKS, MAX_BATCH_ENTRIES, MAX_BATCH_ENTRY_BYTES, MAX_BATCH_HORIZONS,
-    MAX_BATCHES_IN_FLIGHT,
+    MAX_BATCHES_IN_FLIGHT, MAX_CLEAN_CREDIT, MAX_MOVES_BEFORE_WRITERS,
 };
 use super::queue::{Op, Queue, WriteOp};
 use super::segments::Use;
@@ -42,7 +42,7 @@ pub(super) struct Log {
     pub dirty_horizons: Vec<VolumeId>,
     /// Bytes logged since the last checkpoint began.
     pub since_checkpoint: u64,
-    /// Batches of moves that go before the next batch of writes.
+    /// Moves, in blocks, that go before the next batch of writes.
     clean_credit: u32,
     /// Below this batch, everything is known to be durable by what is on the disk itself.
     marked_sequence: u64,
@@ -133,16 +133,13 @@ impl Store {
     pub(super) fn write_batches(&mut self, out: &mut Vec<Action>) {
         self.log.stalled = false;
         while self.log.in_flight.len() < MAX_BATCHES_IN_FLIGHT {
-            let moves_first = self.log.clean_credit > 0 || self.queue.is_empty();
-            if moves_first && self.write_moves(out) {
-                self.log.clean_credit = self.log.clean_credit.saturating_sub(1);
+            // While writers wait, moves go in small batches, so that none waits long behind one.
+            let idle = self.queue.is_empty();
+            let max_moves = if idle { MAX_BATCH_DATA_BLOCKS } else { MAX_MOVES_BEFORE_WRITERS };
+            if (idle || self.log.clean_credit > 0) && self.write_moves(max_moves, out) {
                 continue;
             }
-            if self.write_queued(out) {
-                self.log.clean_credit = self.clean_share();
-                continue;
-            }
-            if self.log.stalled && self.write_moves(out) {
+            if self.write_queued(out) || self.log.stalled && self.write_moves(MAX_BATCH_DATA_BLOCKS, out) {
                 continue;
             }
             break;
@@ -304,6 +301,7 @@ impl Store {
         let head = self.log.heads[Stream::Writers as usize].expect("the plan was made for an open segment");
         let mut location = self.segments.geometry.start(head.segment) + head.block + builder.header_blocks();
         let plan = std::mem::take(&mut self.log.plan);
+        let written = plan.iter().map(|piece| u32::from(piece.count)).sum::<u32>();
         let mut data = Vec::with_capacity(plan.len());
         let mut tickets = Vec::with_capacity(plan.len());
         let mut sessions: Vec<Session> = Vec::new();
@@ -343,6 +341,8 @@ impl Store {
             builder.entry(&Entry::Session { client: planned.client, sequence });
         }
         let batch = Parts { data, tickets, sessions };
+        let share = self.clean_share();
+        self.log.clean_credit = (self.log.clean_credit + share * written).min(MAX_CLEAN_CREDIT);
         self.send_batch(Stream::Writers, builder, batch, out);
     }
 
@@ -370,13 +370,13 @@ impl Store {
     }
 
     /// One batch of moves. False if there are none or no segment for them.
-    fn write_moves(&mut self, out: &mut Vec<Action>) -> bool {
+    fn write_moves(&mut self, max_moves: u32, out: &mut Vec<Action>) -> bool {
         self.cleaner.moves_mut().retain(|m| self.index.slot(m.volume, m.chunk, m.block).location == m.from);
         if self.cleaner.moves_mut().is_empty() || !self.open_head(Stream::Cleaner, 3) {
             return false;
         }
         let room = self.log.room(Stream::Cleaner, self.segments.geometry.segment_blocks) as usize;
-        let moves = take_moves(self.cleaner.moves_mut(), room);
+        let moves = take_moves(self.cleaner.moves_mut(), max_moves as usize, room);
         let runs = runs_of(&moves);
         let data_blocks = moves.iter().filter(|m| m.data.is_some()).count();
         let entries_len = runs.iter().map(|run| run_entry_len(&moves[run.clone()])).sum();
@@ -409,6 +409,7 @@ impl Store {
             }
         }
         self.counters.moved_blocks += data_blocks as u64;
+        self.log.clean_credit = self.log.clean_credit.saturating_sub(max_moves);
         let batch = Parts { data, tickets: Vec::new(), sessions: Vec::new() };
         self.send_batch(Stream::Cleaner, builder, batch, out);
         true
@@ -497,8 +498,8 @@ fn note_session(sessions: &mut Vec<Session>, session: Session) {
 }
 
 /// As many moves as one batch in `room` blocks holds, each with an entry of its own at worst.
-fn take_moves(moves: &mut VecDeque<Move>, room: usize) -> Vec<Move> {
-    let mut taken = moves.len().min(MAX_BATCH_DATA_BLOCKS as usize);
+fn take_moves(moves: &mut VecDeque<Move>, max_moves: usize, room: usize) -> Vec<Move> {
+    let mut taken = moves.len().min(max_moves);
     while BatchHeader::blocks_for(taken * (ENTRY_BYTES + 4)) + taken > room {
         taken -= 1;
     }

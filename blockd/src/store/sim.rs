@@ -123,8 +123,9 @@ impl SimDisk {
 
     pub fn restore(&self, image: &[u8]) {
         let disk = &mut *self.0.borrow_mut();
-        disk.view = image.to_vec();
-        disk.media = image.to_vec();
+        disk.view.clear();
+        disk.view.extend_from_slice(image);
+        disk.media.clone_from(&disk.view);
         disk.dirty.clear();
     }
 }
@@ -437,7 +438,7 @@ impl Model {
             }
             let Some(op) = self.ops.get(k) else { break };
             // A write cut in two by the end of a batch: each of its blocks is old or new.
-            if k >= floor {
+            if k >= floor && wrong <= usize::from(op.range.count) {
                 let mended: Vec<Place> = Self::places(op)
                     .filter(|place| {
                         let held = state.get(place).copied();

@@ -337,6 +337,33 @@ fn a_full_disk_says_so_and_takes_deletes() {
     }
 }
 
+/// Each life leaves the tails of its open segments unused; on a full disk they have to be won back.
+#[test]
+fn crashing_on_a_full_disk_does_not_wedge_it() {
+    let mut rig = Rig::new(DISK, 17);
+    let mut places = Vec::new();
+    loop {
+        let n = u32::try_from(places.len()).unwrap();
+        let r = range(1, n / 32, u16::try_from(n % 32 * 32).unwrap(), 32);
+        match rig.write(r) {
+            Ok(version) => places.push((r, version)),
+            Err(error) => break assert_eq!(error.code, ErrorCode::NoSpace),
+        }
+    }
+    for life in 0..40 {
+        for _ in 0..20 {
+            let n = usize::try_from(rig.rng.below(places.len() as u64)).unwrap();
+            places[n].1 = rig.write(places[n].0).unwrap();
+        }
+        rig.flush();
+        rig.crash([Cut::Kill, Cut::Sectors][life % 2]);
+        rig.remount();
+    }
+    for (r, version) in places {
+        assert_eq!(rig.read(r), vec![Some(version); 32]);
+    }
+}
+
 #[test]
 fn a_small_or_newer_or_taken_device_is_left_alone() {
     let small = SimDisk::new(DISK - BLOCK_LEN);
