@@ -121,7 +121,8 @@ impl Store {
             self.cleaner.victim = None;
             return;
         }
-        if self.cleaner.reading.is_some() || !self.cleaner.moves.is_empty() {
+        // While a deleted volume's blocks are counted out, segments seem fuller than they are.
+        if self.cleaner.reading.is_some() || !self.cleaner.moves.is_empty() || self.is_dropping() {
             return;
         }
         if self.cleaner.victim.as_ref().is_some_and(|victim| self.is_done(victim.segment)) {
@@ -272,6 +273,10 @@ impl Store {
                     data: None,
                 }));
             }
+        }
+        if left.is_empty() {
+            tracing::error!(segment = victim.segment, "a segment's live blocks were miscounted; it is dead");
+            self.segments.correct_to_dead(victim.segment);
         }
         victim.how = How::Index { left };
     }

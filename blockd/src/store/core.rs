@@ -212,7 +212,7 @@ impl Store {
         if self.failed.is_some() {
             return;
         }
-        self.drop_chunks(DROPPED_CHUNKS_PER_PUMP);
+        self.drop_chunks(if self.log.stalled { usize::MAX } else { DROPPED_CHUNKS_PER_PUMP });
         for _ in 0..PASSES {
             self.advance_cleaner(out);
             self.write_batches(out);
@@ -519,6 +519,11 @@ impl Store {
         } else {
             self.advance_checkpoint(out);
         }
+    }
+
+    /// Whether blocks of deleted volumes are still counted as live.
+    pub(super) fn is_dropping(&self) -> bool {
+        !self.graveyard.is_empty()
     }
 
     /// Whether the cleaner should rest and nothing new is started.

@@ -196,8 +196,9 @@ impl Store {
                 }
                 continue;
             }
-            match self.fill_batch(entries_len, data_blocks) {
-                Ok(builder) => {
+            let mut builder = BatchBuilder::new(entries_len, data_blocks);
+            match self.fill_batch(&mut builder) {
+                Ok(()) => {
                     self.commit_queued(builder, horizons, out);
                     return true;
                 }
@@ -252,8 +253,7 @@ impl Store {
 
     /// Lays the planned batch out, checking each block's CRC as it is copied. `Err`: the operation at this
     /// place came with bad data, and nothing has happened yet.
-    fn fill_batch(&mut self, entries_len: usize, data_blocks: usize) -> Result<BatchBuilder, usize> {
-        let mut builder = BatchBuilder::new(entries_len, data_blocks);
+    fn fill_batch(&self, builder: &mut BatchBuilder) -> Result<(), usize> {
         for piece in &self.log.plan {
             match self.queue.get(piece.op).expect("the plan names operations in the queue") {
                 Op::Write(op) => {
@@ -277,7 +277,7 @@ impl Store {
                 Op::Delete { volume } => builder.entry(&Entry::Delete { volume: *volume }),
             }
         }
-        Ok(builder)
+        Ok(())
     }
 
     /// Answers a write whose data changed on its way here.

@@ -155,6 +155,15 @@ impl Segments {
         }
     }
 
+    /// Nothing in the whole index points into this sealed segment, whatever was counted.
+    pub fn correct_to_dead(&mut self, segment: u32) {
+        let entry = &mut self.all[segment as usize];
+        if entry.used == Use::Sealed && entry.live > 0 {
+            entry.live = 0;
+            self.dead += 1;
+        }
+    }
+
     /// Sealed segments that nothing points to.
     pub fn dead(&self) -> impl Iterator<Item = u32> + '_ {
         (0u32..).zip(&self.all).filter(|(_, s)| s.used == Use::Sealed && s.live == 0).map(|(n, _)| n)

@@ -197,6 +197,15 @@ pub(super) fn content(range: &BlockRange, version: u64) -> Bytes {
     data.into()
 }
 
+fn check_content(bytes: &[u8], range: &BlockRange, block: u16, version: u64) {
+    let right = bytes[..8] == version.to_le_bytes()
+        && bytes[8..10] == block.to_le_bytes()
+        && bytes[10..14] == range.chunk.0.to_le_bytes()
+        && bytes[14..4088] == [0; 4074]
+        && bytes[4088..] == version.to_le_bytes();
+    assert!(right, "{range:?}, block {block}, version {version} holds something else");
+}
+
 impl Rig {
     pub fn new(len: usize, seed: u64) -> Self {
         Self::on(SimDisk::formatted(len), seed)
@@ -364,9 +373,8 @@ impl Rig {
                 BlockState::Hole | BlockState::Trimmed => Some(0),
                 BlockState::Corrupt => None,
                 BlockState::Data => {
-                    let one = BlockRange { first: at, count: 1, ..range };
                     let bytes = data.next().expect("a block of data for each in that state");
-                    assert_eq!(bytes, &content(&one, block.version.0)[..], "block {at} holds something else");
+                    check_content(bytes, &range, at, block.version.0);
                     Some(block.version.0)
                 }
             });

@@ -396,15 +396,19 @@ fn dying_young_a_hundred_times_is_survived() {
     }
 }
 
+/// Chunks of each of the two volumes in a crash run: enough that the cleaner has work.
+const CHUNKS: u64 = 5;
+
 /// Random writes, trims and flushes, with cleaning and checkpoints as they come, and a crash: what is
 /// there afterwards is a prefix of what was accepted, with everything that was promised in it.
-fn crash_run(seed: u64) {
+fn crash_run(seed: u64) -> u64 {
+    let mut cleaned = 0;
     let mut rig = Rig::new(DISK, seed);
     let mut rng = TestRng::new(seed ^ 0xabcd);
     let mut model = Model::default();
-    for life in 0..4 {
+    for _ in 0..4 {
         let mut flushes: Vec<(u64, usize)> = Vec::new();
-        for _ in 0..100 + rng.below(400) {
+        for _ in 0..200 + rng.below(600) {
             random_op(&mut rig, &mut rng, &mut model, &mut flushes);
             for _ in 0..rng.below(4) {
                 rig.complete_one();
@@ -418,17 +422,18 @@ fn crash_run(seed: u64) {
         }
         let done = flushes.iter().filter(|(ticket, _)| rig.answers.contains_key(ticket));
         model.flushed = done.map(|&(_, ops)| ops).max().unwrap_or(0);
+        cleaned += rig.store.counters().cleaned_segments;
         let how = [Cut::Kill, Cut::Sectors, Cut::Writes, Cut::All][usize::try_from(rng.below(4)).unwrap()];
         rig.crash(how);
         rig.remount();
         let floor = if how == Cut::Kill { model.acked.max(model.flushed) } else { model.flushed };
         let seen = read_all(&mut rig);
         model.settle(&seen, floor);
-        assert_eq!(seen, read_all(&mut rig), "life {life}: two reads differ");
     }
     rig.stop();
     let before = read_all(&mut rig_again(&mut rig));
     assert_eq!(before, read_all(&mut rig));
+    cleaned
 }
 
 fn rig_again(rig: &mut Rig) -> Rig {
@@ -440,7 +445,7 @@ fn rig_again(rig: &mut Rig) -> Rig {
 
 fn random_op(rig: &mut Rig, rng: &mut TestRng, model: &mut Model, flushes: &mut Vec<(u64, usize)>) {
     let volume = 1 + rng.below(2);
-    let chunk = u32::try_from(rng.below(3)).unwrap();
+    let chunk = u32::try_from(rng.below(CHUNKS)).unwrap();
     let small = rng.chance(60);
     let count = u16::try_from(1 + if small { rng.below(4) } else { rng.below(200) }).unwrap();
     let first = u16::try_from(rng.below(1024 - u64::from(count))).unwrap();
@@ -476,7 +481,7 @@ fn random_op(rig: &mut Rig, rng: &mut TestRng, model: &mut Model, flushes: &mut 
 fn read_all(rig: &mut Rig) -> BTreeMap<(u64, u32, u16), u64> {
     let mut seen = BTreeMap::new();
     for volume in 1..3 {
-        for chunk in 0..3 {
+        for chunk in 0..u32::try_from(CHUNKS).unwrap() {
             for first in (0..1024).step_by(256) {
                 let versions = rig.read(range(volume, chunk, first, 256));
                 for (block, version) in (first..).zip(versions) {
@@ -491,10 +496,13 @@ fn read_all(rig: &mut Rig) -> BTreeMap<(u64, u32, u16), u64> {
 #[test]
 fn after_a_crash_there_is_a_prefix_with_all_that_was_promised() {
     let only = std::env::var("STORE_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
-    for seed in 1..=12 {
+    let mut cleaned = 0;
+    for seed in 1..=6 {
         if only.is_none_or(|only| only == seed) {
             let run = std::panic::catch_unwind(|| crash_run(seed));
             assert!(run.is_ok(), "replay with STORE_SEED={seed} cargo nextest run -p blockd after_a_crash");
+            cleaned += run.unwrap_or(0);
         }
     }
+    assert!(only.is_some() || cleaned > 10, "the cleaner hardly worked: {cleaned}");
 }
