@@ -340,7 +340,26 @@ async fn measure_proposals() {
         assert_eq!(client.list_objects(list).await.unwrap().objects.len(), 1000);
     }
     println!("{:.0} pages of 1000 a second", 200.0 / SystemClock.now().since(begin).as_secs_f64());
+    let size = |name: &str| -> u64 {
+        let files = fs::read_dir(dir.path().join(name)).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>() >> 20
+    };
+    println!("log {} MiB, snapshots {} MiB, state {} MiB", size("log"), size("snapshots"), size("state"));
+    let tasks = (0..16).map(|task| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for n in 0..2000u32 {
+                let body = [u8::try_from(n % 251).unwrap(); 3072];
+                client.put_object("bucket", &key(task), record(&body), Precondition::None).await.unwrap();
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    println!("after 94 MiB of overwrites: log {} MiB, state {} MiB", size("log"), size("state"));
     node.stop().await.unwrap();
+    println!("stopped: log {} MiB, state {} MiB", size("log"), size("state"));
     let begin = SystemClock.now();
     let node = start(dir.path()).await;
     println!("start after a stop: {:?}", SystemClock.now().since(begin));
