@@ -110,14 +110,17 @@ pub fn run(listener: &UnixListener, line: &Line, offer: Offer, data: &DataLink) 
         match listener.accept() {
             Ok((stream, _)) => {
                 if let Err(error) = serve(stream, line, offer, data) {
-                    tracing::warn!(%error, "a session could not be served");
+                    tracing::error!(%error, "the device can't serve sessions any more");
+                    line.hang_up(&error);
                     return;
                 }
             }
             Err(_) if line.is_stopping() => return,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
-                tracing::error!(%error, "the device's socket failed; the device takes no more sessions");
+                let error = Error::system("the device's socket", error);
+                tracing::error!(%error, "the device can't serve sessions any more");
+                line.hang_up(&error);
                 return;
             }
         }

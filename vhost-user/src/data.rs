@@ -132,6 +132,8 @@ pub struct DataThread<B> {
     clock: Arc<dyn Clock>,
     engine: Engine,
     volume: B,
+    /// An answer that came with the submission.
+    early: Option<Done>,
     kicks: Vec<Option<Kick>>,
     /// Grows with every watch, so that a former queue's kick is not taken for its successor's.
     next_serial: u64,
@@ -178,6 +180,7 @@ impl<B: Backend> DataThread<B> {
             clock,
             engine,
             volume,
+            early: None,
             kicks: (0..num_queues).map(|_| None).collect(),
             next_serial: 0,
             stops: Vec::new(),
@@ -212,13 +215,10 @@ impl<B: Backend> DataThread<B> {
             if let Next::Stop = self.take_commands() {
                 return Ok(());
             }
-            more = match self.turn() {
-                Ok(more) => more,
-                Err(error) => {
-                    self.fail(error);
-                    false
-                }
-            };
+            more = self.turn().unwrap_or_else(|error| {
+                self.fail(error);
+                self.early.is_some()
+            });
             self.finish_stops();
         }
     }
@@ -240,25 +240,31 @@ impl<B: Backend> DataThread<B> {
         Ok(())
     }
 
-    /// One pass over what the volume did and what the queues ask.
+    /// One pass over what the volume did and what the queues ask. True if there is more right now.
     fn turn(&mut self) -> Result<bool, Error> {
         let mut submissions = std::mem::take(&mut self.submissions);
-        let outcome = self.turn_with(&mut submissions);
+        let answer = self.early.take().or_else(|| self.volume.take_done());
+        let outcome = self.pass(answer, &mut submissions);
         // What was taken from a ring before a failure is in the engine's books: it must be asked.
-        self.submit(&mut submissions);
+        for (id, op) in submissions.drain(..) {
+            self.volume.submit(id, op, &mut self.reactor);
+        }
         self.submissions = submissions;
+        // A volume that has failed answers at once, and no completion will tell of that.
+        self.early = self.volume.take_done();
         if let Some(error) = self.engine.take_failure() {
             tracing::warn!(%error, "the volume failed a guest's request");
         }
-        outcome
+        outcome.map(|more| more || self.early.is_some())
     }
 
-    fn turn_with(&mut self, submissions: &mut Vec<Submission>) -> Result<bool, Error> {
+    fn pass(&mut self, mut answer: Option<Done>, submissions: &mut Vec<Submission>) -> Result<bool, Error> {
         let mut outcome = Ok(());
-        while let Some((id, result)) = self.volume.take_done() {
+        while let Some((id, result)) = answer {
             // Every answer is taken even if one of them fails: each ends a request.
             let taken = self.engine.complete(id, result, submissions);
             outcome = outcome.and(taken);
+            answer = self.volume.take_done();
         }
         outcome?;
         // The guest hears of what is done before new work delays it.
@@ -266,12 +272,6 @@ impl<B: Backend> DataThread<B> {
         let more = self.engine.run(submissions)?;
         self.engine.announce()?;
         Ok(more)
-    }
-
-    fn submit(&mut self, submissions: &mut Vec<Submission>) {
-        for (id, op) in submissions.drain(..) {
-            self.volume.submit(id, op, &mut self.reactor);
-        }
     }
 
     fn completed(&mut self, completion: Completion) {

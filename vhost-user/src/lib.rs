@@ -20,6 +20,9 @@ mod error;
 mod front_end_tests;
 pub mod limits;
 mod mem;
+#[cfg(test)]
+#[path = "replicated_test.rs"]
+mod replicated_tests;
 mod request;
 mod session;
 #[cfg(test)]

@@ -1,0 +1,208 @@
+//! The whole block path: a foreign driver, the device, and three real chunk servers on three files.
+
+#![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
+
+use crate::device::{Device, DeviceConfig, DeviceHandle};
+use crate::error::ErrorKind;
+use crate::test_client::{Client, Io};
+use blockd::client::{OnFull, VolumeConfig};
+use blockd::server::{ChunkServer, Missing, ServerConfig};
+use proto::control::{DiskPlace, Group, Lease, Member, MemberState, PoolMap, PoolToken};
+use proto::{ClientId, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
+use std::path::Path;
+
+const SIZE: u64 = 48 << 20;
+const DISK_BYTES: u64 = 1 << 30;
+const TOKEN: PoolToken = PoolToken([7; 32]);
+
+fn start_servers(folder: &Path) -> Vec<ChunkServer> {
+    let start = |number: u8| {
+        ChunkServer::start(ServerConfig {
+            path: folder.join(format!("disk{number}")),
+            disk: DiskId([number; 16]),
+            missing: Missing::Create { len_bytes: DISK_BYTES },
+            listen: "127.0.0.1:0".parse().unwrap(),
+            token: TOKEN,
+        })
+        .unwrap()
+    };
+    (1..=3).map(start).collect()
+}
+
+fn volume(servers: &[ChunkServer], epoch: u32) -> VolumeConfig {
+    let places =
+        servers.iter().map(|server| DiskPlace { disk: server.disk(), node: NodeId(1), addr: server.addr() });
+    let member = |server: &ChunkServer| Member { disk: server.disk(), state: MemberState::InSync };
+    let group =
+        |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: servers.iter().map(member).collect() };
+    let map = PoolMap { groups: (0..8).map(group).collect(), disks: places.collect(), min_in_sync: 2 };
+    let lease = Lease { volume: VolumeId(5), epoch: VolumeEpoch(epoch), size_bytes: SIZE, map };
+    VolumeConfig { lease, token: TOKEN, client: ClientId([epoch as u8; 16]), on_full: OnFull::Wait }
+}
+
+fn serve(folder: &Path, servers: &[ChunkServer], epoch: u32) -> DeviceHandle {
+    let socket = folder.join("disk.sock");
+    let config =
+        DeviceConfig { num_queues: 3, ..DeviceConfig::new(socket, "five".into(), volume(servers, epoch)) };
+    Device::serve(config).unwrap()
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % below
+    }
+}
+
+/// A round of requests that are all in flight at once, of any sectors, each within a slot of its own.
+fn round(client: &mut Client, model: &mut [u8], dice: &mut Dice) {
+    const STRIPE: u64 = 1 << 20;
+    const SLOT: u64 = 128 << 10;
+    let base = dice.roll(SIZE / STRIPE) * STRIPE;
+    let mut expected = Vec::new();
+    let mut queued = [0; 3];
+    for slot in 0..8u64 {
+        let len = 512 * (1 + dice.roll(SLOT / 512));
+        let offset = base + slot * SLOT + 512 * dice.roll((SLOT - len) / 512 + 1);
+        let queue = dice.roll(3) as usize;
+        let range = offset as usize..(offset + len) as usize;
+        let at = slot * SLOT;
+        queued[queue] += 1;
+        let io = match dice.roll(8) {
+            0..3 => {
+                let fill = dice.roll(256) as u8;
+                let data: Vec<u8> = (0..len).map(|at| fill.wrapping_add((at / 7) as u8)).collect();
+                client.put(at, &data);
+                model[range].copy_from_slice(&data);
+                Io::Write { offset, len }
+            }
+            3..6 => {
+                expected.push((at, range));
+                Io::Read { offset, len }
+            }
+            6 => {
+                model[range].fill(0);
+                Io::WriteZeroes { offset, len }
+            }
+            _ => Io::Flush,
+        };
+        client.submit(queue, io, at as usize);
+    }
+    (0..3).for_each(|queue| client.kick(queue));
+    for (queue, count) in queued.into_iter().enumerate() {
+        assert!(client.wait(queue, count).iter().all(|&result| result == 0));
+    }
+    for (at, range) in expected {
+        assert!(client.get(at, range.len()) == model[range.clone()], "{range:?}");
+    }
+}
+
+fn check_all(client: &mut Client, model: &[u8]) {
+    const STEP: usize = 1 << 20;
+    for offset in (0..SIZE).step_by(STEP) {
+        assert_eq!(client.io(0, Io::Read { offset, len: STEP as u64 }), 0);
+        assert!(client.get(0, STEP) == model[offset as usize..offset as usize + STEP], "at {offset}");
+    }
+}
+
+#[test]
+fn a_replicated_disk_keeps_what_it_was_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = start_servers(folder.path());
+    let socket = folder.path().join("disk.sock");
+    let mut model = vec![0; SIZE as usize];
+    let mut dice = Dice(11);
+
+    let device = serve(folder.path(), &servers, 1);
+    for _ in 0..2 {
+        let mut client = Client::connect(&socket, 3);
+        assert_eq!(client.capacity(), SIZE);
+        for _ in 0..150 {
+            round(&mut client, &mut model, &mut dice);
+        }
+        assert_eq!(client.io(1, Io::Flush), 0);
+        check_all(&mut client, &model);
+    }
+    assert_eq!(device.status().errors, 0);
+    device.stop();
+
+    // Another device, so another writer: it finds the same.
+    let device = serve(folder.path(), &servers, 2);
+    let mut client = Client::connect(&socket, 3);
+    check_all(&mut client, &model);
+    // Discarded whole blocks read as zeros.
+    assert_eq!(client.io(0, Io::Discard { offset: 0, len: SIZE }), 0);
+    model.fill(0);
+    check_all(&mut client, &model);
+    drop(client);
+    device.stop();
+
+    // The chunk servers restart, and the disk is what it was.
+    servers.into_iter().for_each(|server| server.stop().unwrap());
+    let servers = start_servers(folder.path());
+    let _device = serve(folder.path(), &servers, 3);
+    let mut client = Client::connect(&socket, 3);
+    check_all(&mut client, &model);
+    round(&mut client, &mut model, &mut dice);
+    check_all(&mut client, &model);
+}
+
+#[test]
+fn sectors_of_one_block_written_at_once_are_all_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = start_servers(folder.path());
+    let device = serve(folder.path(), &servers, 1);
+    let mut client = Client::connect(&folder.path().join("disk.sock"), 2);
+    for turn in 0..40u8 {
+        let base = u64::from(turn % 4) * 4096;
+        for sector in 0..8u8 {
+            let at = u64::from(sector) * 512;
+            client.put(at, &[turn * 6 + sector; 512]);
+            client.submit(usize::from(sector % 2), Io::Write { offset: base + at, len: 512 }, at as usize);
+        }
+        (0..2).for_each(|queue| client.kick(queue));
+        (0..2).for_each(|queue| assert_eq!(client.wait(queue, 4), [0; 4]));
+        assert_eq!(client.io(0, Io::Read { offset: base, len: 4096 }), 0);
+        let block = client.get(0, 4096);
+        for (sector, bytes) in (0..8u8).zip(block.chunks(512)) {
+            assert!(bytes.iter().all(|&byte| byte == turn * 6 + sector), "turn {turn} sector {sector}");
+        }
+    }
+    drop(client);
+    device.stop();
+}
+
+#[test]
+fn a_lost_replica_is_an_error_and_never_a_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut servers = start_servers(folder.path());
+    let socket = folder.path().join("disk.sock");
+    let device = serve(folder.path(), &servers, 1);
+    let mut client = Client::connect(&socket, 1);
+    client.put(0, &[3; 4096]);
+    assert_eq!(client.io(0, Io::Write { offset: 8192, len: 4096 }), 0);
+    assert_eq!(client.io(0, Io::Flush), 0);
+
+    drop(servers.pop());
+    assert_ne!(client.io(0, Io::Write { offset: 8192, len: 4096 }), 0, "two of three is not all");
+    assert_ne!(client.io(0, Io::Flush), 0);
+    client.put(0, &[0; 4096]);
+    assert_eq!(client.io(0, Io::Read { offset: 8192, len: 4096 }), 0, "reads go on");
+    assert!(client.get(0, 4096) == [3; 4096]);
+    assert!(device.status().errors >= 2);
+    drop(client);
+    device.stop();
+}
+
+#[test]
+fn a_volume_that_does_not_open_is_not_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = start_servers(folder.path());
+    let socket = folder.path().join("disk.sock");
+    let stranger = VolumeConfig { token: PoolToken([8; 32]), ..volume(&servers, 1) };
+    let error = Device::serve(DeviceConfig::new(socket.clone(), "five".into(), stranger)).map(drop);
+    assert_eq!(error.unwrap_err().kind, ErrorKind::Volume);
+    assert!(!socket.exists());
+}
