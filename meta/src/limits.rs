@@ -92,3 +92,5 @@ pub const START_TIMEOUT_MS: u64 = 120_000;
 pub const MAX_JSON_BYTES: usize = 64 << 10;
 /// How often a stopping node looks whether everybody let go of its state.
 pub const STOP_POLL_MS: u64 = 2;
+/// How long a start waits for the state's files to be closed by the node before it.
+pub const MAX_OPEN_WAIT_MS: u64 = 5000;

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::command::{Command, Response};
 use crate::error::{ErrorKind, MetaError};
 use crate::limits::{
-    ELECTION_TIMEOUT_MS, HEARTBEAT_MS, SNAPSHOT_AFTER_BYTES, START_TIMEOUT_MS, STOP_POLL_MS,
+    ELECTION_TIMEOUT_MS, HEARTBEAT_MS, MAX_OPEN_WAIT_MS, SNAPSHOT_AFTER_BYTES, START_TIMEOUT_MS, STOP_POLL_MS,
 };
 use crate::metrics::MetaMetrics;
 use crate::query::{Answer, Query};
@@ -80,11 +80,7 @@ impl MetaNode {
     pub async fn start(config: MetaConfig) -> Result<Self, MetaError> {
         let folder = Folder::new(&config.dir);
         let lock = folder.open()?;
-        let (opened, metrics) = (folder.clone(), config.metrics.clone());
-        let open = tokio::task::spawn_blocking(move || open_stores(&opened, &metrics)).await;
-        let (log, view) = open.map_err(|e| {
-            MetaError::new(ErrorKind::Storage, "opening the control plane died").with_source(e)
-        })??;
+        let (log, view) = open(&folder, &config.metrics).await?;
         let machine =
             Machine::new(Arc::clone(&view), SnapshotFolder::new(folder.snapshots()), config.metrics.clone())?;
         let snapshot_bytes = machine.snapshot_bytes();
@@ -186,6 +182,27 @@ impl Local {
 
 fn stopped(fatal: openraft::error::Fatal<u64>) -> MetaError {
     MetaError::new(ErrorKind::Unavailable, "the control plane has stopped").with_source(fatal)
+}
+
+/// [`open_stores`] off the async threads. sled's files may stay open for a moment after the node before this
+/// one in the same process (another process is kept out by the folder's lock), so it is given that moment.
+async fn open(folder: &Folder, metrics: &MetaMetrics) -> Result<(LogStore, Arc<View<SledKv>>), MetaError> {
+    let mut waited_ms = 0;
+    loop {
+        let (folder, metrics) = (folder.clone(), metrics.clone());
+        let opened = tokio::task::spawn_blocking(move || open_stores(&folder, &metrics)).await;
+        match opened {
+            Ok(Err(error)) if error.kind() == ErrorKind::Unavailable && waited_ms < MAX_OPEN_WAIT_MS => {
+                tokio::time::sleep(Duration::from_millis(STOP_POLL_MS)).await;
+                waited_ms += STOP_POLL_MS;
+            }
+            Ok(result) => return result,
+            Err(died) => {
+                let message = "opening the control plane's data died";
+                return Err(MetaError::new(ErrorKind::Storage, message).with_source(died));
+            }
+        }
+    }
 }
 
 /// Opens the log and the state, and rebuilds the state if it is missing, broken or not of this log.

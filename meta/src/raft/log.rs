@@ -4,6 +4,7 @@
 use super::files::{Folder, remove_file, sync_parent};
 use super::hard_state::HardState;
 use super::log_thread::{Job, LogThread};
+use super::record::Marks;
 use super::segment::{self, Place, SegmentIndex, SegmentWriter};
 use super::{Entry, LogId, RaftStorageError, TypeConfig, Vote, cant_read, cant_write, io_failed, record};
 use crate::error::{ErrorKind, MetaError};
@@ -44,6 +45,7 @@ struct Index {
     cache_bytes: usize,
     last: Option<LogId>,
     purged: Option<LogId>,
+    committed: Option<LogId>,
     vote: Option<Vote>,
     rng: SystemRng,
 }
@@ -53,6 +55,8 @@ struct Index {
 pub struct LogFacts {
     pub last: Option<LogId>,
     pub purged: Option<LogId>,
+    /// One above the last index that is known to be committed.
+    pub committed: u64,
     /// Whether an unfinished write was cut off.
     pub was_torn: bool,
 }
@@ -77,7 +81,12 @@ impl LogFiles {
         }
         let mut files = Self {
             folder: folder.clone(),
-            facts: LogFacts { last: hard_state.purged(), purged: hard_state.purged(), was_torn: false },
+            facts: LogFacts {
+                last: hard_state.purged(),
+                purged: hard_state.purged(),
+                committed: 0,
+                was_torn: false,
+            },
             hard_state,
             segments: VecDeque::new(),
             unfinished: Vec::new(),
@@ -106,6 +115,7 @@ impl LogFiles {
             return Err(MetaError::new(ErrorKind::Corrupt, message));
         }
         self.facts.was_torn |= scan.torn;
+        self.facts.committed = self.facts.committed.max(scan.committed);
         self.facts.last = scan.last.max(self.facts.last);
         self.segments.push_back(scan.index);
         Ok(())
@@ -152,12 +162,17 @@ impl LogFiles {
         }
         let durable = Arc::new(AtomicU64::new(self.facts.last.map_or(0, |last| last.index + 1)));
         let fresh: u64 = segments.iter().map(|segment| u64::from(segment.end)).sum();
+        let committed = match self.facts.committed.checked_sub(1) {
+            Some(last) => read_entries(&segments, last, last + 1)?.first().map(|entry| entry.log_id),
+            None => None,
+        };
         let index = Index {
             segments,
             cache: VecDeque::new(),
             cache_bytes: 0,
             last: self.facts.last,
             purged: self.facts.purged,
+            committed: committed.max(self.facts.purged),
             vote: self.hard_state.vote(),
             rng: SystemRng,
         };
@@ -266,9 +281,10 @@ impl LogStore {
         let index = &mut *index;
         let segment = index.segments.back_mut().expect("a segment was just made if there was none");
         let at = u64::from(segment.end);
+        let marks = Marks { durable, committed: index.committed.map_or(0, |committed| committed.index + 1) };
         let mut bytes = Vec::new();
         for entry in entries {
-            let len = record::encode(&entry, durable, segment.salt, &mut bytes)?;
+            let len = record::encode(&entry, marks, segment.salt, &mut bytes)?;
             segment.offsets.push(segment.end);
             segment.end += u32::try_from(len).expect("a record's length is bounded");
             index.last = Some(entry.log_id);
@@ -352,6 +368,7 @@ impl LogStore {
             index.cache_bytes -= gone;
         }
         index.purged = index.purged.max(Some(upto));
+        index.committed = index.committed.max(Some(upto));
         index.last = index.last.max(Some(upto));
         self.shared.durable.fetch_max(upto.index + 1, Ordering::AcqRel);
         self.shared.fresh_bytes.store(0, Ordering::Relaxed);
@@ -398,6 +415,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, RaftStorageError> {
         Ok(self.index().vote)
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), RaftStorageError> {
+        // Not a write of its own: it goes with the next record.
+        self.index().committed = committed;
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, RaftStorageError> {
+        Ok(self.index().committed)
     }
 
     async fn append<I>(

@@ -164,7 +164,7 @@ async fn a_batch_whose_parts_landed_out_of_order_is_a_torn_tail() {
     let path = the_file(&folder);
     let mut bytes = fs::read(&path).unwrap();
     let (start, _) = log.index().segments.back().unwrap().span(2).unwrap();
-    bytes[start as usize + 50] ^= 1;
+    bytes[start as usize + 60] ^= 1;
     fs::write(&path, &bytes).unwrap();
     // Entry 3 verifies, but it says itself that entry 2 was not durable before it.
     assert_eq!(indexes(&mut open(&folder).unwrap()).await, [0, 1]);
@@ -177,7 +177,7 @@ async fn a_body_that_looks_like_a_record_fools_nobody() {
     let mut log = filled(&folder, 2, 30).await;
     // A record as another segment would have it, claiming that everything is durable.
     let mut fake = Vec::new();
-    record::encode(&entry(9, 1), 9, 12345, &mut fake).unwrap();
+    record::encode(&entry(9, 1), Marks { durable: 9, committed: 9 }, 12345, &mut fake).unwrap();
     let name: String = fake.iter().map(|&byte| char::from(byte & 0x7f)).collect();
     let payload = EntryPayload::Normal(CommandBatch(Arc::new(vec![Command::DeleteVolume { name }])));
     log.blocking_append([Entry { log_id: log_id(2), payload }]).await.unwrap();
@@ -190,4 +190,21 @@ async fn a_body_that_looks_like_a_record_fools_nobody() {
     bytes[at..at + fake.len()].copy_from_slice(&fake);
     fs::write(&path, &bytes).unwrap();
     assert_eq!(indexes(&mut open(&folder).unwrap()).await, [0, 1]);
+}
+
+#[tokio::test]
+async fn what_was_committed_is_known_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(&dir);
+    let mut log = filled(&folder, 3, 10).await;
+    assert_eq!(log.read_committed().await.unwrap(), None);
+    log.save_committed(Some(log_id(1))).await.unwrap();
+    log.blocking_append([entry(3, 10)]).await.unwrap();
+    log.save_committed(Some(log_id(3))).await.unwrap();
+    log.close();
+    let mut log = open(&folder).unwrap();
+    assert_eq!(log.read_committed().await.unwrap(), Some(log_id(1)), "as the last record says");
+    log.purge(log_id(2)).await.unwrap();
+    log.close();
+    assert_eq!(open(&folder).unwrap().read_committed().await.unwrap(), Some(log_id(2)));
 }

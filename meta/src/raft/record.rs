@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  0 magic "ALR1"   4 body length u32   8 index u64   16 term u64   24 leader u64
-//! 32 durable u64   40 CRC of body u32  44 CRC of bytes 0..44 and the segment's salt u32   48 body
+//! 32 durable u64   40 committed u64   48 CRC of body u32
+//! 52 CRC of bytes 0..52 and the segment's salt u32   56 body
 //! ```
 //! The salt is a random number in the segment's header: without it, an object's bytes inside a body could
 //! pose as a record to the search that follows a damaged one.
 //!
 //! `durable` is one more than the last index that was flushed when this record was written (0: none). It
-//! tells a torn tail, which nobody was promised, from a damaged entry that had been flushed.
+//! tells a torn tail, which nobody was promised, from a damaged entry that had been flushed. `committed` is
+//! the same for the last index known to be committed: up to there a restart can apply without an election.
 
 use super::{Entry, LogId, TypeConfig};
 use crate::error::{ErrorKind, MetaError};
@@ -17,13 +19,21 @@ use openraft::{CommittedLeaderId, EntryPayload};
 use proto::checksum::crc32;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"ALR1");
-pub const HEADER_BYTES: usize = 48;
+pub const HEADER_BYTES: usize = 56;
+const CRC_AT: usize = HEADER_BYTES - 4;
+
+/// How far the log was when a record was written; each is one more than an index, 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    pub durable: u64,
+    pub committed: u64,
+}
 
 /// What a header says about its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub log_id: LogId,
-    pub durable: u64,
+    pub marks: Marks,
     pub body_bytes: usize,
     body_crc: u32,
 }
@@ -36,7 +46,7 @@ impl Header {
 }
 
 /// Appends an entry's record to `out`.
-pub fn encode(entry: &Entry, durable: u64, salt: u64, out: &mut Vec<u8>) -> Result<usize, MetaError> {
+pub fn encode(entry: &Entry, marks: Marks, salt: u64, out: &mut Vec<u8>) -> Result<usize, MetaError> {
     let start = out.len();
     out.resize(start + HEADER_BYTES, 0);
     let written = postcard::to_extend(&entry.payload, std::mem::take(out));
@@ -53,18 +63,19 @@ pub fn encode(entry: &Entry, durable: u64, salt: u64, out: &mut Vec<u8>) -> Resu
     header[8..16].copy_from_slice(&entry.log_id.index.to_le_bytes());
     header[16..24].copy_from_slice(&leader.term.to_le_bytes());
     header[24..32].copy_from_slice(&leader.node_id.to_le_bytes());
-    header[32..40].copy_from_slice(&durable.to_le_bytes());
-    header[40..44].copy_from_slice(&body_crc.to_le_bytes());
+    header[32..40].copy_from_slice(&marks.durable.to_le_bytes());
+    header[40..48].copy_from_slice(&marks.committed.to_le_bytes());
+    header[48..CRC_AT].copy_from_slice(&body_crc.to_le_bytes());
     let header_crc = salted_crc(&header, salt);
-    header[44..48].copy_from_slice(&header_crc.to_le_bytes());
+    header[CRC_AT..].copy_from_slice(&header_crc.to_le_bytes());
     out[start..start + HEADER_BYTES].copy_from_slice(&header);
     Ok(out.len() - start)
 }
 
 fn salted_crc(header: &[u8; HEADER_BYTES], salt: u64) -> u32 {
-    let mut salted = [0; 52];
-    salted[..44].copy_from_slice(&header[..44]);
-    salted[44..].copy_from_slice(&salt.to_le_bytes());
+    let mut salted = [0; CRC_AT + 8];
+    salted[..CRC_AT].copy_from_slice(&header[..CRC_AT]);
+    salted[CRC_AT..].copy_from_slice(&salt.to_le_bytes());
     crc32(&salted)
 }
 
@@ -79,11 +90,12 @@ pub fn decode_header(bytes: &[u8], salt: u64) -> Option<Header> {
     let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
     let long = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
     let body_bytes = word(4) as usize;
-    if word(0) != MAGIC || body_bytes > MAX_RECORD_BYTES || word(44) != salted_crc(header, salt) {
+    if word(0) != MAGIC || body_bytes > MAX_RECORD_BYTES || word(CRC_AT) != salted_crc(header, salt) {
         return None;
     }
     let log_id = LogId::new(CommittedLeaderId::new(long(16), long(24)), long(8));
-    Some(Header { log_id, durable: long(32), body_bytes, body_crc: word(40) })
+    let marks = Marks { durable: long(32), committed: long(40) };
+    Some(Header { log_id, marks, body_bytes, body_crc: word(48) })
 }
 
 /// Whether `bytes` start with a whole record, and its header.
@@ -108,8 +120,10 @@ mod tests {
     use crate::command::Command;
     use std::sync::Arc;
 
-    const GOLDEN: &str = "414c5231060000002c01000000000000050000000000000003000000000000002c01000000000000";
+    const GOLDEN: &str = "414c5231060000002c0100000000000005000000000000000300000000000000\
+        2c010000000000002b01000000000000";
 
+    const MARKS: Marks = Marks { durable: 300, committed: 299 };
     const SALT: u64 = 0x0123_4567_89ab_cdef;
 
     fn entry() -> Entry {
@@ -121,10 +135,10 @@ mod tests {
     #[test]
     fn golden_bytes_never_change() {
         let mut bytes = vec![0xee];
-        let len = encode(&entry(), 300, SALT, &mut bytes).unwrap();
+        let len = encode(&entry(), MARKS, SALT, &mut bytes).unwrap();
         assert_eq!(len, bytes.len() - 1);
         let record = &bytes[1..];
-        assert_eq!(hex::encode(&record[..40]), GOLDEN);
+        assert_eq!(hex::encode(&record[..48]), GOLDEN);
         // The payload: Normal, one command, DeleteVolume, its name.
         assert_eq!(hex::encode(&record[HEADER_BYTES..]), "010104027631");
         let read = decode(record, SALT).unwrap();
@@ -136,7 +150,7 @@ mod tests {
     #[test]
     fn any_flipped_bit_or_missing_byte_is_refused() {
         let mut good = Vec::new();
-        encode(&entry(), 300, SALT, &mut good).unwrap();
+        encode(&entry(), MARKS, SALT, &mut good).unwrap();
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

@@ -56,6 +56,8 @@ impl SegmentIndex {
 pub struct Scan {
     pub index: SegmentIndex,
     pub last: Option<LogId>,
+    /// One above the last index that is known to be committed.
+    pub committed: u64,
     /// Whether something follows the last whole record: a write that never finished.
     pub torn: bool,
 }
@@ -109,7 +111,7 @@ pub fn scan(path: &Path, first_index: u64, place: Place) -> Result<Option<Scan>,
     }
     let salt = u64::from_le_bytes(bytes[24..32].try_into().expect("eight bytes"));
     let mut index = SegmentIndex { path: path.to_owned(), first_index, salt, offsets: Vec::new(), end: 40 };
-    let mut last = None;
+    let (mut last, mut committed) = (None, 0);
     let mut at = HEADER_BYTES;
     while let Some(header) = record::verify(&bytes[at..], salt) {
         if header.log_id.index != index.next_index() {
@@ -118,19 +120,20 @@ pub fn scan(path: &Path, first_index: u64, place: Place) -> Result<Option<Scan>,
         index.offsets.push(offset(path, at)?);
         at += header.record_bytes();
         last = Some(header.log_id);
+        committed = committed.max(header.marks.committed);
     }
     index.end = offset(path, at)?;
     let torn = !is_zero(&bytes[at..]);
     if torn && (place == Place::Middle || was_flushed(&bytes[at..], salt, index.next_index())) {
         return Err(corrupt(path, at, &format!("the entry of index {}", index.next_index())));
     }
-    Ok(Some(Scan { index, last, torn }))
+    Ok(Some(Scan { index, last, committed, torn }))
 }
 
 /// Whether a record further on says that the damaged entry of `index` had been flushed.
 fn was_flushed(bytes: &[u8], salt: u64, index: u64) -> bool {
     let bytes = without_trailing_zeros(bytes);
-    let says_so = |header: Header| header.log_id.index >= index && header.durable > index;
+    let says_so = |header: Header| header.log_id.index >= index && header.marks.durable > index;
     (1..bytes.len())
         .filter(|&at| record::may_start(&bytes[at..]))
         .filter_map(|at| record::decode_header(&bytes[at..], salt))
