@@ -2,7 +2,7 @@ use super::sim::{CLIENT, Cut, Model, ModelOp, Rig, SimDisk, TestRng, code, conte
 use super::*;
 use crate::error::ErrorKind;
 use proto::checksum::BlockCrcs;
-use proto::message::{BlockState, LIST_END, ListKind};
+use proto::message::{BlockRange, BlockState, LIST_END, ListKind};
 use proto::units::{BLOCK_BYTES, BLOCK_LEN};
 use proto::{ErrorCode, Version, VolumeEpoch, VolumeId};
 use rt::device::BlockDevice;
@@ -396,8 +396,11 @@ fn dying_young_a_hundred_times_is_survived() {
     }
 }
 
-/// Chunks of each of the two volumes in a crash run: enough that the cleaner has work.
-const CHUNKS: u64 = 5;
+/// Chunks of each of the two volumes that a crash run writes to.
+const CHUNKS: u64 = 2;
+/// Chunks that only lie there and leave little free, so that the cleaner has work and segments are soon
+/// used again.
+const STILL_CHUNKS: u32 = 8;
 
 /// Random writes, trims and flushes, with cleaning and checkpoints as they come, and a crash: what is
 /// there afterwards is a prefix of what was accepted, with everything that was promised in it.
@@ -406,34 +409,83 @@ fn crash_run(seed: u64) -> u64 {
     let mut rig = Rig::new(DISK, seed);
     let mut rng = TestRng::new(seed ^ 0xabcd);
     let mut model = Model::default();
-    for _ in 0..4 {
+    let still = fill_mixed(&mut rig, &mut rng, &mut model);
+    for _ in 0..5 {
         let mut flushes: Vec<(u64, usize)> = Vec::new();
-        for _ in 0..200 + rng.below(600) {
+        for _ in 0..100 + rng.below(300) {
             random_op(&mut rig, &mut rng, &mut model, &mut flushes);
-            for _ in 0..rng.below(4) {
+            for _ in 0..rng.below(5) {
                 rig.complete_one();
             }
         }
-        for (at, op) in model.ops.iter().enumerate() {
-            if let Some(result) = rig.answers.get(&op.ticket) {
-                assert!(result.is_ok(), "{result:?}");
-                model.acked = at + 1;
-            }
-        }
-        let done = flushes.iter().filter(|(ticket, _)| rig.answers.contains_key(ticket));
-        model.flushed = done.map(|&(_, ops)| ops).max().unwrap_or(0);
         cleaned += rig.store.counters().cleaned_segments;
         let how = [Cut::Kill, Cut::Sectors, Cut::Writes, Cut::All][usize::try_from(rng.below(4)).unwrap()];
-        rig.crash(how);
-        rig.remount();
-        let floor = if how == Cut::Kill { model.acked.max(model.flushed) } else { model.flushed };
-        let seen = read_all(&mut rig);
-        model.settle(&seen, floor);
+        crash_and_check(&mut rig, how, &mut model, &flushes);
+    }
+    for (r, version) in still {
+        assert_eq!(rig.read(r), vec![Some(version); usize::from(r.count)]);
     }
     rig.stop();
     let before = read_all(&mut rig_again(&mut rig));
     assert_eq!(before, read_all(&mut rig));
     cleaned
+}
+
+/// Fills the disk so that every segment holds some of what will change and some of what will not.
+fn fill_mixed(rig: &mut Rig, rng: &mut TestRng, model: &mut Model) -> Vec<(BlockRange, u64)> {
+    let mut still = Vec::new();
+    for chunk in 0..STILL_CHUNKS {
+        for first in (0..1024).step_by(64) {
+            let r = range(9, chunk, first, 64);
+            still.push((r, rig.write(r).unwrap()));
+            random_op(rig, rng, model, &mut Vec::new());
+        }
+    }
+    rig.settle();
+    rig.flush();
+    still
+}
+
+fn crash_and_check(rig: &mut Rig, how: Cut, model: &mut Model, flushes: &[(u64, usize)]) {
+    for (at, op) in model.ops.iter().enumerate() {
+        if let Some(result) = rig.answers.get(&op.ticket) {
+            assert!(result.is_ok(), "{result:?}");
+            model.acked = at + 1;
+        }
+    }
+    let done = flushes.iter().filter(|(ticket, _)| rig.answers.contains_key(ticket));
+    model.flushed = done.map(|&(_, ops)| ops).max().unwrap_or(0);
+    rig.crash(how);
+    rig.remount();
+    // Whether a trim of what was zeros anyway outlived the crash can't be seen; so that it makes no
+    // difference, no write after the crash has a version from before it.
+    rig.version += 100;
+    let floor = if how == Cut::Kill { model.acked.max(model.flushed) } else { model.flushed };
+    let seen = read_all(rig);
+    model.settle(&seen, floor);
+}
+
+/// A crash at every step of a checkpoint, with writes in front of it that nobody flushed.
+#[test]
+fn a_checkpoint_cut_short_anywhere_counts_or_does_not() {
+    for steps in 0..16 {
+        let mut rig = Rig::new(DISK, 100 + steps);
+        let mut rng = TestRng::new(steps);
+        let mut model = Model::default();
+        for _ in 0..8 {
+            let mut flushes = Vec::new();
+            for _ in 0..10 {
+                random_op(&mut rig, &mut rng, &mut model, &mut flushes);
+            }
+            rig.settle();
+            let ticket = rig.ticket();
+            rig.step(Event::Stop { ticket });
+            for _ in 0..steps {
+                rig.complete_one();
+            }
+            crash_and_check(&mut rig, Cut::Writes, &mut model, &flushes);
+        }
+    }
 }
 
 fn rig_again(rig: &mut Rig) -> Rig {
