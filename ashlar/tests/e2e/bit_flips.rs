@@ -30,18 +30,17 @@ fn flipped_bits_are_read_right_and_repaired() {
     assert!(report.contains("corrupt") || report.contains("checksum"), "{report}");
 
     store.up();
-    let mut client = BlockClient::connect(&socket);
-    for piece in 0..PIECES {
-        assert!(client.read(piece * PIECE as u64, PIECE) == noise(piece, PIECE), "piece {piece}");
-    }
-    drop(client);
-    eventually("the repair", Duration::from_secs(30), || {
-        // Reads go to one replica each, so several rounds see them all.
+    // Reads go to one replica each, and to the next one with each attachment: three see every copy.
+    for _ in 0..3 {
         let mut client = BlockClient::connect(&socket);
         for piece in 0..PIECES {
             assert!(client.read(piece * PIECE as u64, PIECE) == noise(piece, PIECE), "piece {piece}");
         }
         drop(client);
+        store.cli(&["volume", "detach", "v"]);
+        store.cli(&["volume", "attach", "v", "--socket", socket.to_str().unwrap()]);
+    }
+    eventually("the repair", Duration::from_secs(30), || {
         let status = store.json(&["status"]);
         let disks = status["disks"].as_array().unwrap();
         let repaired: u64 = disks.iter().map(|disk| disk["repaired_blocks"].as_u64().unwrap()).sum();

@@ -9,7 +9,7 @@ use std::time::Duration;
 const GUEST: Duration = Duration::from_secs(180);
 
 const FIRST: &str = r"
-mke2fs -q -t ext4 -E nodiscard /dev/vda
+/real/mke2fs -q -t ext4 -E nodiscard /dev/vda
 mount -t ext4 -o discard /dev/vda /mnt
 for n in 1 2 3 4 5; do dd if=/dev/urandom of=/mnt/file$n bs=64k count=$((n * 16)) 2>/dev/null; done
 printf 'small' > /mnt/small

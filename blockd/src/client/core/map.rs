@@ -35,6 +35,8 @@ impl GroupPeers {
 #[derive(Debug)]
 pub(super) struct Map {
     volume: VolumeId,
+    /// Turns with each writer, so that over a volume's lives every copy gets read.
+    turn: u32,
     pub groups: Vec<GroupPeers>,
     /// By [`Peer`].
     pub places: Vec<DiskPlace>,
@@ -82,7 +84,7 @@ impl Map {
             }
             groups.push(peers);
         }
-        Ok(Self { volume: lease.volume, groups, places })
+        Ok(Self { volume: lease.volume, turn: lease.epoch.0, groups, places })
     }
 
     /// The number of a chunk's group, an index into `groups`.
@@ -95,11 +97,12 @@ impl Map {
         &self.groups[index as usize]
     }
 
-    /// The slot that a chunk's reads start at: fixed by the chunk, so that its member's caches are warm,
-    /// and spread over members by hash.
+    /// The slot that a chunk's reads start at: fixed by the chunk while the volume is open, so that its
+    /// member's caches are warm, and spread over members by hash. The next writer reads from the next member:
+    /// a copy that went bad is then found while the others are good, even where nothing scrubs.
     pub fn read_slot(&self, chunk: ChunkIndex, group: u32) -> u8 {
         let len = self.group(group).len;
-        let spread = (chunk.0.wrapping_mul(0x9e37_79b9) >> 16) % u32::from(len);
+        let spread = (chunk.0.wrapping_mul(0x9e37_79b9) >> 16).wrapping_add(self.turn) % u32::from(len);
         u8::try_from(spread).expect("below a u8")
     }
 }
