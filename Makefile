@@ -5,7 +5,7 @@ SHELL := /bin/bash
 DATA ?= ./data
 TARGET := $(or $(CARGO_TARGET_DIR),$(shell cargo metadata --format-version 1 --no-deps 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'),target)
 
-.PHONY: up build test fmt lint bench
+.PHONY: up build guest test fmt lint bench
 
 build:
 	cargo build --release --bin ashlar
@@ -14,6 +14,11 @@ up:
 	@bash .ci/needs up
 	@$(MAKE) --no-print-directory build
 	exec "$(TARGET)/release/ashlar" up --data "$(DATA)"
+
+# A kernel and an initrd for a first VM, in ./guest.
+guest:
+	@bash .ci/needs test
+	@bash .ci/guest
 
 test:
 	@bash .ci/needs test

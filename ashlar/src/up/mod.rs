@@ -117,7 +117,9 @@ fn announce(config: &Config, secrets: &Secrets, addresses: Addresses) -> Result<
          . {env}\n\
          aws s3 mb s3://first && aws s3 cp /etc/hostname s3://first/ && aws s3 ls s3://first\n\
          {program} volume create disk1 --size 2G\n\
-         {program} vm run vm1 --volume disk1 --kernel /boot/vmlinuz --initrd /boot/initrd.img\n\
+         make guest   # once: a kernel and a small initrd\n\
+         {program} vm run vm1 --volume disk1 --kernel guest/vmlinuz --initrd guest/initrd.img\n\
+         {program} vm console vm1\n\
          {program} status\n\n",
         s3 = addresses.s3,
         admin = addresses.admin,

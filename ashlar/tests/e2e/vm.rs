@@ -78,6 +78,46 @@ fn a_running_vm_is_seen_stopped_and_guards_its_volume() {
     store.cli(&["volume", "delete", "root", "--yes"]);
 }
 
+const ROUNDS: &str = r"
+/real/mke2fs -q -t ext4 -E nodiscard /dev/vda
+mount -t ext4 /dev/vda /mnt
+for n in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    dd if=/dev/urandom of=/mnt/file$n bs=64k count=8 conv=fsync 2>/dev/null
+    sha256sum /mnt/file$n >> /mnt/sums
+    echo ROUND $n
+    sleep 1
+done
+sync
+echo 3 > /proc/sys/vm/drop_caches
+sha256sum -c -s /mnt/sums && echo ALL-RIGHT
+umount /mnt
+";
+
+#[test]
+fn a_guest_does_not_see_the_daemon_die() {
+    let guest = match Guest::get() {
+        Ok(guest) => guest,
+        Err(why) => return skip("a_guest_does_not_see_the_daemon_die", &why),
+    };
+    let mut store = Store::start("1G");
+    store.cli(&["volume", "create", "root", "--size", "128M"]);
+    start(&store, &guest, "busy", ROUNDS);
+    for round in ["ROUND 3", "ROUND 7"] {
+        eventually(round, GUEST, || console(&store, "busy").contains(round).then_some(()));
+        store.kill();
+        store.up();
+    }
+    let console = eventually("the guest's end", GUEST, || {
+        let console = console(&store, "busy");
+        (console.contains("GUEST-OK") || console.contains("GUEST-FAILED")).then_some(console)
+    });
+    assert!(console.contains("ALL-RIGHT") && !console.contains("I/O error"), "{console}");
+    eventually("the volume's release", GUEST, || {
+        store.json(&["volume", "show", "root"])["attachment"].is_null().then_some(())
+    });
+    store.stop();
+}
+
 fn start(store: &Store, guest: &Guest, name: &str, script: &str) {
     let dir = store.dir.path().join(name);
     std::fs::create_dir_all(&dir).unwrap();
