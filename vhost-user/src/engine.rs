@@ -238,17 +238,22 @@ impl Engine {
             self.release(key);
             return Ok(());
         }
-        match result {
-            Ok(data) => request.advance(data)?,
+        let next = match result {
+            Ok(data) => request.advance(data).and_then(|()| request.next_op()),
             Err(error) => {
                 tracing::trace!(queue = request.queue, %error, "the volume failed a request");
                 self.last_failure = Some(error);
                 return self.finish(key, Status::IoError);
             }
-        }
-        match self.requests[key].next_op()? {
-            Some(op) => out.push((id, op)),
-            None => self.finish(key, Status::Ok)?,
+        };
+        match next {
+            Ok(Some(op)) => out.push((id, op)),
+            Ok(None) => self.finish(key, Status::Ok)?,
+            Err(error) => {
+                // The session ends, and no answer of the volume will free the place.
+                self.release(key);
+                return Err(error);
+            }
         }
         Ok(())
     }
