@@ -67,17 +67,27 @@ fn a_restart_goes_on_where_it_stopped() {
     store.stop();
 }
 
+/// Every part counts: what the chunk servers show is refreshed now and then, so it is waited for.
 fn metrics(store: &Store) {
+    const NAMES: [&str; 3] =
+        ["ashlar_disk_up{", "ashlar_disk_written_bytes_total{", "ashlar_volume_reads_total{volume=\"v\"}"];
     let url = format!("{}/metrics", store.env("ASHLAR_ADMIN"));
-    let text = runtime().block_on(async { reqwest::get(url).await.unwrap().text().await.unwrap() });
-    for name in
-        ["ashlar_disk_up{", "ashlar_disk_written_bytes_total{", "ashlar_volume_reads_total{volume=\"v\"}"]
-    {
-        let line =
-            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
-        assert!(!line.ends_with(" 0"), "{line}");
-    }
-    assert!(text.ends_with("# EOF\n"), "{text}");
+    let counted = |text: &str| {
+        let counts = |name: &&str| text.lines().any(|line| line.starts_with(*name) && !line.ends_with(" 0"));
+        NAMES.iter().all(counts)
+    };
+    runtime().block_on(async {
+        let mut text = String::new();
+        for _ in 0..100 {
+            text = reqwest::get(&url).await.unwrap().text().await.unwrap();
+            assert!(text.ends_with("# EOF\n"), "{text}");
+            if counted(&text) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("a counter stays at zero: {text}");
+    });
 }
 
 #[test]
