@@ -1,7 +1,7 @@
 //! The data folder: whose it is, which format, who holds it, and the secrets in it.
 
 use crate::error::{Error, Exit};
-use crate::limits::TOKEN_BYTES;
+use crate::limits::{LOCK_PAUSE, LOCK_TRIES, TOKEN_BYTES};
 use proto::control::PoolToken;
 use rt::rng::Rng;
 use serde::{Deserialize, Serialize};
@@ -51,20 +51,20 @@ impl std::fmt::Debug for RootKey {
 
 impl Folder {
     /// Whether [`take`](Self::take) could succeed now. Changes nothing.
-    pub fn check(path: &Path) -> Result<(), Error> {
+    pub async fn check(path: &Path) -> Result<(), Error> {
         check_format(path)?;
         if path.exists() && !path.join(MARKER).exists() {
             check_empty(path)?;
         }
         if path.join(LOCK).exists() {
-            lock(path)?;
+            lock(path).await?;
         }
         Ok(())
     }
 
     /// Makes the folder or takes the one that is there; refuses a newer format, a folder with somebody else's
     /// files, and one that another daemon holds. Nothing is changed before the format is known.
-    pub fn take(path: &Path) -> Result<Self, Error> {
+    pub async fn take(path: &Path) -> Result<Self, Error> {
         check_format(path)?;
         if !path.exists() {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
@@ -74,7 +74,7 @@ impl Folder {
         if !path.join(MARKER).exists() {
             check_empty(path)?;
         }
-        let lock = lock(path)?;
+        let lock = lock(path).await?;
         // Read again under the lock: another daemon may have made the folder just now.
         check_format(path)?;
         let fresh = !path.join(MARKER).exists();
@@ -165,7 +165,7 @@ fn check_empty(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn lock(path: &Path) -> Result<File, Error> {
+async fn lock(path: &Path) -> Result<File, Error> {
     let name = path.join(LOCK);
     let file = OpenOptions::new()
         .write(true)
@@ -174,7 +174,16 @@ fn lock(path: &Path) -> Result<File, Error> {
         .mode(0o600)
         .open(&name)
         .map_err(|error| Error::failed(format!("can't open {}: {error}", name.display())))?;
-    match file.try_lock() {
+    let mut outcome = file.try_lock();
+    // A daemon that was just killed keeps its lock until the kernel has taken its memory and rings apart.
+    for _ in 0..LOCK_TRIES {
+        if !matches!(outcome, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+        outcome = file.try_lock();
+    }
+    match outcome {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::new(
             Exit::Conflict,
@@ -240,17 +249,17 @@ mod tests {
     use rt::rng::SystemRng;
     use std::os::unix::fs::PermissionsExt;
 
-    #[test]
-    fn keeps_its_secrets_and_its_lock() {
+    #[tokio::test]
+    async fn keeps_its_secrets_and_its_lock() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
-        let folder = Folder::take(&path).unwrap();
+        let folder = Folder::take(&path).await.unwrap();
         assert!(folder.fresh);
         let first = folder.secrets(&mut SystemRng).unwrap();
         assert!(first.key_is_new);
-        assert_eq!(Folder::take(&path).expect_err("held").exit, Exit::Conflict);
+        assert_eq!(Folder::take(&path).await.expect_err("held").exit, Exit::Conflict);
         drop(folder);
-        let folder = Folder::take(&path).unwrap();
+        let folder = Folder::take(&path).await.unwrap();
         let second = folder.secrets(&mut SystemRng).unwrap();
         assert!(!folder.fresh && !second.key_is_new);
         assert_eq!(
@@ -262,20 +271,20 @@ mod tests {
         assert_eq!(mode("secrets/s3-root-key.json"), 0o600);
     }
 
-    #[test]
-    fn a_newer_folder_is_left_as_it_is() {
+    #[tokio::test]
+    async fn a_newer_folder_is_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("VERSION"), "ashlar data folder\nformat 2\n").unwrap();
-        let error = Folder::take(dir.path()).expect_err("newer");
+        let error = Folder::take(dir.path()).await.expect_err("newer");
         assert!(error.to_string().contains("format 2"), "{error}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
-    #[test]
-    fn somebody_elses_folder_is_left_as_it_is() {
+    #[tokio::test]
+    async fn somebody_elses_folder_is_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("thesis.txt"), "").unwrap();
-        assert_eq!(Folder::take(dir.path()).expect_err("not ours").exit, Exit::Conflict);
+        assert_eq!(Folder::take(dir.path()).await.expect_err("not ours").exit, Exit::Conflict);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

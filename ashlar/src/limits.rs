@@ -36,3 +36,6 @@ pub const DISK_STAT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const DELETE_RETRY: Duration = Duration::from_secs(5);
 /// Deletions waiting for the one who does them.
 pub const DELETE_QUEUE: usize = 64;
+/// How often, and how long apart, a data folder that another daemon holds is tried again.
+pub const LOCK_TRIES: u32 = 20;
+pub const LOCK_PAUSE: Duration = Duration::from_millis(100);

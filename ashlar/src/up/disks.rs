@@ -2,16 +2,17 @@
 
 use crate::error::{Error, Exit};
 use crate::folder::{Folder, make_private_dir};
-use crate::limits::DISKS;
+use crate::limits::{DISKS, LOCK_PAUSE, LOCK_TRIES};
 use blockd::server::{ChunkServer, Missing, ServerConfig, ServerStatus};
 use proto::DiskId;
 use proto::control::{DiskPlace, PoolToken};
 use proto::ids::NodeId;
+use rt::device::{Access, FileDevice};
 use rt::rng::{Rng, SystemRng};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `DIR/disks/disks.json`: written before the first disk is made, so that every later start knows which disks
 /// there must be.
@@ -100,6 +101,7 @@ pub async fn start(folder: &Folder, config: DisksConfig) -> Result<Vec<Disk>, Er
                 path.display()
             )));
         }
+        wait_until_free(&path).await;
         let server = ServerConfig {
             path: path.clone(),
             disk: *id,
@@ -121,6 +123,19 @@ pub async fn start(folder: &Folder, config: DisksConfig) -> Result<Vec<Disk>, Er
         );
     }
     Ok(disks)
+}
+
+/// The kernel ends a killed daemon's rings a little after its process, and they keep its disks locked until
+/// then. A disk that stays busy is refused by its chunk server, which says why.
+async fn wait_until_free(path: &Path) {
+    for _ in 0..LOCK_TRIES {
+        match FileDevice::open(path, Access::ReadOnly) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            _ => return,
+        }
+    }
 }
 
 fn read_plan(folder: &Folder) -> Result<Option<Plan>, Error> {

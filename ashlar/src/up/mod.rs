@@ -47,10 +47,10 @@ pub fn run(args: &UpArgs) -> Result<(), Error> {
 async fn serve(config: Config) -> Result<(), Error> {
     // Asked for first: a signal during the start must not kill half-way.
     let mut stop = Stop::new()?;
-    Folder::check(&config.data)?;
+    Folder::check(&config.data).await?;
     let admin = listen::bind("the admin API", "admin", config.admin)?;
     let s3 = listen::bind("the S3 gateway", "s3", config.s3)?;
-    let folder = Folder::take(&config.data)?;
+    let folder = Folder::take(&config.data).await?;
     let secrets = folder.secrets(&mut SystemRng)?;
     let addresses = Addresses { admin: listen::address(&admin)?, s3: listen::address(&s3)? };
     let starting = parts::Parts::start(&config, folder, &secrets, addresses, admin, s3);
