@@ -11,12 +11,13 @@ pub const MAX_CONNECTIONS: usize = 4096;
 pub const MAX_OWED_READ_BYTES: usize = 32 << 20;
 /// Ticks of the store that a connection being closed has to take its last answers.
 pub const MAX_CLOSING_TICKS: u32 = 10;
-/// Bytes of a hole in a disk's file that are filled with one write.
-pub const PREFILL_BYTES: u64 = 1 << 20;
+/// Bytes of a hole in a disk's file that are filled with one write. Short, since batches wait behind it in
+/// the device's queue: with 1 MiB the p99 of small writes was twice as long.
+pub const PREFILL_BYTES: u64 = 128 << 10;
 /// Only writes shorter than this have holes filled ahead of them, in bytes.
 pub const PREFILL_FOR_BELOW: usize = 256 << 10;
 /// How many of these ahead of the log are filled.
-pub const PREFILL_AHEAD: usize = 32;
+pub const PREFILL_AHEAD: usize = 64;
 
 // ---- client drivers ----
 
