@@ -35,7 +35,7 @@
 //! ```
 //! The data blocks of the entries with data follow the header blocks in the entries' order.
 
-use super::{DiskError, FORMAT_VERSION, check_version, check_zero, id_at, put};
+use super::{DiskError, FORMAT_VERSION, check_header, check_zero, id_at, put};
 use crate::checksum::crc32;
 use crate::frame::{u16_at, u32_at, u64_at};
 use crate::ids::{ChunkIndex, ClientId, DiskId, Version, VolumeEpoch, VolumeId};
@@ -102,14 +102,7 @@ impl BatchHeader {
 
     /// Checks and decodes a fixed header; its lengths are within limits when this returns `Ok`.
     pub fn decode(bytes: &[u8]) -> Result<Self, DiskError> {
-        if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
-            return Err(DiskError::Magic);
-        }
-        check_version(bytes)?;
-        if u32_at(bytes, CRC_AT) != crc32(&bytes[..CRC_AT]) {
-            return Err(DiskError::HeaderChecksum);
-        }
-        check_zero(&bytes[84..CRC_AT])?;
+        check_header(bytes, MAGIC, 84..CRC_AT)?;
         let header = Self {
             disk: DiskId(id_at(bytes, 16)),
             incarnation: u64_at(bytes, 32),

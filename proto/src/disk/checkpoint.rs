@@ -41,7 +41,7 @@
 //!               segments, in order: segment 4, parts in it 4
 //! ```
 
-use super::{DiskError, FORMAT_VERSION, check_version, check_zero, id_at, put};
+use super::{DiskError, FORMAT_VERSION, check_header, check_zero, id_at, put};
 use crate::checksum::crc32;
 use crate::frame::{u16_at, u32_at, u64_at};
 use crate::ids::{ChunkId, ChunkIndex, ClientId, DiskId, Version, VolumeEpoch, VolumeId};
@@ -120,14 +120,7 @@ impl PartHeader {
 
     /// Checks and decodes a header; the payload's length is within limits when this returns `Ok`.
     pub fn decode(bytes: &[u8]) -> Result<Self, DiskError> {
-        if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
-            return Err(DiskError::Magic);
-        }
-        check_version(bytes)?;
-        if u32_at(bytes, CRC_AT) != crc32(&bytes[..CRC_AT]) {
-            return Err(DiskError::HeaderChecksum);
-        }
-        check_zero(&bytes[56..CRC_AT])?;
+        check_header(bytes, MAGIC, 56..CRC_AT)?;
         let kind = match u16_at(bytes, 10) {
             1 => PartKind::Records,
             2 => PartKind::Commit,

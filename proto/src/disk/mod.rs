@@ -65,6 +65,19 @@ fn check_version(bytes: &[u8]) -> Result<(), DiskError> {
     }
 }
 
+/// Checks a fixed header: its magic, version, checksum (the four bytes behind `reserved`) and reserved bytes.
+fn check_header(bytes: &[u8], magic: [u8; 8], reserved: std::ops::Range<usize>) -> Result<(), DiskError> {
+    let crc_at = reserved.end;
+    if bytes.len() < crc_at + 4 || bytes[..8] != magic {
+        return Err(DiskError::Magic);
+    }
+    check_version(bytes)?;
+    if crate::frame::u32_at(bytes, crc_at) != crate::checksum::crc32(&bytes[..crc_at]) {
+        return Err(DiskError::HeaderChecksum);
+    }
+    check_zero(&bytes[reserved])
+}
+
 fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
     out[at..at + bytes.len()].copy_from_slice(bytes);
 }
