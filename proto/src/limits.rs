@@ -8,6 +8,12 @@ pub const MAX_BLOCKS_PER_IO: u32 = 256;
 pub const MAX_BLOCKS_PER_TRIM: u32 = BLOCKS_PER_CHUNK;
 /// Entries of one page of a `List` reply.
 pub const MAX_LIST_ENTRIES: u32 = 16_384;
+/// Entries of one page of a `Volumes` reply.
+pub const MAX_VOLUME_ENTRIES: u32 = 4096;
+/// Entries of one page of a `Digests` reply.
+pub const MAX_DIGEST_ENTRIES: u32 = 4096;
+/// Bytes an entry of either takes.
+pub const PAGE_ENTRY_BYTES: usize = 16;
 /// Bytes of an error's message.
 pub const MAX_ERROR_MESSAGE: usize = 512;
 /// Bytes a block in a read reply's table takes.
@@ -35,4 +41,6 @@ const _: () = assert!(MAX_BLOCKS_PER_IO <= BLOCKS_PER_CHUNK);
 const _: () =
     assert!(MAX_PAYLOAD_BYTES as usize == MAX_BLOCKS_PER_IO as usize * (BLOCK_LEN + READ_ENTRY_BYTES));
 const _: () = assert!(MAX_LIST_ENTRIES as usize * LIST_ENTRY_BYTES + 16 <= MAX_PAYLOAD_BYTES as usize);
+const _: () = assert!(MAX_VOLUME_ENTRIES as usize * PAGE_ENTRY_BYTES + 8 <= MAX_PAYLOAD_BYTES as usize);
+const _: () = assert!(MAX_DIGEST_ENTRIES as usize * PAGE_ENTRY_BYTES + 8 <= MAX_PAYLOAD_BYTES as usize);
 const _: () = assert!(MAX_SYSTEM_VOLUME_BYTES / crate::units::CHUNK_BYTES <= u32::MAX as u64);

@@ -8,13 +8,13 @@
 //! |---|---|---|---|
 //! | Hello | | token 32, client 16, disk 16 | |
 //! | HelloReply | | disk 16, incarnation 8, capacity in bytes 8 | |
-//! | Open | volume, version = epoch, flags bit 0: as reader, without fencing | client 16, groups 4, zero 4 | |
+//! | Open | volume, version = epoch, flags bit 0: as reader, bit 1: to repair | client 16, groups 4, zero 4 | |
 //! | OpenReply | volume, settled | stable 8, highest 8, held sequence 8, fence 4, zero 4 | |
 //! | List | volume, version = horizon | cursor 8 | |
 //! | ListReply | volume | next cursor 8 (all ones: the end), entries of 24 | |
 //! | Write | volume, chunk, blocks, version, flags bit 0: repair | CRC 4 a block | blocks |
 //! | Trim | volume, chunk, blocks, version | | |
-//! | Flush | volume, version = through | stable 8 | |
+//! | Flush | volume, version = through, flags bit 0: whole | stable 8 | |
 //! | Read | volume, chunk, blocks, version = epoch | | |
 //! | ReadReply | volume, chunk, blocks | 16 a block: version 8, CRC 4, state 4 | blocks in state data |
 //! | DeleteVolume | volume, version = epoch | | |
@@ -22,22 +22,37 @@
 //! | VolumeStatReply | volume | live blocks 8, chunks 8 | |
 //! | DiskStat | | | |
 //! | DiskStatReply | | nine numbers of 8 (see [`DiskStat`]) | |
+//! | AdoptGroup | group epoch | group 4, zero 4 | |
+//! | Volumes | | cursor 8 | |
+//! | VolumesReply | | next cursor 8, 16 a volume: volume 8, fence 4, flags 4 (bit 0: deleted) | |
+//! | Digests | volume | cursor 8, group 4, groups 4 | |
+//! | DigestsReply | | next cursor 8, 16 a chunk: chunk 4, zero 4, digest 8 | |
+//! | ListChunk | volume, chunk | | |
+//! | CopyIn | volume, chunk, blocks, version | CRC 4 a block | blocks |
+//! | CopyTrim | volume, chunk, blocks, version | | |
+//! | Fence | volume, version = epoch | | |
+//! | Verify | volume, chunk, blocks | | |
+//! | VerifyReply | volume, chunk, blocks | 16 a block, as ReadReply | |
 //! | Ack | of the request | | |
 //! | Error | of the request | code 2, zero 2, message in UTF-8 | |
 
 use crate::checksum::BlockCrcs;
 use crate::checksum::crc32;
 use crate::frame::{FrameError, FrameHeader, FrameType, HEADER_BYTES, u32_at, u64_at};
-use crate::ids::{ChunkIndex, ClientId, DiskId, GroupEpoch, Version, VolumeEpoch, VolumeId};
+use crate::ids::{ChunkIndex, ClientId, DiskId, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId};
 use crate::limits::{MAX_BLOCKS_PER_IO, MAX_BLOCKS_PER_TRIM, MAX_GROUPS, TOKEN_BYTES};
 use crate::units::{BLOCK_LEN, BLOCKS_PER_CHUNK};
 use bytes::Bytes;
 
-pub use crate::reply::{BlockState, HelloReply, ListEntry, ListKind, OpenReply, ReadBlock, Reply, ReplyBody};
+pub use crate::reply::{
+    BlockState, HelloReply, ListEntry, ListKind, OpenReply, ReadBlock, Reply, ReplyBody, VolumeState,
+};
 pub use crate::stat::{DiskStat, VolumeStat};
 
 const FLAG_REPAIR: u16 = 1;
 const FLAG_READER: u16 = 1;
+const FLAG_REPAIRER: u16 = 2;
+const FLAG_WHOLE: u16 = 1;
 /// The cursor that says a listing has ended.
 pub const LIST_END: u64 = u64::MAX;
 
@@ -74,6 +89,8 @@ pub enum OpenMode {
     Writer,
     /// Takes part in nothing; reads and stats only.
     Reader,
+    /// Needs no epoch and fences nobody: compares what members hold, and copies from one to another.
+    Repair,
 }
 
 /// What a client asks.
@@ -121,10 +138,12 @@ pub enum RequestBody {
         version: Version,
     },
     /// Make everything acked up to `through` durable. `stable`: known flushed on all in-sync members.
+    /// `whole`: in every group of the volume all members are in sync, so tombstones up to `stable` may go.
     Flush {
         volume: VolumeId,
         through: Version,
         stable: Version,
+        whole: bool,
     },
     Read {
         range: BlockRange,
@@ -138,6 +157,50 @@ pub enum RequestBody {
         volume: VolumeId,
     },
     DiskStat,
+    /// From now on, and over restarts, frames of the group with a lower epoch than this one's
+    /// `group_epoch` are refused. Answered when that is durable, and so is every write taken before.
+    AdoptGroup {
+        group: GroupId,
+    },
+    /// A page of all volumes that the disk knows, deleted ones too, from `cursor` (0 at first) on.
+    Volumes {
+        cursor: u64,
+    },
+    /// A page of digests of the volume's chunks in one group, from `cursor` (0 at first) on.
+    Digests {
+        volume: VolumeId,
+        group: GroupId,
+        /// Groups of the pool.
+        groups: u32,
+        cursor: u64,
+    },
+    /// All runs of one chunk; answered with a `List` of one page.
+    ListChunk {
+        volume: VolumeId,
+        chunk: ChunkIndex,
+    },
+    /// Blocks of another member, with the version they have there. A higher version that is held stays, an
+    /// equal one is replaced: its copy may be bad.
+    CopyIn {
+        range: BlockRange,
+        version: Version,
+        crcs: BlockCrcs,
+        data: Bytes,
+    },
+    /// The same for a trim.
+    CopyTrim {
+        range: BlockRange,
+        version: Version,
+    },
+    /// Refuses writes below `epoch`, durably, as an open by a writer of that epoch would.
+    Fence {
+        volume: VolumeId,
+        epoch: VolumeEpoch,
+    },
+    /// Reads the blocks from the medium, whatever memory holds, and says what was found.
+    Verify {
+        range: BlockRange,
+    },
 }
 
 /// A frame ready for the socket: `head` is header and table, `data` the blocks behind it.
@@ -210,141 +273,250 @@ pub(crate) fn table_only(
     Ok(table)
 }
 
-impl Request {
-    /// The frame of this request.
-    pub fn encode(&self) -> Encoded {
-        let kind = match &self.body {
-            RequestBody::Hello { .. } => FrameType::Hello,
-            RequestBody::Open { .. } => FrameType::Open,
-            RequestBody::List { .. } => FrameType::List,
-            RequestBody::Write { .. } => FrameType::Write,
-            RequestBody::Trim { .. } => FrameType::Trim,
-            RequestBody::Flush { .. } => FrameType::Flush,
-            RequestBody::Read { .. } => FrameType::Read,
-            RequestBody::DeleteVolume { .. } => FrameType::DeleteVolume,
-            RequestBody::VolumeStat { .. } => FrameType::VolumeStat,
-            RequestBody::DiskStat => FrameType::DiskStat,
-        };
-        let mut header = FrameHeader::new(kind, self.sequence);
-        header.settled = self.settled;
-        header.group_epoch = self.group_epoch;
-        let mut table = Vec::new();
-        let mut data = Vec::new();
-        match &self.body {
-            RequestBody::Hello { token, client, disk } => {
+impl RequestBody {
+    fn kind(&self) -> FrameType {
+        match self {
+            Self::Hello { .. } => FrameType::Hello,
+            Self::Open { .. } => FrameType::Open,
+            Self::List { .. } => FrameType::List,
+            Self::Write { .. } => FrameType::Write,
+            Self::Trim { .. } => FrameType::Trim,
+            Self::Flush { .. } => FrameType::Flush,
+            Self::Read { .. } => FrameType::Read,
+            Self::DeleteVolume { .. } => FrameType::DeleteVolume,
+            Self::VolumeStat { .. } => FrameType::VolumeStat,
+            Self::DiskStat => FrameType::DiskStat,
+            Self::AdoptGroup { .. } => FrameType::AdoptGroup,
+            Self::Volumes { .. } => FrameType::Volumes,
+            Self::Digests { .. } => FrameType::Digests,
+            Self::ListChunk { .. } => FrameType::ListChunk,
+            Self::CopyIn { .. } => FrameType::CopyIn,
+            Self::CopyTrim { .. } => FrameType::CopyTrim,
+            Self::Fence { .. } => FrameType::Fence,
+            Self::Verify { .. } => FrameType::Verify,
+        }
+    }
+
+    /// Fills in the header's fields, and the table.
+    fn put(&self, header: &mut FrameHeader, table: &mut Vec<u8>) {
+        match self {
+            Self::Hello { token, client, disk } => {
                 table.extend_from_slice(token);
                 table.extend_from_slice(&client.0);
                 table.extend_from_slice(&disk.0);
             }
-            RequestBody::Open { volume, epoch, client, mode, groups } => {
+            Self::Open { volume, epoch, client, mode, groups } => {
                 header.volume = *volume;
                 header.version = Version::first_of(*epoch);
-                header.flags = if *mode == OpenMode::Reader { FLAG_READER } else { 0 };
+                header.flags = match mode {
+                    OpenMode::Writer => 0,
+                    OpenMode::Reader => FLAG_READER,
+                    OpenMode::Repair => FLAG_REPAIRER,
+                };
                 table.extend_from_slice(&client.0);
                 table.extend_from_slice(&groups.to_le_bytes());
                 table.extend_from_slice(&[0; 4]);
             }
-            RequestBody::List { volume, above, cursor } => {
+            Self::List { volume, above, cursor } => {
                 header.volume = *volume;
                 header.version = *above;
                 table.extend_from_slice(&cursor.to_le_bytes());
             }
-            RequestBody::Write { range, version, crcs, data: blocks, repair } => {
-                assert_eq!(blocks.len(), range.len_bytes(), "a write carries all its blocks");
-                assert_eq!(crcs.len(), usize::from(range.count), "a write carries a CRC a block");
-                put_range(&mut header, range);
+            Self::Write { range, version, crcs, repair, .. } => {
+                put_range(header, range);
                 header.version = *version;
                 header.flags = if *repair { FLAG_REPAIR } else { 0 };
                 table.extend_from_slice(crcs.as_bytes());
-                data.push(blocks.clone());
             }
-            RequestBody::Trim { range, version } => {
-                put_range(&mut header, range);
+            Self::CopyIn { range, version, crcs, .. } => {
+                put_range(header, range);
+                header.version = *version;
+                table.extend_from_slice(crcs.as_bytes());
+            }
+            Self::Trim { range, version } | Self::CopyTrim { range, version } => {
+                put_range(header, range);
                 header.version = *version;
             }
-            RequestBody::Flush { volume, through, stable } => {
+            Self::Flush { volume, through, stable, whole } => {
                 header.volume = *volume;
                 header.version = *through;
+                header.flags = if *whole { FLAG_WHOLE } else { 0 };
                 table.extend_from_slice(&stable.0.to_le_bytes());
             }
-            RequestBody::Read { range, epoch } => {
-                put_range(&mut header, range);
+            Self::Read { range, epoch } => {
+                put_range(header, range);
                 header.version = Version::first_of(*epoch);
             }
-            RequestBody::DeleteVolume { volume, epoch } => {
+            Self::DeleteVolume { volume, epoch } | Self::Fence { volume, epoch } => {
                 header.volume = *volume;
                 header.version = Version::first_of(*epoch);
             }
-            RequestBody::VolumeStat { volume } => header.volume = *volume,
-            RequestBody::DiskStat => {}
+            Self::VolumeStat { volume } => header.volume = *volume,
+            Self::DiskStat => {}
+            Self::AdoptGroup { group } => {
+                table.extend_from_slice(&group.0.to_le_bytes());
+                table.extend_from_slice(&[0; 4]);
+            }
+            Self::Volumes { cursor } => table.extend_from_slice(&cursor.to_le_bytes()),
+            Self::Digests { volume, group, groups, cursor } => {
+                header.volume = *volume;
+                table.extend_from_slice(&cursor.to_le_bytes());
+                table.extend_from_slice(&group.0.to_le_bytes());
+                table.extend_from_slice(&groups.to_le_bytes());
+            }
+            Self::ListChunk { volume, chunk } => (header.volume, header.chunk) = (*volume, *chunk),
+            Self::Verify { range } => put_range(header, range),
         }
+    }
+}
+
+impl Request {
+    /// The frame of this request.
+    pub fn encode(&self) -> Encoded {
+        let mut header = FrameHeader::new(self.body.kind(), self.sequence);
+        header.settled = self.settled;
+        header.group_epoch = self.group_epoch;
+        let mut table = Vec::new();
+        self.body.put(&mut header, &mut table);
+        let data = match &self.body {
+            RequestBody::Write { range, crcs, data, .. } | RequestBody::CopyIn { range, crcs, data, .. } => {
+                assert_eq!(data.len(), range.len_bytes(), "a write carries all its blocks");
+                assert_eq!(crcs.len(), usize::from(range.count), "a write carries a CRC a block");
+                vec![data.clone()]
+            }
+            _ => Vec::new(),
+        };
         finish(header, &table, data)
     }
 
     /// The request of a decoded header and its whole payload. Block data is *not* checked against its
     /// CRCs here: the one who stores or uses it does, once, while it copies.
     pub fn decode(header: &FrameHeader, payload: &Bytes) -> Result<Self, FrameError> {
-        let volume = header.volume;
-        let epoch = header.version.epoch();
         let body = match header.kind {
-            FrameType::Hello => {
-                let table = table_only(header, payload, TOKEN_BYTES + 32)?;
-                let token = table[..TOKEN_BYTES].try_into().expect("the token's length");
-                let client = ClientId(id_at(&table, TOKEN_BYTES));
-                RequestBody::Hello { token, client, disk: DiskId(id_at(&table, TOKEN_BYTES + 16)) }
-            }
-            FrameType::Open => {
-                let table = table_only(header, payload, 24)?;
-                let reader = header.flags & FLAG_READER != 0;
-                let mode = if reader { OpenMode::Reader } else { OpenMode::Writer };
-                let groups = u32_at(&table, 16);
-                if groups == 0 || groups > MAX_GROUPS {
-                    return Err(FrameError::BadPayload("a number of groups that no pool has"));
-                }
-                RequestBody::Open { volume, epoch, client: ClientId(id_at(&table, 0)), mode, groups }
-            }
+            FrameType::Hello | FrameType::Open => decode_greeting(header, payload)?,
             FrameType::List => {
                 let table = table_only(header, payload, 8)?;
-                RequestBody::List { volume, above: header.version, cursor: u64_at(&table, 0) }
+                RequestBody::List { volume: header.volume, above: header.version, cursor: u64_at(&table, 0) }
             }
-            FrameType::Write => {
-                let range = range_of(header, MAX_BLOCKS_PER_IO)?;
-                let (table, data) = table_of(header, payload, usize::from(range.count) * 4)?;
-                if data.len() != range.len_bytes() {
-                    return Err(FrameError::BadPayload("a write's data is not its blocks"));
-                }
-                let crcs = BlockCrcs::from_bytes(table);
-                let repair = header.flags & FLAG_REPAIR != 0;
-                RequestBody::Write { range, version: header.version, crcs, data, repair }
-            }
+            FrameType::Write | FrameType::CopyIn => decode_write(header, payload)?,
             FrameType::Trim => {
                 table_only(header, payload, 0)?;
                 RequestBody::Trim { range: range_of(header, MAX_BLOCKS_PER_TRIM)?, version: header.version }
             }
             FrameType::Flush => {
                 let table = table_only(header, payload, 8)?;
-                RequestBody::Flush { volume, through: header.version, stable: Version(u64_at(&table, 0)) }
+                RequestBody::Flush {
+                    volume: header.volume,
+                    through: header.version,
+                    stable: Version(u64_at(&table, 0)),
+                    whole: header.flags & FLAG_WHOLE != 0,
+                }
             }
             FrameType::Read => {
                 table_only(header, payload, 0)?;
-                RequestBody::Read { range: range_of(header, MAX_BLOCKS_PER_IO)?, epoch }
+                let range = range_of(header, MAX_BLOCKS_PER_IO)?;
+                RequestBody::Read { range, epoch: header.version.epoch() }
             }
             FrameType::DeleteVolume => {
                 table_only(header, payload, 0)?;
-                RequestBody::DeleteVolume { volume, epoch }
+                RequestBody::DeleteVolume { volume: header.volume, epoch: header.version.epoch() }
             }
             FrameType::VolumeStat => {
                 table_only(header, payload, 0)?;
-                RequestBody::VolumeStat { volume }
+                RequestBody::VolumeStat { volume: header.volume }
             }
             FrameType::DiskStat => {
                 table_only(header, payload, 0)?;
                 RequestBody::DiskStat
             }
-            _ => return Err(FrameError::BadPayload("a reply where a request was due")),
+            _ => decode_upkeep(header, payload)?,
         };
         Ok(Self { sequence: header.sequence, settled: header.settled, group_epoch: header.group_epoch, body })
     }
+}
+
+fn decode_greeting(header: &FrameHeader, payload: &Bytes) -> Result<RequestBody, FrameError> {
+    if header.kind == FrameType::Hello {
+        let table = table_only(header, payload, TOKEN_BYTES + 32)?;
+        let token = table[..TOKEN_BYTES].try_into().expect("the token's length");
+        let client = ClientId(id_at(&table, TOKEN_BYTES));
+        return Ok(RequestBody::Hello { token, client, disk: DiskId(id_at(&table, TOKEN_BYTES + 16)) });
+    }
+    let table = table_only(header, payload, 24)?;
+    let mode = match header.flags {
+        0 => OpenMode::Writer,
+        FLAG_READER => OpenMode::Reader,
+        FLAG_REPAIRER => OpenMode::Repair,
+        _ => return Err(FrameError::BadPayload("a way to open a volume that is not known")),
+    };
+    let (client, groups) = (ClientId(id_at(&table, 0)), u32_at(&table, 16));
+    check_groups(groups)?;
+    Ok(RequestBody::Open { volume: header.volume, epoch: header.version.epoch(), client, mode, groups })
+}
+
+fn decode_write(header: &FrameHeader, payload: &Bytes) -> Result<RequestBody, FrameError> {
+    let range = range_of(header, MAX_BLOCKS_PER_IO)?;
+    let (table, data) = table_of(header, payload, usize::from(range.count) * 4)?;
+    if data.len() != range.len_bytes() {
+        return Err(FrameError::BadPayload("a write's data is not its blocks"));
+    }
+    let (crcs, version) = (BlockCrcs::from_bytes(table), header.version);
+    Ok(match header.kind {
+        FrameType::CopyIn => RequestBody::CopyIn { range, version, crcs, data },
+        _ => RequestBody::Write { range, version, crcs, data, repair: header.flags & FLAG_REPAIR != 0 },
+    })
+}
+
+/// What catch-up and scrub ask.
+fn decode_upkeep(header: &FrameHeader, payload: &Bytes) -> Result<RequestBody, FrameError> {
+    let volume = header.volume;
+    Ok(match header.kind {
+        FrameType::AdoptGroup => {
+            let table = table_only(header, payload, 8)?;
+            let group = GroupId(u32_at(&table, 0));
+            if group.0 >= MAX_GROUPS || u32_at(&table, 4) != 0 {
+                return Err(FrameError::BadPayload("a group that no pool has"));
+            }
+            RequestBody::AdoptGroup { group }
+        }
+        FrameType::Volumes => {
+            let table = table_only(header, payload, 8)?;
+            RequestBody::Volumes { cursor: u64_at(&table, 0) }
+        }
+        FrameType::Digests => {
+            let table = table_only(header, payload, 16)?;
+            let (group, groups) = (GroupId(u32_at(&table, 8)), u32_at(&table, 12));
+            check_groups(groups)?;
+            if group.0 >= groups {
+                return Err(FrameError::BadPayload("a group that the pool does not have"));
+            }
+            RequestBody::Digests { volume, group, groups, cursor: u64_at(&table, 0) }
+        }
+        FrameType::ListChunk => {
+            table_only(header, payload, 0)?;
+            RequestBody::ListChunk { volume, chunk: header.chunk }
+        }
+        FrameType::CopyTrim => {
+            table_only(header, payload, 0)?;
+            RequestBody::CopyTrim { range: range_of(header, MAX_BLOCKS_PER_TRIM)?, version: header.version }
+        }
+        FrameType::Fence => {
+            table_only(header, payload, 0)?;
+            RequestBody::Fence { volume, epoch: header.version.epoch() }
+        }
+        FrameType::Verify => {
+            table_only(header, payload, 0)?;
+            RequestBody::Verify { range: range_of(header, MAX_BLOCKS_PER_IO)? }
+        }
+        _ => return Err(FrameError::BadPayload("a reply where a request was due")),
+    })
+}
+
+fn check_groups(groups: u32) -> Result<(), FrameError> {
+    if groups == 0 || groups > MAX_GROUPS {
+        return Err(FrameError::BadPayload("a number of groups that no pool has"));
+    }
+    Ok(())
 }
 
 pub(crate) fn id_at(table: &[u8], at: usize) -> [u8; 16] {

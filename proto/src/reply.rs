@@ -4,7 +4,8 @@ use crate::error::{ErrorCode, WireError};
 use crate::frame::{FrameError, FrameHeader, FrameType, u16_at, u32_at, u64_at};
 use crate::ids::{ChunkIndex, DiskId, Version, VolumeEpoch, VolumeId};
 use crate::limits::{
-    LIST_ENTRY_BYTES, MAX_BLOCKS_PER_IO, MAX_ERROR_MESSAGE, MAX_LIST_ENTRIES, READ_ENTRY_BYTES,
+    LIST_ENTRY_BYTES, MAX_BLOCKS_PER_IO, MAX_DIGEST_ENTRIES, MAX_ERROR_MESSAGE, MAX_LIST_ENTRIES,
+    MAX_VOLUME_ENTRIES, PAGE_ENTRY_BYTES, READ_ENTRY_BYTES,
 };
 use crate::message::{BlockRange, Encoded, finish, id_at, put_range, range_of, table_of, table_only};
 use crate::stat::{DiskStat, VolumeStat};
@@ -23,12 +24,44 @@ pub struct Reply {
 pub enum ReplyBody {
     Hello(HelloReply),
     Open(OpenReply),
-    List { entries: Vec<ListEntry>, next_cursor: u64 },
+    List {
+        entries: Vec<ListEntry>,
+        next_cursor: u64,
+    },
     Ack,
-    Read { range: BlockRange, blocks: Vec<ReadBlock>, data: Vec<Bytes> },
+    Read {
+        range: BlockRange,
+        blocks: Vec<ReadBlock>,
+        data: Vec<Bytes>,
+    },
     VolumeStat(VolumeStat),
     DiskStat(DiskStat),
+    /// `next` is [`crate::message::LIST_END`] after the last page. A page may be empty.
+    Volumes {
+        volumes: Vec<VolumeState>,
+        next: u64,
+    },
+    /// The same. Chunks that hold nothing are left out.
+    Digests {
+        chunks: Vec<(ChunkIndex, u64)>,
+        next: u64,
+    },
+    /// As a `Read` without the data. `Corrupt`: the medium holds something else than it should, or
+    /// gives nothing.
+    Verify {
+        range: BlockRange,
+        blocks: Vec<ReadBlock>,
+    },
     Error(WireError),
+}
+
+/// A volume as a disk knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolumeState {
+    pub volume: VolumeId,
+    /// The epoch below which writes are refused, durably.
+    pub fence: VolumeEpoch,
+    pub deleted: bool,
 }
 
 /// Who answered, and in which of its lives.
@@ -95,56 +128,61 @@ pub enum BlockState {
     Corrupt = 3,
 }
 
-impl Reply {
-    /// A refusal of request `sequence`.
-    pub fn error(sequence: u64, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { sequence, body: ReplyBody::Error(WireError::new(code, message)) }
+impl ReplyBody {
+    fn kind(&self) -> FrameType {
+        match self {
+            Self::Hello(_) => FrameType::HelloReply,
+            Self::Open(_) => FrameType::OpenReply,
+            Self::List { .. } => FrameType::ListReply,
+            Self::Ack => FrameType::Ack,
+            Self::Read { .. } => FrameType::ReadReply,
+            Self::VolumeStat(_) => FrameType::VolumeStatReply,
+            Self::DiskStat(_) => FrameType::DiskStatReply,
+            Self::Volumes { .. } => FrameType::VolumesReply,
+            Self::Digests { .. } => FrameType::DigestsReply,
+            Self::Verify { .. } => FrameType::VerifyReply,
+            Self::Error(_) => FrameType::Error,
+        }
     }
 
-    /// The frame of this reply.
-    pub fn encode(&self) -> Encoded {
-        let kind = match &self.body {
-            ReplyBody::Hello(_) => FrameType::HelloReply,
-            ReplyBody::Open(_) => FrameType::OpenReply,
-            ReplyBody::List { .. } => FrameType::ListReply,
-            ReplyBody::Ack => FrameType::Ack,
-            ReplyBody::Read { .. } => FrameType::ReadReply,
-            ReplyBody::VolumeStat(_) => FrameType::VolumeStatReply,
-            ReplyBody::DiskStat(_) => FrameType::DiskStatReply,
-            ReplyBody::Error(_) => FrameType::Error,
-        };
-        let mut header = FrameHeader::new(kind, self.sequence);
-        let mut table = Vec::new();
-        let mut blocks_data = Vec::new();
-        match &self.body {
-            ReplyBody::Hello(hello) => {
+    /// Fills in the header's fields, and the table.
+    fn put(&self, header: &mut FrameHeader, table: &mut Vec<u8>) {
+        match self {
+            Self::Hello(hello) => {
                 table.extend_from_slice(&hello.disk.0);
-                put_u64s(&mut table, &[hello.incarnation, hello.capacity_bytes]);
+                put_u64s(table, &[hello.incarnation, hello.capacity_bytes]);
             }
-            ReplyBody::Open(open) => {
+            Self::Open(open) => {
                 header.volume = open.volume;
                 header.settled = open.settled;
-                put_u64s(&mut table, &[open.stable.0, open.highest.0, open.held_sequence]);
+                put_u64s(table, &[open.stable.0, open.highest.0, open.held_sequence]);
                 table.extend_from_slice(&open.fence.0.to_le_bytes());
                 table.extend_from_slice(&[0; 4]);
             }
-            ReplyBody::List { entries, next_cursor } => {
-                put_u64s(&mut table, &[*next_cursor]);
-                entries.iter().for_each(|entry| put_list_entry(&mut table, entry));
+            Self::List { entries, next_cursor } => {
+                put_u64s(table, &[*next_cursor]);
+                entries.iter().for_each(|entry| put_list_entry(table, entry));
             }
-            ReplyBody::Ack => {}
-            ReplyBody::Read { range, blocks, data } => {
-                put_range(&mut header, range);
-                for block in blocks {
-                    put_u64s(&mut table, &[block.version.0]);
-                    table.extend_from_slice(&block.crc.to_le_bytes());
-                    table.extend_from_slice(&(block.state as u32).to_le_bytes());
+            Self::Ack => {}
+            Self::Read { range, blocks, .. } | Self::Verify { range, blocks } => {
+                put_range(header, range);
+                put_read_blocks(table, blocks);
+            }
+            Self::VolumeStat(stat) => put_u64s(table, &[stat.live_blocks, stat.chunks]),
+            Self::DiskStat(stat) => put_u64s(table, &stat.to_numbers()),
+            Self::Volumes { volumes, next } => {
+                put_u64s(table, &[*next]);
+                for held in volumes {
+                    put_u64s(table, &[held.volume.0]);
+                    table.extend_from_slice(&held.fence.0.to_le_bytes());
+                    table.extend_from_slice(&u32::from(held.deleted).to_le_bytes());
                 }
-                blocks_data.clone_from(data);
             }
-            ReplyBody::VolumeStat(stat) => put_u64s(&mut table, &[stat.live_blocks, stat.chunks]),
-            ReplyBody::DiskStat(stat) => put_u64s(&mut table, &stat.to_numbers()),
-            ReplyBody::Error(error) => {
+            Self::Digests { chunks, next } => {
+                put_u64s(table, &[*next]);
+                chunks.iter().for_each(|(chunk, digest)| put_u64s(table, &[u64::from(chunk.0), *digest]));
+            }
+            Self::Error(error) => {
                 table.extend_from_slice(&(error.code as u16).to_le_bytes());
                 table.extend_from_slice(&[0; 2]);
                 let mut end = error.message.len().min(MAX_ERROR_MESSAGE);
@@ -154,7 +192,25 @@ impl Reply {
                 table.extend_from_slice(&error.message.as_bytes()[..end]);
             }
         }
-        finish(header, &table, blocks_data)
+    }
+}
+
+impl Reply {
+    /// A refusal of request `sequence`.
+    pub fn error(sequence: u64, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { sequence, body: ReplyBody::Error(WireError::new(code, message)) }
+    }
+
+    /// The frame of this reply.
+    pub fn encode(&self) -> Encoded {
+        let mut header = FrameHeader::new(self.body.kind(), self.sequence);
+        let mut table = Vec::new();
+        self.body.put(&mut header, &mut table);
+        let data = match &self.body {
+            ReplyBody::Read { data, .. } => data.clone(),
+            _ => Vec::new(),
+        };
+        finish(header, &table, data)
     }
 
     /// The reply of a decoded header and its whole payload. As with requests, block data is checked
@@ -203,26 +259,61 @@ impl Reply {
                 numbers.iter_mut().zip(table.chunks_exact(8)).for_each(|(n, bytes)| *n = u64_at(bytes, 0));
                 ReplyBody::DiskStat(DiskStat::from_numbers(numbers))
             }
-            FrameType::Error => {
-                let len = payload.len().clamp(4, MAX_ERROR_MESSAGE + 4);
-                let table = table_only(header, payload, len)?;
-                let code = ErrorCode::from_u16(u16_at(&table, 0))
-                    .ok_or(FrameError::BadPayload("an error code that is not known"))?;
-                let message = String::from_utf8_lossy(&table[4..]).into_owned();
-                ReplyBody::Error(WireError { code, message })
+            FrameType::VolumesReply => {
+                let (next, entries) = decode_page(header, payload, MAX_VOLUME_ENTRIES)?;
+                let volumes = entries.chunks_exact(PAGE_ENTRY_BYTES).map(volume_state);
+                ReplyBody::Volumes { volumes: volumes.collect::<Result<_, _>>()?, next }
             }
+            FrameType::DigestsReply => {
+                let (next, entries) = decode_page(header, payload, MAX_DIGEST_ENTRIES)?;
+                let chunk = |entry| (ChunkIndex(u32_at(entry, 0)), u64_at(entry, 8));
+                ReplyBody::Digests {
+                    chunks: entries.chunks_exact(PAGE_ENTRY_BYTES).map(chunk).collect(),
+                    next,
+                }
+            }
+            FrameType::VerifyReply => {
+                let range = range_of(header, MAX_BLOCKS_PER_IO)?;
+                let table = table_only(header, payload, usize::from(range.count) * READ_ENTRY_BYTES)?;
+                ReplyBody::Verify { range, blocks: read_blocks(&table)? }
+            }
+            FrameType::Error => decode_error(header, payload)?,
             _ => return Err(FrameError::BadPayload("a request where a reply was due")),
         };
         Ok(Self { sequence: header.sequence, body })
     }
 }
 
+fn decode_error(header: &FrameHeader, payload: &Bytes) -> Result<ReplyBody, FrameError> {
+    let len = payload.len().clamp(4, MAX_ERROR_MESSAGE + 4);
+    let table = table_only(header, payload, len)?;
+    let code = ErrorCode::from_u16(u16_at(&table, 0))
+        .ok_or(FrameError::BadPayload("an error code that is not known"))?;
+    let message = String::from_utf8_lossy(&table[4..]).into_owned();
+    Ok(ReplyBody::Error(WireError { code, message }))
+}
+
 fn decode_read(header: &FrameHeader, payload: &Bytes) -> Result<ReplyBody, FrameError> {
     let range = range_of(header, MAX_BLOCKS_PER_IO)?;
     let (table, data) = table_of(header, payload, usize::from(range.count) * READ_ENTRY_BYTES)?;
-    let mut blocks = Vec::with_capacity(usize::from(range.count));
-    let mut data_blocks = 0;
-    for entry in table.chunks_exact(READ_ENTRY_BYTES) {
+    let blocks = read_blocks(&table)?;
+    let data_blocks = blocks.iter().filter(|block| block.state == BlockState::Data).count();
+    if data.len() != data_blocks * BLOCK_LEN {
+        return Err(FrameError::BadPayload("a read reply's data is not its blocks"));
+    }
+    Ok(ReplyBody::Read { range, blocks, data: vec![data] })
+}
+
+fn put_read_blocks(table: &mut Vec<u8>, blocks: &[ReadBlock]) {
+    for block in blocks {
+        put_u64s(table, &[block.version.0]);
+        table.extend_from_slice(&block.crc.to_le_bytes());
+        table.extend_from_slice(&(block.state as u32).to_le_bytes());
+    }
+}
+
+fn read_blocks(table: &[u8]) -> Result<Vec<ReadBlock>, FrameError> {
+    let decode = |entry: &[u8]| {
         let state = match u32_at(entry, 12) {
             0 => BlockState::Hole,
             1 => BlockState::Data,
@@ -230,13 +321,28 @@ fn decode_read(header: &FrameHeader, payload: &Bytes) -> Result<ReplyBody, Frame
             3 => BlockState::Corrupt,
             _ => return Err(FrameError::BadPayload("a block state that is not known")),
         };
-        data_blocks += usize::from(state == BlockState::Data);
-        blocks.push(ReadBlock { version: Version(u64_at(entry, 0)), crc: u32_at(entry, 8), state });
+        Ok(ReadBlock { version: Version(u64_at(entry, 0)), crc: u32_at(entry, 8), state })
+    };
+    table.chunks_exact(READ_ENTRY_BYTES).map(decode).collect()
+}
+
+/// A page's next cursor, and its entries, of which there are at most `max`.
+fn decode_page(header: &FrameHeader, payload: &Bytes, max: u32) -> Result<(u64, Bytes), FrameError> {
+    let table = table_only(header, payload, payload.len().max(8))?;
+    let entries = table.slice(8..);
+    if !entries.len().is_multiple_of(PAGE_ENTRY_BYTES) || entries.len() / PAGE_ENTRY_BYTES > max as usize {
+        return Err(FrameError::BadPayload("a page is not whole entries, or too many"));
     }
-    if data.len() != data_blocks * BLOCK_LEN {
-        return Err(FrameError::BadPayload("a read reply's data is not its blocks"));
-    }
-    Ok(ReplyBody::Read { range, blocks, data: vec![data] })
+    Ok((u64_at(&table, 0), entries))
+}
+
+fn volume_state(entry: &[u8]) -> Result<VolumeState, FrameError> {
+    let deleted = match u32_at(entry, 12) {
+        0 => false,
+        1 => true,
+        _ => return Err(FrameError::BadPayload("a volume's state is not known")),
+    };
+    Ok(VolumeState { volume: VolumeId(u64_at(entry, 0)), fence: VolumeEpoch(u32_at(entry, 8)), deleted })
 }
 
 fn put_u64s(table: &mut Vec<u8>, numbers: &[u64]) {

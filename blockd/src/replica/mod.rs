@@ -294,6 +294,7 @@ impl<L: Log> Replica<L> {
                 Ok(Some(ReplyBody::VolumeStat(self.store.volume_stat(volume))))
             }
             RequestBody::DiskStat => Ok(Some(ReplyBody::DiskStat(self.store.stat()))),
+            _ => refuse(ErrorCode::BadRequest, "this server does not serve catch-up and scrub yet"),
         }
     }
 
@@ -314,7 +315,7 @@ impl<L: Log> Replica<L> {
         if self.store.volume_info(volume).deleted {
             return refuse(ErrorCode::Deleted, format!("volume {volume} was deleted"));
         }
-        if mode == OpenMode::Reader {
+        if mode != OpenMode::Writer {
             self.note_open(conn, opened);
             return Ok(Some(ReplyBody::Open(self.open_reply(volume, client))));
         }

@@ -118,7 +118,7 @@ fn write(epoch: u32, counter: u64) -> RequestBody {
 }
 
 fn flush(stable: Version) -> RequestBody {
-    RequestBody::Flush { volume: VOLUME, through: stable, stable }
+    RequestBody::Flush { volume: VOLUME, through: stable, stable, whole: false }
 }
 
 impl Rig {

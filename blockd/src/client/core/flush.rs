@@ -85,7 +85,7 @@ impl VolumeCore {
         let ask = Ask::Flush { round: round.serial };
         let state = &mut self.peers[usize::from(peer.0)];
         state.flush_sent_at = state.acks;
-        self.ask(peer, ask, GroupEpoch(0), RequestBody::Flush { volume, through, stable });
+        self.ask(peer, ask, GroupEpoch(0), RequestBody::Flush { volume, through, stable, whole: false });
     }
 
     /// Whether a member's answer would be to the round under way.
