@@ -258,13 +258,14 @@ impl<L: Log> Replica<L> {
                 let what = (&range, version, WriteKind::Normal);
                 let session = self.check_write(conn, sequence, what, (settled, group_epoch))?;
                 let ticket = self.ticket(waiting);
-                self.tell(Event::Trim { ticket, session, range, version });
+                let kind = WriteKind::Normal;
+                self.tell(Event::Trim { ticket, session, range, version, kind });
                 Ok(None)
             }
             RequestBody::Flush { volume, stable, .. } => {
                 let opened = self.writing(conn, volume)?;
                 check_horizon(&opened, settled.max(stable))?;
-                self.tell(Event::Horizon { volume, settled, stable });
+                self.tell(Event::Horizon { volume, settled, stable, whole: false });
                 if let Some(writer) = self.writers.get_mut(&volume.0) {
                     writer.settled = settled;
                 }
@@ -403,7 +404,7 @@ impl<L: Log> Replica<L> {
         if settled.0 >= writer.settled.0.saturating_add(REPLICA_SETTLED_STEP) {
             writer.settled = settled;
             let (volume, stable) = (range.volume, Version::ZERO);
-            self.tell(Event::Horizon { volume, settled, stable });
+            self.tell(Event::Horizon { volume, settled, stable, whole: false });
         }
         Ok(Session { client: opened.client, sequence })
     }

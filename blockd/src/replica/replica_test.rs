@@ -46,6 +46,9 @@ impl Log for FakeLog {
                 self.told.push(format!("horizon {settled} {stable}"));
                 return;
             }
+            Event::AdoptGroup { ticket, group, epoch } => {
+                (ticket, format!("adopt {group} {epoch}"), Answer::Done)
+            }
             Event::Stop { ticket } => (ticket, "stop".into(), Answer::Done),
             Event::DiskDone { .. } | Event::Tick => return,
         };

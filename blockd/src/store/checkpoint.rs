@@ -25,8 +25,8 @@ pub(super) struct Checkpoint {
     id: u64,
     replay_from: u64,
     heads: Vec<LogHead>,
-    /// Volumes to walk, with the stable horizon each had at the start: tombstones up to it may go. (One
-    /// from later could forget a trim whose overtaken write is still to be replayed.)
+    /// Volumes to walk, with what each could forget at the start: tombstones up to it go. (A horizon from
+    /// later could forget a trim whose overtaken write is still to be replayed.)
     volumes: Vec<(VolumeId, Version)>,
     /// The volume and chunk that come next.
     cursor: (usize, u32),
@@ -81,7 +81,7 @@ impl Store {
             return false;
         }
         let mut volumes: Vec<(VolumeId, Version)> =
-            self.index.volumes.iter().map(|(&volume, held)| (volume, held.stable)).collect();
+            self.index.volumes.iter().map(|(&volume, held)| (volume, held.forgotten)).collect();
         volumes.sort_unstable_by_key(|(volume, _)| *volume);
         self.log.since_checkpoint = 0;
         self.checkpoint = Some(Checkpoint {
@@ -213,7 +213,7 @@ impl Store {
         let mut payload = Vec::new();
         while payload.len() + MAX_CHUNK_BYTES <= MAX_PAYLOAD_BYTES {
             let (at, from) = checkpoint.cursor;
-            let Some(&(volume, stable)) = checkpoint.volumes.get(at) else {
+            let Some(&(volume, horizon)) = checkpoint.volumes.get(at) else {
                 checkpoint.rest = self.rest_records();
                 checkpoint.stage = Stage::Rest(0);
                 break;
@@ -223,7 +223,7 @@ impl Store {
                 checkpoint.cursor = (at + 1, 0);
                 continue;
             };
-            self.index.forget_tombstones(volume, chunk, stable);
+            self.index.forget_tombstones(volume, chunk, horizon);
             let id = ChunkId { volume, index: ChunkIndex(chunk) };
             if let Some(entry) = self.index.chunk(volume, id.index) {
                 put_chunk(&mut payload, id, entry.base(), entry.slots());
@@ -250,11 +250,15 @@ impl Store {
                 settled: held.settled,
                 stable: held.stable,
                 highest: held.highest,
+                whole: held.forgotten == held.stable,
             };
             record.encode_to(&mut out);
         }
-        for (client, held) in self.sessions.iter() {
+        for (client, held) in self.sessions.sorted() {
             Record::Session { client, sequence: held.sequence, batch: held.batch }.encode_to(&mut out);
+        }
+        for (&group, &epoch) in &self.groups {
+            Record::Group { group, epoch }.encode_to(&mut out);
         }
         out
     }

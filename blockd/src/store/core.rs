@@ -15,7 +15,7 @@ use proto::disk::{DataKind, Superblock};
 use proto::limits::{MAX_BLOCKS_PER_IO, MAX_BLOCKS_PER_TRIM, MAX_LIST_ENTRIES};
 use proto::message::{BlockRange, DiskStat, LIST_END, VolumeStat};
 use proto::units::{BLOCK_BYTES, BLOCKS_PER_CHUNK};
-use proto::{ClientId, DiskId, ErrorCode, Version, VolumeEpoch, VolumeId, WireError};
+use proto::{ClientId, DiskId, ErrorCode, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId, WireError};
 use rt::buf::AlignedBuf;
 use rt::clock::Instant;
 use slab::Slab;
@@ -30,6 +30,8 @@ pub struct Store {
     pub(super) index: Index,
     pub(super) segments: Segments,
     pub(super) sessions: Sessions,
+    /// The least epoch of each group that was adopted.
+    pub(super) groups: BTreeMap<GroupId, GroupEpoch>,
     pub(super) queue: Queue,
     pub(super) log: Log,
     pub(super) flusher: Flusher,
@@ -129,6 +131,7 @@ impl Store {
         index: Index,
         segments: Segments,
         sessions: Sessions,
+        groups: BTreeMap<GroupId, GroupEpoch>,
         next_sequence: u64,
     ) -> Self {
         let space = Space::of(&segments.geometry);
@@ -137,6 +140,7 @@ impl Store {
             index,
             segments,
             sessions,
+            groups,
             queue: Queue::default(),
             log: Log::new(next_sequence),
             flusher: Flusher::default(),
@@ -165,7 +169,9 @@ impl Store {
             Event::DiskDone { io, buf, result } => self.disk_done(io, buf, result, out),
             Event::Tick if self.check_running().is_ok() => self.mark_durable(out),
             Event::Tick => {}
-            Event::Horizon { volume, settled, stable } => self.horizon(volume, settled, stable),
+            Event::Horizon { volume, settled, stable, whole } => {
+                self.horizon(volume, settled, stable, whole);
+            }
             Event::Write { ticket, session, range, version, crcs, data, kind } => {
                 let kind = if kind == WriteKind::Repair { DataKind::Repair } else { DataKind::Write };
                 let op = WriteOp { ticket, session, range, version, crcs, data, kind, taken: 0, fresh: 0 };
@@ -173,8 +179,9 @@ impl Store {
                     out.push(Action::Answer { ticket, result: Err(error) });
                 }
             }
-            Event::Trim { ticket, session, range, version } => {
-                if let Err(error) = self.accept_trim(ticket, session, range, version) {
+            Event::Trim { ticket, session, range, version, kind } => {
+                let kind = if kind == WriteKind::Repair { DataKind::Repair } else { DataKind::Write };
+                if let Err(error) = self.accept_trim(ticket, session, (range, version), kind) {
                     out.push(Action::Answer { ticket, result: Err(error) });
                 }
             }
@@ -188,6 +195,11 @@ impl Store {
             },
             Event::Fence { ticket, volume, epoch } => {
                 if let Err(error) = self.accept_fence(ticket, volume, epoch) {
+                    out.push(Action::Answer { ticket, result: Err(error) });
+                }
+            }
+            Event::AdoptGroup { ticket, group, epoch } => {
+                if let Err(error) = self.accept_group(ticket, group, epoch) {
                     out.push(Action::Answer { ticket, result: Err(error) });
                 }
             }
@@ -335,7 +347,7 @@ impl Store {
         }
     }
 
-    fn check_running(&self) -> Result<(), WireError> {
+    pub(super) fn check_running(&self) -> Result<(), WireError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -428,12 +440,12 @@ impl Store {
         &mut self,
         ticket: Ticket,
         session: Session,
-        range: BlockRange,
-        version: Version,
+        (range, version): (BlockRange, Version),
+        kind: DataKind,
     ) -> Result<(), WireError> {
         self.check_running()?;
         check_range(&range, MAX_BLOCKS_PER_TRIM)?;
-        self.check_version(range.volume, version, DataKind::Write)?;
+        self.check_version(range.volume, version, kind)?;
         self.queue.push(Op::Trim { ticket, session, range, version });
         Ok(())
     }
@@ -466,14 +478,12 @@ impl Store {
         Ok(())
     }
 
-    fn horizon(&mut self, volume: VolumeId, settled: Version, stable: Version) {
+    fn horizon(&mut self, volume: VolumeId, settled: Version, stable: Version, whole: bool) {
         // A volume nobody wrote to here has no horizon worth keeping.
         let Some(held) = self.index.volumes.get_mut(&volume) else { return };
-        if held.deleted || settled <= held.settled && stable <= held.stable {
+        if held.deleted || !held.raise_horizon(settled, stable, whole) {
             return;
         }
-        held.settled = held.settled.max(settled);
-        held.stable = held.stable.max(stable);
         if !held.horizon_dirty {
             held.horizon_dirty = true;
             self.log.dirty_horizons.push(volume);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proto::checksum::BlockCrcs;
 use proto::message::{BlockRange, ListEntry, ReadBlock};
-use proto::{ClientId, Version, VolumeEpoch, VolumeId, WireError};
+use proto::{ClientId, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId, WireError};
 use rt::buf::AlignedBuf;
 use std::io;
 
@@ -28,7 +28,8 @@ pub struct Session {
 pub enum WriteKind {
     /// Keeps what is held: a resend.
     Normal,
-    /// Takes its place: the copy held was found bad. Also written below the fence.
+    /// Takes its place, whether the copy held is good or bad; a higher version that is held stays ("copy
+    /// if newer"). Also written below the fence: what a peer copies was accepted there already.
     Repair,
 }
 
@@ -47,7 +48,7 @@ pub enum Event {
         kind: WriteKind,
     },
     /// Answered like a write. The trim's version is kept as a tombstone.
-    Trim { ticket: Ticket, session: Session, range: BlockRange, version: Version },
+    Trim { ticket: Ticket, session: Session, range: BlockRange, version: Version, kind: WriteKind },
     /// Answered with [`Answer::Read`].
     Read { ticket: Ticket, range: BlockRange },
     /// Answered ([`Answer::Done`]) when everything accepted before it is past the device's cache.
@@ -58,8 +59,12 @@ pub enum Event {
     /// Drops all of the volume and remembers that it is deleted; answered when that is durable.
     DeleteVolume { ticket: Ticket, volume: VolumeId },
     /// What the writer said of the volume's horizons. No answer: it is logged with some later batch, and
-    /// losing it only makes the next recovery look at more.
-    Horizon { volume: VolumeId, settled: Version, stable: Version },
+    /// losing it only makes the next recovery look at more. `whole`: every group of the volume has all its
+    /// members in sync, so that tombstones up to `stable` are everywhere for good, and are forgotten.
+    Horizon { volume: VolumeId, settled: Version, stable: Version, whole: bool },
+    /// From now on, and after any restart, `epoch` is the least the group may have; answered when that is
+    /// durable. The store keeps the number; who refuses what is its owner's part.
+    AdoptGroup { ticket: Ticket, group: GroupId, epoch: GroupEpoch },
     /// Answered with [`Answer::List`]: one page of blocks with versions above `above`.
     List { ticket: Ticket, volume: VolumeId, above: Version, cursor: u64 },
     /// A disk operation has ended. Reads and writes give their buffer back, whatever the result. The

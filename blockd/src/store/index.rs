@@ -4,11 +4,12 @@
 //! one block costs little and a full one costs 16 KiB. A trim of a whole chunk is one number, its `base`:
 //! a discarded terabyte must not cost gigabytes of tombstones.
 
+use crate::fast_map::FastMap;
 use proto::disk::{DataKind, Slot};
 use proto::message::{ListEntry, ListKind};
 use proto::units::BLOCKS_PER_CHUNK;
 use proto::{ChunkIndex, Version, VolumeEpoch, VolumeId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 const PAGE_BLOCKS: usize = 32;
 const PAGES: usize = BLOCKS_PER_CHUNK as usize / PAGE_BLOCKS;
@@ -36,6 +37,8 @@ pub(super) struct Volume {
     pub settled: Version,
     pub stable: Version,
     pub highest: Version,
+    /// Tombstones up to it count as holes: all members of all of the volume's groups have them for good.
+    pub forgotten: Version,
     pub deleted: bool,
     /// The horizons have changed since they were last logged.
     pub horizon_dirty: bool,
@@ -59,12 +62,25 @@ impl From<DataKind> for OnEqual {
 /// The whole index of a disk.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    pub volumes: HashMap<VolumeId, Volume>,
+    pub volumes: FastMap<VolumeId, Volume>,
     pub live_blocks: u64,
     pub chunks: u64,
     pages: u64,
     /// Slots that are not holes.
     slots: u64,
+}
+
+impl Volume {
+    /// Takes in what was said of the horizons; whether anything changed.
+    pub fn raise_horizon(&mut self, settled: Version, stable: Version, whole: bool) -> bool {
+        let before = (self.settled, self.stable, self.forgotten);
+        self.settled = self.settled.max(settled);
+        self.stable = self.stable.max(stable);
+        if whole {
+            self.forgotten = self.forgotten.max(stable);
+        }
+        before != (self.settled, self.stable, self.forgotten)
+    }
 }
 
 impl Chunk {
@@ -220,15 +236,15 @@ impl Index {
         }
     }
 
-    /// Forgets tombstones at or below `stable`: every member has them for good.
-    pub fn forget_tombstones(&mut self, volume: VolumeId, chunk: u32, stable: Version) {
+    /// Forgets tombstones at or below `horizon`: every member has them for good.
+    pub fn forget_tombstones(&mut self, volume: VolumeId, chunk: u32, horizon: Version) {
         let Some(held) = self.volumes.get_mut(&volume) else { return };
         let Some(entry) = held.chunks.get_mut(&chunk) else { return };
-        let base_goes = entry.base <= stable;
+        let base_goes = entry.base <= horizon;
         for page_slot in &mut entry.pages {
             let Some(page) = page_slot else { continue };
             for slot in page.iter_mut() {
-                if slot.location == Slot::TRIMMED && slot.version <= stable {
+                if slot.location == Slot::TRIMMED && slot.version <= horizon {
                     self.slots -= 1;
                     *slot = Slot::default();
                 }

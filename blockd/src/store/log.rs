@@ -274,6 +274,9 @@ impl Store {
                 Op::Fence { volume, epoch } => {
                     builder.entry(&Entry::Fence { volume: *volume, epoch: *epoch });
                 }
+                Op::Group { group, epoch } => {
+                    builder.entry(&Entry::Group { group: *group, epoch: *epoch });
+                }
                 Op::Delete { volume } => builder.entry(&Entry::Delete { volume: *volume }),
             }
         }
@@ -296,7 +299,8 @@ impl Store {
             // Every planned horizon has its place in the batch, so a deleted volume's goes in as well.
             let held = self.index.volume_mut(volume);
             held.horizon_dirty = false;
-            builder.entry(&Entry::Horizon { volume, settled: held.settled, stable: held.stable });
+            let (settled, stable, whole) = (held.settled, held.stable, held.forgotten == held.stable);
+            builder.entry(&Entry::Horizon { volume, settled, stable, whole });
         }
         let head = self.log.heads[Stream::Writers as usize].expect("the plan was made for an open segment");
         let mut location = self.segments.geometry.start(head.segment) + head.block + builder.header_blocks();

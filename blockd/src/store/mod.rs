@@ -20,10 +20,12 @@ mod read;
 mod recover;
 mod segments;
 mod session;
+mod survey;
 
 pub use self::core::{Counters, Store, VolumeInfo};
 pub use event::{Action, Answer, Event, IoId, Session, Ticket, WriteKind};
 pub use mount::MountReport;
+pub use survey::{ChunkRun, VolumeEntry};
 
 #[cfg(test)]
 mod damage_test;
@@ -31,3 +33,5 @@ mod damage_test;
 mod sim;
 #[cfg(test)]
 mod store_test;
+#[cfg(test)]
+mod survey_test;

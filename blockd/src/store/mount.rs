@@ -60,6 +60,7 @@ impl Store {
             index,
             segments,
             sessions,
+            groups,
             next_sequence,
             checkpoint_segments,
             previous_segments,
@@ -85,7 +86,7 @@ impl Store {
             torn_batches: report.torn_batches,
             warnings,
         };
-        let mut store = Self::assemble(superblock, index, segments, sessions, next_sequence);
+        let mut store = Self::assemble(superblock, index, segments, sessions, groups, next_sequence);
         store.newest.segments = checkpoint_segments;
         store.newest.previous_segments = previous_segments;
         store.newest.bytes = checkpoint_bytes;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proto::checksum::BlockCrcs;
 use proto::disk::DataKind;
 use proto::message::BlockRange;
-use proto::{Version, VolumeEpoch, VolumeId};
+use proto::{GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId};
 use std::collections::VecDeque;
 
 /// A write, perhaps with its first blocks in earlier batches.
@@ -29,6 +29,7 @@ pub(super) enum Op {
     Write(WriteOp),
     Trim { ticket: Ticket, session: Session, range: BlockRange, version: Version },
     Fence { volume: VolumeId, epoch: VolumeEpoch },
+    Group { group: GroupId, epoch: GroupEpoch },
     Delete { volume: VolumeId },
 }
 
@@ -37,16 +38,16 @@ impl Op {
         match self {
             Self::Write(op) => Some(op.session),
             Self::Trim { session, .. } => Some(*session),
-            Self::Fence { .. } | Self::Delete { .. } => None,
+            Self::Fence { .. } | Self::Group { .. } | Self::Delete { .. } => None,
         }
     }
 
-    /// Who waits for it to be written. (Fences and deletions wait as flushes.)
+    /// Who waits for it to be written. (Fences, groups and deletions wait as flushes.)
     pub fn ticket(&self) -> Option<Ticket> {
         match self {
             Self::Write(op) => Some(op.ticket),
             Self::Trim { ticket, .. } => Some(*ticket),
-            Self::Fence { .. } | Self::Delete { .. } => None,
+            Self::Fence { .. } | Self::Group { .. } | Self::Delete { .. } => None,
         }
     }
 

@@ -18,8 +18,10 @@ use proto::disk::{
     Superblock, entries, records,
 };
 use proto::units::{BLOCK_BYTES, BLOCK_LEN, BLOCKS_PER_CHUNK};
+use proto::{GroupEpoch, GroupId};
 use rt::buf::AlignedBuf;
 use rt::device::BlockDevice;
+use std::collections::BTreeMap;
 use std::io;
 
 /// What a disk holds, in memory.
@@ -28,6 +30,7 @@ pub(super) struct Recovered {
     pub index: Index,
     pub segments: Segments,
     pub sessions: Sessions,
+    pub groups: BTreeMap<GroupId, GroupEpoch>,
     pub next_sequence: u64,
     /// Segments of the newest and the previous checkpoint, and the newest's size.
     pub checkpoint_segments: Vec<u32>,
@@ -278,6 +281,7 @@ fn load(
         index: Index::default(),
         segments: Segments::new(Geometry::of(superblock)),
         sessions: Sessions::default(),
+        groups: BTreeMap::new(),
         next_sequence: 1,
         checkpoint_segments: Vec::new(),
         previous_segments: Vec::new(),
@@ -469,6 +473,11 @@ fn data_is_whole(superblock: &Superblock, batch: &Found, reader: &mut Reader<'_>
     true
 }
 
+fn adopt(groups: &mut BTreeMap<GroupId, GroupEpoch>, group: GroupId, epoch: GroupEpoch) {
+    let held = groups.entry(group).or_default();
+    *held = epoch.max(*held);
+}
+
 impl Recovered {
     fn load_records(&mut self, payload: &[u8]) -> Result<(), DiskError> {
         for record in records(payload) {
@@ -483,17 +492,17 @@ impl Recovered {
                     let place = (chunk.volume, chunk.index, base);
                     self.index.load(place, chunk_slots(runs), |change| segments.note(change));
                 }
-                Record::Volume { volume, deleted, fence, settled, stable, highest } => {
+                Record::Volume { volume, deleted, fence, settled, stable, highest, whole } => {
                     let held = self.index.volume_mut(volume);
                     held.fence = held.fence.max(fence);
-                    held.settled = held.settled.max(settled);
-                    held.stable = held.stable.max(stable);
+                    held.raise_horizon(settled, stable, whole);
                     held.highest = held.highest.max(highest);
                     if deleted {
                         self.delete(volume);
                     }
                 }
                 Record::Session { client, sequence, batch } => self.sessions.note(client, sequence, batch),
+                Record::Group { group, epoch } => adopt(&mut self.groups, group, epoch),
             }
         }
         Ok(())
@@ -543,12 +552,11 @@ impl Recovered {
                         self.index.drop_chunk(chunk, |change| segments.note(change));
                     }
                 }
-                Entry::Horizon { volume, settled, stable } => {
-                    let held = self.index.volume_mut(volume);
-                    held.settled = held.settled.max(settled);
-                    held.stable = held.stable.max(stable);
+                Entry::Horizon { volume, settled, stable, whole } => {
+                    self.index.volume_mut(volume).raise_horizon(settled, stable, whole);
                 }
                 Entry::Session { client, sequence } => self.sessions.note(client, sequence, header.sequence),
+                Entry::Group { group, epoch } => adopt(&mut self.groups, group, epoch),
             }
         }
     }

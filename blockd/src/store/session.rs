@@ -21,7 +21,8 @@ impl Sessions {
         held.sequence = held.sequence.max(sequence);
         held.batch = held.batch.max(batch);
         if self.0.len() > MAX_SESSIONS {
-            let oldest = self.0.iter().min_by_key(|(_, held)| held.batch).map(|(&client, _)| client);
+            let oldest =
+                self.0.iter().min_by_key(|(client, held)| (held.batch, **client)).map(|(&client, _)| client);
             oldest.map(|client| self.0.remove(&client));
         }
     }
@@ -30,7 +31,10 @@ impl Sessions {
         self.0.get(&client).map_or(0, |held| held.sequence)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (ClientId, Held)> + '_ {
-        self.0.iter().map(|(&client, &held)| (client, held))
+    /// All of them, in an order that is the same in every run.
+    pub fn sorted(&self) -> Vec<(ClientId, Held)> {
+        let mut all: Vec<_> = self.0.iter().map(|(&client, &held)| (client, held)).collect();
+        all.sort_unstable_by_key(|(client, _)| *client);
+        all
     }
 }

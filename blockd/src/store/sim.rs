@@ -331,7 +331,8 @@ impl Rig {
     pub fn submit_trim(&mut self, range: BlockRange, version: u64) -> Ticket {
         let ticket = self.ticket();
         let session = Session { client: CLIENT, sequence: ticket.0 };
-        self.step(Event::Trim { ticket, session, range, version: Version(version) });
+        let (version, kind) = (Version(version), WriteKind::Normal);
+        self.step(Event::Trim { ticket, session, range, version, kind });
         ticket
     }
 

@@ -156,7 +156,7 @@ fn horizons_last_and_listings_show_what_is_above() {
         rig.trim(range(1, chunk, 20, 5)).unwrap();
     }
     let (settled, stable) = (Version(3), Version(2));
-    rig.step(Event::Horizon { volume: VolumeId(1), settled, stable });
+    rig.step(Event::Horizon { volume: VolumeId(1), settled, stable, whole: false });
     rig.write(range(2, 0, 0, 1)).unwrap();
     rig.crash(Cut::Kill);
     rig.remount();
@@ -188,11 +188,12 @@ fn trimming_whole_chunks_costs_next_to_nothing() {
     rig.result(old).unwrap();
     assert_eq!(rig.read(range(1, 5, 7, 1)), [Some(0)]);
     let w = rig.write(range(1, 5, 8, 1)).unwrap();
-    rig.step(Event::Horizon { volume: VolumeId(1), settled: Version(w), stable: Version(w) });
+    let w = Version(w);
+    rig.step(Event::Horizon { volume: VolumeId(1), settled: w, stable: w, whole: true });
     rig.stop();
     rig.remount();
     assert_eq!(rig.store.index.chunks, 1, "tombstones that everybody has are gone");
-    assert_eq!(rig.read(range(1, 5, 7, 2)), [Some(0), Some(w)]);
+    assert_eq!(rig.read(range(1, 5, 7, 2)), [Some(0), Some(w.0)]);
 }
 
 #[test]

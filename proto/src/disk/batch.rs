@@ -23,14 +23,16 @@
 //! An entry is 40 bytes, and a CRC-32 for each of its blocks if it has data:
 //!
 //! ```text
-//!      0     1  kind: 1 write, 2 repair, 3 move, 4 trim, 5 lost, 6 fence, 7 delete, 8 horizon, 9 session
+//!      0     1  kind: 1 write, 2 repair, 3 move, 4 trim, 5 lost, 6 fence, 7 delete, 8 horizon, 9 session, 10 group
 //!      1     1  zero
 //!      2     2  first block           (0 unless 1..=5)
 //!      4     2  block count           (0 unless 1..=5)
 //!      6     2  zero
-//!      8     8  volume                (session: the client id's first half)
-//!     16     8  chunk 4, zero 4       (session: the client id's second half; 0 in 6..=8)
-//!     24     8  version               (fence: the epoch's first; horizon: settled; session: sequence)
+//!      8     8  volume                (session: the client id's first half; group: its number)
+//!     16     8  chunk 4, zero 4       (session: the client id's second half; 0 in 6, 7, 10; horizon:
+//!                                      1 if tombstones up to stable are forgotten, else 0)
+//!     24     8  version               (fence: the epoch's first; horizon: settled; session: sequence;
+//!                                      group: its least epoch)
 //!     32     8  0                     (horizon: stable)
 //! ```
 //! The data blocks of the entries with data follow the header blocks in the entries' order.
@@ -38,7 +40,7 @@
 use super::{DiskError, FORMAT_VERSION, check_header, check_zero, id_at, put};
 use crate::checksum::crc32;
 use crate::frame::{u16_at, u32_at, u64_at};
-use crate::ids::{ChunkIndex, ClientId, DiskId, Version, VolumeEpoch, VolumeId};
+use crate::ids::{ChunkIndex, ClientId, DiskId, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId};
 use crate::message::BlockRange;
 use crate::units::{BLOCK_LEN, BLOCKS_PER_CHUNK};
 
@@ -195,6 +197,13 @@ pub enum Entry<'a> {
         volume: VolumeId,
         settled: Version,
         stable: Version,
+        /// Tombstones up to `stable` are forgotten: all members of all the volume's groups have them.
+        whole: bool,
+    },
+    /// The group has this epoch or a higher one.
+    Group {
+        group: GroupId,
+        epoch: GroupEpoch,
     },
     /// Every write of the client's session up to `sequence` is in this batch or an earlier one.
     Session {
@@ -232,7 +241,13 @@ impl<'a> Entry<'a> {
             Self::Lost { range, version } => put_range(out, 5, range, *version),
             Self::Fence { volume, epoch } => put_numbers(out, 6, *volume, Version::first_of(*epoch).0, 0),
             Self::Delete { volume } => put_numbers(out, 7, *volume, 0, 0),
-            Self::Horizon { volume, settled, stable } => put_numbers(out, 8, *volume, settled.0, stable.0),
+            Self::Horizon { volume, settled, stable, whole } => {
+                put_numbers(out, 8, *volume, settled.0, stable.0);
+                out[16] = u8::from(*whole);
+            }
+            Self::Group { group, epoch } => {
+                put_numbers(out, 10, VolumeId(u64::from(group.0)), u64::from(epoch.0), 0);
+            }
             Self::Session { client, sequence } => {
                 out[0] = 9;
                 put(out, 8, &client.0);
@@ -272,7 +287,10 @@ impl<'a> Entry<'a> {
             }
             kind @ 6..=8 => {
                 check_zero(&head[2..6])?;
-                check_zero(&head[16..24])?;
+                check_zero(&head[17..24])?;
+                if head[16] > u8::from(kind == 8) {
+                    return Err(DiskError::Content("an entry's flags are not known"));
+                }
                 match kind {
                     6 => {
                         check_zero(&head[32..])?;
@@ -282,8 +300,15 @@ impl<'a> Entry<'a> {
                         check_zero(&head[24..])?;
                         Self::Delete { volume }
                     }
-                    _ => Self::Horizon { volume, settled: Version(first), stable: Version(second) },
+                    _ => {
+                        let (settled, stable) = (Version(first), Version(second));
+                        Self::Horizon { volume, settled, stable, whole: head[16] == 1 }
+                    }
                 }
+            }
+            10 => {
+                [2..6, 12..24, 28..40].into_iter().try_for_each(|range| check_zero(&head[range]))?;
+                Self::Group { group: GroupId(u32_at(head, 8)), epoch: GroupEpoch(u32_at(head, 24)) }
             }
             _ => return Err(DiskError::Content("an entry's kind is not known")),
         };

@@ -25,8 +25,10 @@
 //! chunk    kind 1: 2, runs 2, chunk 4, volume 8, base 8 (the version of a trim of the whole chunk), then
 //!          the runs, lowest first: first block 2, blocks 2, zero 4, and for each block a slot of 16:
 //!          location 4 (0 never written, ff..ff trimmed, ff..fe lost), CRC 4, version 8
-//! volume   kind 2: 2, flags 2 (bit 0 deleted), fence 4, volume 8, settled 8, stable 8, highest 8
+//! volume   kind 2: 2, flags 2 (bit 0 deleted, bit 1 tombstones up to stable are forgotten),
+//!          fence 4, volume 8, settled 8, stable 8, highest 8
 //! session  kind 3: 2, zero 6, client 16, sequence 8, batch of its last write 8
+//! group    kind 4: 2, zero 2, group 4, least epoch 4, zero 28
 //! ```
 //! The commit's payload:
 //!
@@ -44,7 +46,9 @@
 use super::{DiskError, FORMAT_VERSION, check_header, check_zero, id_at, put};
 use crate::checksum::crc32;
 use crate::frame::{u16_at, u32_at, u64_at};
-use crate::ids::{ChunkId, ChunkIndex, ClientId, DiskId, Version, VolumeEpoch, VolumeId};
+use crate::ids::{
+    ChunkId, ChunkIndex, ClientId, DiskId, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId,
+};
 use crate::units::{BLOCK_LEN, BLOCKS_PER_CHUNK};
 
 /// The first bytes of a part.
@@ -63,7 +67,7 @@ pub const RUN_BYTES: usize = 8;
 pub const CHUNK_BYTES: usize = 24;
 /// Bytes of a chunk record, at most: runs have a hole between them.
 pub const MAX_CHUNK_BYTES: usize = CHUNK_BYTES + BLOCKS_PER_CHUNK as usize * (SLOT_BYTES + RUN_BYTES / 2);
-/// Bytes of a volume or session record.
+/// Bytes of a volume, session or group record.
 pub const RECORD_BYTES: usize = 40;
 /// Segments that may be open for batches: the writers' and the cleaner's.
 pub const MAX_HEADS: usize = 2;
@@ -230,22 +234,28 @@ pub enum Record<'a> {
         settled: Version,
         stable: Version,
         highest: Version,
+        /// As in a batch's horizon.
+        whole: bool,
     },
     Session {
         client: ClientId,
         sequence: u64,
         batch: u64,
     },
+    Group {
+        group: GroupId,
+        epoch: GroupEpoch,
+    },
 }
 
 impl<'a> Record<'a> {
-    /// Appends a volume or session record (chunks: [`put_chunk`]).
+    /// Appends a volume, session or group record (chunks: [`put_chunk`]).
     pub fn encode_to(&self, out: &mut Vec<u8>) {
         match self {
             Self::Chunk { chunk, base, runs } => put_chunk(out, *chunk, *base, chunk_slots(runs)),
-            Self::Volume { volume, deleted, fence, settled, stable, highest } => {
+            Self::Volume { volume, deleted, fence, settled, stable, highest, whole } => {
                 out.extend_from_slice(&2u16.to_le_bytes());
-                out.extend_from_slice(&u16::from(*deleted).to_le_bytes());
+                out.extend_from_slice(&(u16::from(*deleted) | u16::from(*whole) << 1).to_le_bytes());
                 out.extend_from_slice(&fence.0.to_le_bytes());
                 for number in [volume.0, settled.0, stable.0, highest.0] {
                     out.extend_from_slice(&number.to_le_bytes());
@@ -256,6 +266,12 @@ impl<'a> Record<'a> {
                 out.extend_from_slice(&client.0);
                 out.extend_from_slice(&sequence.to_le_bytes());
                 out.extend_from_slice(&batch.to_le_bytes());
+            }
+            Self::Group { group, epoch } => {
+                out.extend_from_slice(&4u32.to_le_bytes());
+                out.extend_from_slice(&group.0.to_le_bytes());
+                out.extend_from_slice(&epoch.0.to_le_bytes());
+                out.extend_from_slice(&[0; 28]);
             }
         }
     }
@@ -280,12 +296,13 @@ impl<'a> Record<'a> {
         let record = match kind {
             2 => {
                 let flags = u16_at(bytes, 2);
-                if flags > 1 {
+                if flags > 3 {
                     return Err(DiskError::Content("a volume record's flags are not known"));
                 }
                 Self::Volume {
                     volume: VolumeId(u64_at(bytes, 8)),
-                    deleted: flags == 1,
+                    deleted: flags & 1 != 0,
+                    whole: flags & 2 != 0,
                     fence: VolumeEpoch(u32_at(bytes, 4)),
                     settled: Version(u64_at(bytes, 16)),
                     stable: Version(u64_at(bytes, 24)),
@@ -296,6 +313,10 @@ impl<'a> Record<'a> {
                 check_zero(&bytes[2..8])?;
                 let client = ClientId(id_at(bytes, 8));
                 Self::Session { client, sequence: u64_at(bytes, 24), batch: u64_at(bytes, 32) }
+            }
+            4 => {
+                [2..4, 12..RECORD_BYTES].into_iter().try_for_each(|range| check_zero(&bytes[range]))?;
+                Self::Group { group: GroupId(u32_at(bytes, 4)), epoch: GroupEpoch(u32_at(bytes, 8)) }
             }
             _ => return Err(DiskError::Content("a checkpoint record's kind is not known")),
         };

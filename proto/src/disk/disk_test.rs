@@ -1,6 +1,8 @@
 use super::*;
 use crate::checksum::crc32;
-use crate::ids::{ChunkId, ChunkIndex, ClientId, DiskId, Version, VolumeEpoch, VolumeId};
+use crate::ids::{
+    ChunkId, ChunkIndex, ClientId, DiskId, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId,
+};
 use crate::message::BlockRange;
 use crate::units::BLOCK_LEN;
 use proptest::prelude::*;
@@ -32,8 +34,9 @@ fn all_entries() -> Vec<Entry<'static>> {
         Entry::Lost { range: range(), version },
         Entry::Fence { volume, epoch: VolumeEpoch(7) },
         Entry::Delete { volume },
-        Entry::Horizon { volume, settled: Version(3), stable: Version(2) },
+        Entry::Horizon { volume, settled: Version(3), stable: Version(2), whole: true },
         Entry::Session { client: ClientId([4; 16]), sequence: 11 },
+        Entry::Group { group: GroupId(127), epoch: GroupEpoch(6) },
     ]
 }
 
@@ -53,7 +56,7 @@ fn batch() -> Vec<u8> {
         block: 5,
         header_blocks: 1,
         data_blocks: 6,
-        entries: 9,
+        entries: 10,
         entries_len: u32::try_from(at - batch::HEADER_BYTES).unwrap(),
         entries_crc: crc32(&out[batch::HEADER_BYTES..at]),
     };
@@ -85,8 +88,10 @@ fn part() -> Vec<u8> {
             settled: Version(4),
             stable: Version(5),
             highest: Version(6),
+            whole: true,
         },
         Record::Session { client: ClientId([4; 16]), sequence: 11, batch: 12 },
+        Record::Group { group: GroupId(127), epoch: GroupEpoch(6) },
     ];
     records.iter().for_each(|record| record.encode_to(&mut payload));
     let mut out = vec![0; PartHeader::blocks_for(payload.len()) * BLOCK_LEN];
@@ -120,7 +125,7 @@ fn golden_bytes() {
     assert_eq!(crcs, GOLDEN);
 }
 
-const GOLDEN: [u32; 4] = [1_921_336_018, 3_366_973_266, 1_154_402_150, 1_815_957_188];
+const GOLDEN: [u32; 4] = [1_921_336_018, 576_332_214, 3_152_775_037, 1_815_957_188];
 
 #[test]
 fn superblock_round_trips_and_notices_every_bit() {
@@ -166,8 +171,9 @@ fn checkpoint_round_trips_and_notices_every_bit() {
     let Record::Chunk { base: Version(7), runs, .. } = all[0] else { panic!("{:?}", all[0]) };
     let slots: Vec<_> = checkpoint::chunk_slots(runs).map(|(block, slot)| (block, slot.location)).collect();
     assert_eq!(slots, [(3, 300), (4, 301), (9, Slot::TRIMMED)]);
-    assert!(matches!(all[1], Record::Volume { deleted: true, .. }));
+    assert!(matches!(all[1], Record::Volume { deleted: true, whole: true, .. }));
     assert!(matches!(all[2], Record::Session { sequence: 11, .. }));
+    assert_eq!(all[3], Record::Group { group: GroupId(127), epoch: GroupEpoch(6) });
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
