@@ -41,7 +41,13 @@ fn config(disks: Vec<DiskPlace>) -> VolumeConfig {
     let map = PoolMap { groups: (0..128).map(group).collect(), disks, min_in_sync: 2 };
     let epoch = u32::try_from(SystemClock.wall().0 / 1000 % (1 << 23)).expect("23 bits") + 1;
     let lease = Lease { volume: VolumeId(1), epoch: VolumeEpoch(epoch), size_bytes: VOLUME_BYTES, map };
-    VolumeConfig { lease, token: TOKEN, client: ClientId(SystemRng.id()), on_full: OnFull::Fail }
+    VolumeConfig {
+        lease,
+        token: TOKEN,
+        client: ClientId(SystemRng.id()),
+        on_full: OnFull::Fail,
+        control: None,
+    }
 }
 
 struct Bench {

@@ -8,6 +8,7 @@ use crate::limits::{HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADE
 use crate::metrics::Metrics;
 use crate::objectlog::{GarbageWorker, ObjectLog, OpenLog};
 use crate::service;
+use blockd::client::ControlHandle;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use meta::client::Client;
@@ -34,6 +35,8 @@ pub struct GatewayConfig {
     pub gateway: String,
     pub meta: Client,
     pub token: PoolToken,
+    /// Where the object log's writer reports failed disks.
+    pub control: Option<ControlHandle>,
     /// Domains below which a host names a bucket, such as `s3.example.com`. Path-style works always.
     pub virtual_host_bases: Vec<String>,
     pub metrics: Metrics,
@@ -90,6 +93,7 @@ impl Gateway {
             gateway: config.gateway.clone(),
             token: config.token,
             client: ClientId(SystemRng.id()),
+            control: config.control,
         });
         let log = log.await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

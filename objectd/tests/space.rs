@@ -158,8 +158,13 @@ async fn crash_in_an_upload(store: &Life) {
     let lease = store.meta.open_volume(volume).await.unwrap();
     let range = store.meta.reserve_log(volume, lease.epoch, 1 << 20).await.unwrap();
     let client = proto::ClientId([9; 16]);
-    let config =
-        blockd::client::VolumeConfig { lease, token: TOKEN, client, on_full: blockd::client::OnFull::Fail };
+    let config = blockd::client::VolumeConfig {
+        lease,
+        token: TOKEN,
+        client,
+        on_full: blockd::client::OnFull::Fail,
+        control: None,
+    };
     let log = blockd::client::Volume::open(config).await.unwrap();
     log.write(range.offset, vec![7; 65_536].into()).await.unwrap();
     log.flush().await.unwrap();

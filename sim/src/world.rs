@@ -426,7 +426,7 @@ impl World {
         let lease = Lease { volume: VOLUME, epoch: VolumeEpoch(epoch), size_bytes: VOLUME_BYTES, map };
         let number = self.writers.len();
         let client = ClientId([u8::try_from(epoch % 200).expect("below 200") + 1; 16]);
-        let config = VolumeConfig { lease, token: TOKEN, client, on_full: OnFull::Fail };
+        let config = VolumeConfig { lease, token: TOKEN, client, on_full: OnFull::Fail, control: None };
         let core = VolumeCore::new(config).expect("the map is whole");
         let (opened, done, conns) = (None, Vec::new(), [None; SERVERS]);
         self.writers.push(Writer { core, epoch, alive: true, opened, done, conns });
@@ -476,6 +476,7 @@ impl World {
                         self.send_request(conn, &request);
                     }
                 }
+                CoreOutput::Report { .. } | CoreOutput::WantMap { .. } => {}
                 CoreOutput::Complete { id, result } => self.writers[number].done.push((id, result)),
                 CoreOutput::Opened(result) => self.writers[number].opened = Some(result),
             }

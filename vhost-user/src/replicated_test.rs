@@ -37,7 +37,13 @@ fn volume(servers: &[ChunkServer], epoch: u32) -> VolumeConfig {
         |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: servers.iter().map(member).collect() };
     let map = PoolMap { groups: (0..8).map(group).collect(), disks: places.collect(), min_in_sync: 2 };
     let lease = Lease { volume: VolumeId(5), epoch: VolumeEpoch(epoch), size_bytes: SIZE, map };
-    VolumeConfig { lease, token: TOKEN, client: ClientId([epoch as u8; 16]), on_full: OnFull::Wait }
+    VolumeConfig {
+        lease,
+        token: TOKEN,
+        client: ClientId([epoch as u8; 16]),
+        on_full: OnFull::Wait,
+        control: None,
+    }
 }
 
 fn serve(folder: &Path, servers: &[ChunkServer], epoch: u32) -> DeviceHandle {

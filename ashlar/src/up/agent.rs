@@ -291,7 +291,13 @@ impl Agent {
     /// The right to write the volume, with a new epoch.
     pub async fn open(&self, volume: &VolumeRecord, on_full: OnFull) -> Result<VolumeConfig, Error> {
         let lease = self.meta.open_volume(volume.id).await?;
-        Ok(VolumeConfig { lease, token: self.token, client: ClientId(SystemRng.id()), on_full })
+        Ok(VolumeConfig {
+            lease,
+            token: self.token,
+            client: ClientId(SystemRng.id()),
+            on_full,
+            control: None,
+        })
     }
 
     async fn attach_locked(&self, name: &str, socket: &Path) -> Result<VolumeView, Error> {

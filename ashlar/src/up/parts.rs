@@ -111,6 +111,7 @@ impl Parts {
             gateway: "gateway-1".to_owned(),
             meta: client.clone(),
             token: secrets.pool,
+            control: None,
             virtual_host_bases: Vec::new(),
             metrics: objectd::Metrics::register(&mut registry),
         };

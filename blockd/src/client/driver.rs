@@ -1,5 +1,6 @@
 //! Runs a volume's core on a reactor that belongs to the caller.
 
+use super::control::ControlLine;
 use super::core::{CoreInput, CoreOutput, CoreStats, Peer, VolumeCore};
 use super::{VolumeConfig, VolumeOp};
 use crate::ClientError;
@@ -41,6 +42,7 @@ pub struct VolumeDriver {
     links: Vec<Option<Link>>,
     /// Connections made so far: tells a late completion of an old one from the present one's.
     serial: u64,
+    control: ControlLine,
     outputs: Vec<CoreOutput>,
     /// What performing outputs brought about; goes in next.
     inputs: VecDeque<CoreInput>,
@@ -66,8 +68,10 @@ impl VolumeDriver {
     /// [`new`](Self::new) with a clock of the caller's.
     pub fn with_clock(config: VolumeConfig, owner: u8, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
         let volume = config.lease.volume;
+        let control = ControlLine::new(config.control.clone());
         Ok(Self {
             core: VolumeCore::new(config)?,
+            control,
             volume,
             owner,
             clock,
@@ -83,6 +87,7 @@ impl VolumeDriver {
     /// Begins to open the volume. [`take_opened`](Self::take_opened) tells the outcome; what is submitted
     /// meanwhile waits.
     pub fn start(&mut self, reactor: &mut Reactor) {
+        self.control.wake_with(reactor.waker());
         self.step(CoreInput::Tick, reactor);
         self.pump(reactor);
     }
@@ -123,8 +128,12 @@ impl VolumeDriver {
         }
     }
 
-    /// Sends what is queued and receives what comes. Call it once before each wait.
+    /// Sends what is queued, receives what comes, and takes what the control plane answered. Call it once
+    /// before each wait.
     pub fn pump(&mut self, reactor: &mut Reactor) {
+        while let Some(answer) = self.control.take() {
+            self.step(answer, reactor);
+        }
         for number in 0..self.links.len() {
             let Some(link) = &mut self.links[number] else { continue };
             if let Err(error) = link.frames.pump(reactor) {
@@ -139,6 +148,10 @@ impl VolumeDriver {
 
     /// When [`on_deadline`](Self::on_deadline) is due.
     pub fn next_deadline(&self) -> Option<Instant> {
+        if !self.done.is_empty() || self.opened.is_some() {
+            // A pump brought something about: it must not wait until something else happens.
+            return Some(self.clock.now());
+        }
         let links = self.links.iter().flatten().filter_map(|link| link.frames.next_deadline());
         links.chain(self.core.next_deadline()).min()
     }
@@ -214,6 +227,8 @@ impl VolumeDriver {
                     self.inputs.push_back(CoreInput::Disconnected(peer));
                 }
             }
+            CoreOutput::Report { disk, groups, why } => self.control.evict(disk, groups, why),
+            CoreOutput::WantMap { version } => self.control.map_since(version),
             CoreOutput::Complete { id, result } => self.done.push_back((id, result)),
             CoreOutput::Opened(result) => self.opened = Some(result),
         }

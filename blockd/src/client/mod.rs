@@ -1,11 +1,14 @@
 //! The writer's side: a pure [`core`] and what runs it.
 
 pub mod admin;
+mod control;
 pub mod core;
 mod driver;
+pub mod limits;
 mod op;
 mod volume;
 
+pub use control::{ControlError, ControlFuture, ControlHandle, ControlPlane, control_unavailable};
 pub use driver::VolumeDriver;
 pub use op::{Holes, OnFull, VolumeConfig, VolumeOp};
 pub use volume::Volume;

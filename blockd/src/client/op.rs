@@ -1,5 +1,6 @@
 //! What users of a volume ask, and what a volume is opened with.
 
+use super::ControlHandle;
 use bytes::Bytes;
 use proto::ClientId;
 use proto::control::{Lease, PoolToken};
@@ -53,6 +54,8 @@ pub struct VolumeConfig {
     pub token: PoolToken,
     pub client: ClientId,
     pub on_full: OnFull,
+    /// Without one, a member that fails is waited for until it is back.
+    pub control: Option<ControlHandle>,
 }
 
 impl VolumeOp {

@@ -81,7 +81,13 @@ impl Cluster {
             min_in_sync: 2,
         };
         let lease = Lease { volume: VolumeId(volume), epoch: VolumeEpoch(epoch), size_bytes, map };
-        VolumeConfig { lease, token: TOKEN, client: ClientId(SystemRng.id()), on_full: OnFull::Fail }
+        VolumeConfig {
+            lease,
+            token: TOKEN,
+            client: ClientId(SystemRng.id()),
+            on_full: OnFull::Fail,
+            control: None,
+        }
     }
 
     pub async fn open(&self, volume: u64, epoch: u32, size_bytes: u64) -> Volume {

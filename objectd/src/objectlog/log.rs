@@ -7,7 +7,7 @@ use super::pins::{Pinned, Pins};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::limits::{RESERVE_BYTES, TRIM_BYTES};
-use blockd::client::{Holes, OnFull, Volume, VolumeConfig};
+use blockd::client::{ControlHandle, Holes, OnFull, Volume, VolumeConfig};
 use blockd::{ClientError, ErrorKind};
 use bytes::Bytes;
 use meta::MetaError;
@@ -30,6 +30,8 @@ pub struct OpenLog {
     pub token: PoolToken,
     /// New at each start.
     pub client: ClientId,
+    /// Where failed disks are reported.
+    pub control: Option<ControlHandle>,
 }
 
 /// The log, open for writing by this gateway alone.
@@ -57,6 +59,7 @@ impl ObjectLog {
             token: config.token,
             client: config.client,
             on_full: OnFull::Fail,
+            control: config.control,
         });
         Ok(Arc::new(Self {
             volume: volume.await.map_err(fault::volume)?,

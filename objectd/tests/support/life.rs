@@ -53,6 +53,7 @@ impl Life {
             gateway: "life".into(),
             meta: meta.clone(),
             token: TOKEN,
+            control: None,
             virtual_host_bases: Vec::new(),
             metrics: Metrics::register(&mut registry),
         };

@@ -102,6 +102,7 @@ async fn start_gateway(meta: MetaClient) -> GatewayHandle {
         gateway: "test".into(),
         meta,
         token: TOKEN,
+        control: None,
         virtual_host_bases: Vec::new(),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
     };

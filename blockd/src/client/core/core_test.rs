@@ -129,7 +129,7 @@ fn config(epoch: u32, on_full: OnFull) -> VolumeConfig {
     let map =
         PoolMap { groups: (0..4).map(group).collect(), disks: (0..3).map(place).collect(), min_in_sync: 2 };
     let lease = Lease { volume: VolumeId(7), epoch: VolumeEpoch(epoch), size_bytes: 64 << 20, map };
-    VolumeConfig { lease, token: PoolToken([9; 32]), client: ClientId([3; 16]), on_full }
+    VolumeConfig { lease, token: PoolToken([9; 32]), client: ClientId([3; 16]), on_full, control: None }
 }
 
 /// A core and three members; requests wait in queues until `deliver`.
@@ -185,6 +185,7 @@ impl Rig {
                 }
                 CoreOutput::Disconnect(peer) => self.queues[usize::from(peer.0)].clear(),
                 CoreOutput::Send(peer, request) => self.queues[usize::from(peer.0)].push_back(request),
+                CoreOutput::Report { .. } | CoreOutput::WantMap { .. } => {}
                 CoreOutput::Complete { id, result } => self.done.push((id, result)),
                 CoreOutput::Opened(result) => self.opened = Some(result),
             }

@@ -115,7 +115,7 @@ impl VolumeCore {
     /// A core that starts with its first [`CoreInput::Tick`]. Fails if the lease's map is broken or has
     /// too few in-sync members.
     pub fn new(config: VolumeConfig) -> Result<Self, ClientError> {
-        let VolumeConfig { lease, token, client, on_full } = config;
+        let VolumeConfig { lease, token, client, on_full, control: _ } = config;
         let map = Map::of(&lease)?;
         let mut session = client;
         for (byte, volume) in session.0[8..].iter_mut().zip(lease.volume.0.to_le_bytes()) {
@@ -175,6 +175,7 @@ impl VolumeCore {
             CoreInput::Connected(peer) => self.on_connected(peer),
             CoreInput::Disconnected(peer) => self.on_disconnected(peer),
             CoreInput::Reply(peer, reply) => self.on_reply(peer, reply),
+            CoreInput::Map(_) | CoreInput::NoMap => {}
             CoreInput::Tick => self.on_tick(),
         }
         self.pump();

@@ -3,8 +3,9 @@
 use crate::ClientError;
 use crate::client::VolumeOp;
 use bytes::Bytes;
-use proto::DiskId;
+use proto::control::PoolMap;
 use proto::message::{Reply, Request};
+use proto::{DiskId, GroupEpoch, GroupId};
 use std::net::SocketAddr;
 
 /// A member disk of the volume's groups, as one core numbers them: 0, 1, ...
@@ -23,6 +24,10 @@ pub enum CoreInput {
     Disconnected(Peer),
     /// A frame from the peer's present connection, in order.
     Reply(Peer, Reply),
+    /// The answer to [`CoreOutput::Report`] or [`CoreOutput::WantMap`], or a map that came unasked.
+    Map(PoolMap),
+    /// The other answer to those: there is no newer map, or the control plane can't be asked now.
+    NoMap,
     /// Time has passed: due at `VolumeCore::next_deadline`, harmless
     /// at any other time. The first one starts the core.
     Tick,
@@ -38,6 +43,11 @@ pub enum CoreOutput {
     Disconnect(Peer),
     /// Send a request on the peer's connection, in order.
     Send(Peer, Request),
+    /// Ask the control plane to take a failed disk out of these groups, unless their epochs have changed.
+    /// To be answered with `Map` or `NoMap`; until then no other question is asked.
+    Report { disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, why: String },
+    /// Ask the control plane for the map, if it is newer than this version. Answered as `Report`.
+    WantMap { version: u64 },
     /// An operation is done. Reads give their bytes, all others `None`.
     Complete { id: u64, result: Result<Option<Bytes>, ClientError> },
     /// The volume serves from now on, or never will: the core is then of no more use. Comes once.
