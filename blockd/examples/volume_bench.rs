@@ -8,7 +8,7 @@
 use blockd::client::{Holes, OnFull, VolumeConfig, VolumeDriver, VolumeOp};
 use blockd::server::{ChunkServer, Missing, ServerConfig};
 use bytes::Bytes;
-use proto::control::{DiskPlace, Group, Lease, Member, MemberState, PoolMap, PoolToken};
+use proto::control::{DiskPlace, Group, Lease, Member, PoolMap, PoolToken};
 use proto::{ClientId, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
 use rt::clock::{Clock, Instant, SystemClock};
 use rt::ring::Reactor;
@@ -35,10 +35,9 @@ fn start(dir: &Path, number: u8) -> (ChunkServer, DiskPlace) {
 }
 
 fn config(disks: Vec<DiskPlace>) -> VolumeConfig {
-    let members: Vec<_> =
-        disks.iter().map(|place| Member { disk: place.disk, state: MemberState::InSync }).collect();
+    let members: Vec<_> = disks.iter().map(|place| Member::in_sync(place.disk)).collect();
     let group = |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: members.clone() };
-    let map = PoolMap { groups: (0..128).map(group).collect(), disks, min_in_sync: 2 };
+    let map = PoolMap { groups: (0..128).map(group).collect(), disks, min_in_sync: 2, version: 1 };
     let epoch = u32::try_from(SystemClock.wall().0 / 1000 % (1 << 23)).expect("23 bits") + 1;
     let lease = Lease { volume: VolumeId(1), epoch: VolumeEpoch(epoch), size_bytes: VOLUME_BYTES, map };
     VolumeConfig {

@@ -48,13 +48,7 @@ impl Api {
         client.register_node(node).await.unwrap();
         for disk in 1..=3 {
             let addr: SocketAddr = format!("127.0.0.1:{}", 7000 + u16::from(disk)).parse().unwrap();
-            let disk = DiskRecord {
-                id: DiskId([disk; 16]),
-                node: NodeId(1),
-                addr,
-                zone: "z1".into(),
-                capacity_bytes: 1 << 30,
-            };
+            let disk = DiskRecord::new(DiskId([disk; 16]), NodeId(1), addr, "z1".into(), 1 << 30);
             client.register_disk(disk).await.unwrap();
         }
     }

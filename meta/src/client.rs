@@ -11,10 +11,13 @@ use crate::query::{
     Answer, BucketPage, ExtentPage, ListObjects, ListUploads, ObjectPage, ObjectPart, PartPage, Query,
     Status, UploadPage,
 };
-use crate::record::{AccessKey, Attachment, DiskRecord, LogRecord, NodeRecord, PoolRecord, VolumeRecord};
+use crate::record::{
+    AccessKey, Attachment, DiskAdmin, DiskMembership, DiskRecord, LogRecord, NodeRecord, PoolRecord,
+    VolumeRecord,
+};
 use crate::remote::Remote;
 use proto::control::{Lease, PoolMap};
-use proto::ids::{VolumeEpoch, VolumeId};
+use proto::ids::{DiskId, GroupEpoch, GroupId, VolumeEpoch, VolumeId};
 use rt::clock::{Clock, SystemClock};
 use std::sync::Arc;
 
@@ -146,6 +149,12 @@ impl Client {
         expect!(self.propose(Command::OpenVolume { volume }).await?, Response::Lease)
     }
 
+    /// Makes a user's volume larger.
+    pub async fn resize_volume(&self, name: &str, size_bytes: u64) -> Result<VolumeRecord, MetaError> {
+        let command = Command::ResizeVolume { name: name.to_owned(), size_bytes };
+        expect!(self.propose(command).await?, Response::Volume)
+    }
+
     pub async fn set_attachment(
         &self,
         name: &str,
@@ -169,6 +178,69 @@ impl Client {
 
     pub async fn access_keys(&self) -> Result<Vec<AccessKey>, MetaError> {
         expect!(self.query(Query::AccessKeys).await?, Answer::AccessKeys)
+    }
+}
+
+/// Who is a member of what (rfd/0002). All that answer with a map answer with the present one.
+impl Client {
+    /// Marks a disk that can't be reached as out of those groups that are still at these epochs and have
+    /// another member in sync.
+    pub async fn evict_disk(
+        &self,
+        disk: DiskId,
+        groups: Vec<(GroupId, GroupEpoch)>,
+        why: &str,
+    ) -> Result<PoolMap, MetaError> {
+        let command = Command::EvictDisk { disk, groups, why: why.to_owned() };
+        expect!(self.propose(command).await?, Response::Map)
+    }
+
+    /// A disk that is out of these groups gets their new writes again.
+    pub async fn begin_catch_up(
+        &self,
+        disk: DiskId,
+        groups: Vec<(GroupId, GroupEpoch)>,
+    ) -> Result<PoolMap, MetaError> {
+        expect!(self.propose(Command::BeginCatchUp { disk, groups }).await?, Response::Map)
+    }
+
+    /// The disk holds everything of the group at this epoch; `PreconditionFailed` if the group changed since.
+    pub async fn join(&self, disk: DiskId, group: GroupId, epoch: GroupEpoch) -> Result<PoolMap, MetaError> {
+        expect!(self.propose(Command::Join { disk, group, epoch }).await?, Response::Map)
+    }
+
+    /// `new` begins to take the place of `old` in all its groups.
+    pub async fn replace_disk(&self, old: DiskId, new: DiskId) -> Result<PoolMap, MetaError> {
+        expect!(self.propose(Command::ReplaceDisk { old, new }).await?, Response::Map)
+    }
+
+    pub async fn set_disk_state(&self, disk: DiskId, state: DiskAdmin) -> Result<(), MetaError> {
+        self.done(Command::SetDiskState { disk, state }).await
+    }
+
+    /// How a disk is, now; `why` says what is wrong with it.
+    pub async fn disk_seen(
+        &self,
+        disk: DiskId,
+        healthy: bool,
+        used_bytes: u64,
+        why: &str,
+    ) -> Result<(), MetaError> {
+        let (seen_ms, why) = (self.now_ms(), why.to_owned());
+        self.done(Command::DiskSeen { disk, seen_ms, healthy, used_bytes, why }).await
+    }
+
+    /// In how many groups each disk is what.
+    pub async fn membership(&self) -> Result<Vec<DiskMembership>, MetaError> {
+        expect!(self.query(Query::Membership).await?, Answer::Membership)
+    }
+
+    /// The map if it is not the one of this version, which the caller has.
+    pub async fn pool_map_since(&self, version: u64) -> Result<Option<PoolMap>, MetaError> {
+        match self.query(Query::MapSince { version }).await? {
+            Answer::Unchanged => Ok(None),
+            other => expect!(other, Answer::Map).map(Some),
+        }
     }
 }
 

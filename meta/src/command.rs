@@ -5,9 +5,9 @@ use crate::error::Refusal;
 use crate::object::{
     BucketRecord, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId, UploadRecord,
 };
-use crate::record::{AccessKey, Attachment, DiskRecord, NodeRecord, PoolRecord, VolumeRecord};
-use proto::control::Lease;
-use proto::ids::{VolumeEpoch, VolumeId};
+use crate::record::{AccessKey, Attachment, DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeRecord};
+use proto::control::{Lease, PoolMap};
+use proto::ids::{DiskId, GroupEpoch, GroupId, VolumeEpoch, VolumeId};
 use serde::{Deserialize, Serialize};
 
 /// A change. The comment of each names its [`Response`]; all may be refused with a
@@ -76,6 +76,30 @@ pub enum Command {
     /// Queues as garbage what a gateway wrote and will not commit (a client that left, a refused
     /// precondition). -> `Done`
     DiscardExtents { extents: Vec<Extent> },
+    /// A writer can't reach a member, and another one in sync answers: the disk is `Out` in the named groups.
+    /// A group whose epoch is another one, or whose last member in sync it is, is left as it is.
+    /// -> `Map`, the present one
+    EvictDisk { disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, why: String },
+    /// The disk is back and begins to catch up in the named groups; one whose epoch is another, or where it
+    /// is not `Out`, is left as it is. -> `Map`
+    BeginCatchUp { disk: DiskId, groups: Vec<(GroupId, GroupEpoch)> },
+    /// The disk holds everything that was acked in the group: it is in sync, and the member whose place it
+    /// takes leaves. Refused (`PreconditionFailed`) if the group changed since that epoch. -> `Map`
+    Join { disk: DiskId, group: GroupId, epoch: GroupEpoch },
+    /// In every group of `old`, `new` begins to catch up and will take its place. Groups that can't take a
+    /// member now (another is on its way) are left as they are: ask again later. -> `Map`
+    ReplaceDisk { old: DiskId, new: DiskId },
+    /// The same in one group, at an epoch. -> `Map`
+    ReplaceMember { group: GroupId, epoch: GroupEpoch, old: DiskId, new: DiskId },
+    /// Takes a member out again that was to take another's place and has not joined. -> `Map`
+    CancelReplace { group: GroupId, epoch: GroupEpoch, disk: DiskId },
+    /// Makes a user's volume larger; its writer sees it with its next open. -> `Volume`
+    ResizeVolume { name: String, size_bytes: u64 },
+    /// `Removed` only if the disk is in no group. -> `Done`
+    SetDiskState { disk: DiskId, state: DiskAdmin },
+    /// A disk's keeper says how it is, every few seconds. The control plane puts its own time in the place of
+    /// `seen_ms`. -> `Done`
+    DiskSeen { disk: DiskId, seen_ms: u64, healthy: bool, used_bytes: u64, why: String },
 }
 
 /// One object of [`Command::DeleteObjects`].
@@ -99,4 +123,5 @@ pub enum Response {
     Deleted(Vec<Result<bool, Refusal>>),
     /// The object as it was put, with its body's extents.
     Completed(ObjectRecord),
+    Map(PoolMap),
 }

@@ -45,7 +45,7 @@ pub enum ErrorKind {
     Exists(Entity),
     /// It can't be removed or changed now: a bucket that is not empty, a volume that is attached.
     InUse(Entity),
-    /// The object is not what the precondition asks for.
+    /// The object is not what the precondition asks for, or the group is at another epoch.
     PreconditionFailed,
     /// A multipart upload can't be completed with this list of parts.
     Parts(PartFault),
@@ -60,7 +60,7 @@ pub enum ErrorKind {
     Storage,
     /// Bytes on disk or on the wire are not what was written.
     Corrupt,
-    /// The data was written by a newer version; nothing was changed.
+    /// The data was written by a newer version, or by one before the first release; nothing was changed.
     NewerFormat,
 }
 

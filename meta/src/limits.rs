@@ -15,6 +15,12 @@ pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 pub const MAX_GROUPS: u32 = 4096;
 /// Disks one pool may have.
 pub const MAX_DISKS: usize = 4096;
+/// Longest text kept of why a disk was evicted or is not healthy, in bytes; the rest is cut off.
+pub const MAX_WHY_BYTES: usize = 512;
+/// Disks that a status names one by one as problems.
+pub const MAX_SENTENCES: usize = 16;
+/// A disk that was not heard of for so long is shown as a problem.
+pub const UNSEEN_MS: u64 = 15_000;
 
 /// Largest object body kept in the index itself.
 pub const MAX_INLINE_BYTES: usize = 3 * 1024;
@@ -52,7 +58,7 @@ const _: () = assert!(MAX_SYSTEM_VOLUME_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(MAX_INLINE_BYTES < MAX_COMMAND_BYTES);
 
 /// The format of everything the control plane keeps on disk.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Largest file of the vote, in bytes.
 pub const MAX_HARD_STATE_BYTES: usize = 4096;
 /// Largest payload of one log record, in bytes.

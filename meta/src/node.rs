@@ -59,7 +59,6 @@ impl MetaConfig {
 /// A running node. [`stop`](Self::stop) it; dropping it is like a crash, which loses nothing.
 pub struct MetaNode {
     local: Arc<Local>,
-    clock: Arc<dyn Clock>,
     log: LogStore,
     lock: Mutex<Option<FolderLock>>,
 }
@@ -72,6 +71,7 @@ pub(crate) struct Local {
     proposer: Proposer,
     metrics: MetaMetrics,
     node: u64,
+    clock: Arc<dyn Clock>,
 }
 
 impl MetaNode {
@@ -90,13 +90,14 @@ impl MetaNode {
         let after = snapshot_trigger(raft.clone(), log.clone(), snapshot_bytes, config.snapshot_after_bytes);
         let proposer = Proposer::start(raft.clone(), config.metrics.clone(), after);
         let view = RwLock::new(Some(view));
-        let local = Local { raft, view, proposer, metrics: config.metrics, node: config.node.0 };
-        Ok(Self { local: Arc::new(local), clock: config.clock, log, lock: Mutex::new(Some(lock)) })
+        let (metrics, clock) = (config.metrics, config.clock);
+        let local = Local { raft, view, proposer, metrics, node: config.node.0, clock };
+        Ok(Self { local: Arc::new(local), log, lock: Mutex::new(Some(lock)) })
     }
 
     /// A client in this process.
     pub fn client(&self) -> Client {
-        Client::local(Arc::clone(&self.local), Arc::clone(&self.clock))
+        Client::local(Arc::clone(&self.local), Arc::clone(&self.local.clock))
     }
 
     pub fn metrics(&self) -> MetaMetrics {
@@ -137,7 +138,11 @@ impl MetaNode {
 }
 
 impl Local {
-    pub(crate) async fn propose(&self, command: Command) -> Result<Response, MetaError> {
+    pub(crate) async fn propose(&self, mut command: Command) -> Result<Response, MetaError> {
+        if let Command::DiskSeen { seen_ms, .. } = &mut command {
+            // One clock for all disks: the keepers' clocks may differ by more than a disk may be silent.
+            *seen_ms = self.clock.wall().0;
+        }
         self.proposer.propose(command).await
     }
 
@@ -145,7 +150,7 @@ impl Local {
         let answer = self.ensure_current().await.and_then(|()| {
             let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
             let stopped = || MetaError::new(ErrorKind::Unavailable, "the control plane has stopped");
-            state::answer(view.ok_or_else(stopped)?.kv(), query)
+            state::answer(view.ok_or_else(stopped)?.kv(), query, Some(self.clock.wall().0))
         });
         let outcome = match &answer {
             Ok(_) => "answered",

@@ -232,13 +232,13 @@ async fn a_folder_of_a_newer_format_is_left_alone() {
         names
     };
     let before = names(dir.path());
-    fs::write(dir.path().join("FORMAT"), "ashlar-meta 2\n").unwrap();
+    fs::write(dir.path().join("FORMAT"), "ashlar-meta 3\n").unwrap();
     let error = MetaNode::start(MetaConfig::new(dir.path(), NodeId(1))).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::NewerFormat);
     assert_eq!(error.to_string().lines().count(), 1);
     assert_eq!(names(dir.path()), before);
     let empty = tempfile::tempdir().unwrap();
-    fs::write(empty.path().join("FORMAT"), "ashlar-meta 2\n").unwrap();
+    fs::write(empty.path().join("FORMAT"), "ashlar-meta 3\n").unwrap();
     MetaNode::start(MetaConfig::new(empty.path(), NodeId(1))).await.err().unwrap();
     assert_eq!(names(empty.path()), ["FORMAT"], "not even folders were made");
 }

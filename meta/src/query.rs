@@ -2,9 +2,9 @@
 //! acknowledged before the query was asked.
 
 use crate::object::{BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId, UploadRecord};
-use crate::record::{AccessKey, DiskRecord, LogRecord, NodeRecord, PoolRecord, VolumeRecord};
+use crate::record::{AccessKey, DiskMembership, DiskRecord, LogRecord, NodeRecord, PoolRecord, VolumeRecord};
 use proto::control::PoolMap;
-use proto::ids::VolumeId;
+use proto::ids::{DiskId, GroupId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 /// A question. The comment of each names its [`Answer`].
@@ -50,6 +50,12 @@ pub enum Query {
     ListParts { bucket: String, key: String, upload: UploadId, after: u16, limit: u32 },
     /// -> `Uploads`
     ListUploads(ListUploads),
+    /// Per disk, in how many groups it is what. -> `Membership`
+    Membership,
+    /// The map, if it is not the one of this version. -> `Map` or `Unchanged`
+    MapSince { version: u64 },
+    /// Groups that a disk left: it holds an old copy, and must not be a member again. -> `Left`
+    Left,
 }
 
 /// How much of an object is wanted.
@@ -107,6 +113,9 @@ pub enum Answer {
     Upload(UploadRecord),
     Parts(PartPage),
     Uploads(UploadPage),
+    Membership(Vec<DiskMembership>),
+    Unchanged,
+    Left(Vec<(GroupId, DiskId)>),
 }
 
 /// The pool's health, as far as the control plane knows it.
@@ -124,6 +133,14 @@ pub struct Status {
     pub groups_whole: u64,
     /// Groups with fewer than `min_in_sync` members in sync: their writes wait.
     pub groups_stalled: u64,
+    /// Replicas that are missing or being copied, over all groups, and how many of those that were since all
+    /// groups were last whole are back: `done / (done + left)` of a rebuild is through.
+    pub replicas_left: u64,
+    pub replicas_done: u64,
+    /// Of those left, the ones that are being copied now.
+    pub replicas_catching_up: u64,
+    /// Bytes that the disks last said are used.
+    pub used_bytes: u64,
     pub volumes: u64,
     pub volumes_deleting: u64,
     /// Sum of the users' volumes' sizes: what they may come to hold.

@@ -26,6 +26,32 @@ pub struct NodeRecord {
     pub zone: String,
 }
 
+/// What people want of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskAdmin {
+    /// It holds data and may get more.
+    #[default]
+    Active,
+    /// Its data is moved to other disks, and it gets none.
+    Draining,
+    /// It holds nothing that counts and gets nothing.
+    Removed,
+}
+
+/// What the disk's keeper last said of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DiskHealth {
+    /// When that was, by the control plane's clock; 0 if it never was.
+    pub seen_ms: u64,
+    /// When it last said that the disk is healthy; 0 if it never did.
+    pub healthy_ms: u64,
+    pub healthy: bool,
+    pub used_bytes: u64,
+    /// What is wrong; empty if nothing is.
+    pub why: String,
+}
+
 /// A disk of the pool: one raw device or file behind one chunk server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskRecord {
@@ -35,6 +61,40 @@ pub struct DiskRecord {
     pub addr: SocketAddr,
     pub zone: String,
     pub capacity_bytes: u64,
+    /// What people know it by, such as the device's path; may be empty.
+    pub label: String,
+    /// Set by `SetDiskState`; a registration does not change it.
+    pub admin: DiskAdmin,
+    /// Set by `DiskSeen`; a registration does not change it.
+    pub health: DiskHealth,
+    /// Why a writer last had it evicted from a group; empty if none ever did.
+    pub evicted_why: String,
+}
+
+impl DiskRecord {
+    /// What a disk's chunk server registers.
+    pub fn new(id: DiskId, node: NodeId, addr: SocketAddr, zone: String, capacity_bytes: u64) -> Self {
+        Self {
+            id,
+            node,
+            addr,
+            zone,
+            capacity_bytes,
+            label: String::new(),
+            admin: DiskAdmin::Active,
+            health: DiskHealth::default(),
+            evicted_why: String::new(),
+        }
+    }
+}
+
+/// How many groups a disk is a member of, by its standing there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskMembership {
+    pub disk: DiskId,
+    pub in_sync: u32,
+    pub catching_up: u32,
+    pub out: u32,
 }
 
 /// Whom a volume serves.

@@ -32,6 +32,15 @@ pub enum MemberState {
 pub struct Member {
     pub disk: DiskId,
     pub state: MemberState,
+    /// The member whose place this one takes when it joins, which leaves the group then. Until it joined.
+    pub replaces: Option<DiskId>,
+}
+
+impl Member {
+    /// A member in sync, that replaces nobody.
+    pub fn in_sync(disk: DiskId) -> Self {
+        Self { disk, state: MemberState::InSync, replaces: None }
+    }
 }
 
 /// A replica group: the disks that hold its chunks.
@@ -42,6 +51,23 @@ pub struct Group {
     pub members: Vec<Member>,
 }
 
+impl Group {
+    /// A disk's membership, if it is a member.
+    pub fn member(&self, disk: DiskId) -> Option<&Member> {
+        self.members.iter().find(|member| member.disk == disk)
+    }
+
+    /// The members that have everything.
+    pub fn in_sync(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.state == MemberState::InSync)
+    }
+
+    /// Whether nothing is missing or on its way: all members are in sync.
+    pub fn is_whole(&self) -> bool {
+        self.members.iter().all(|member| member.state == MemberState::InSync)
+    }
+}
+
 /// The pool's layout: every group and every disk. `groups[i].id` is `i`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolMap {
@@ -49,6 +75,8 @@ pub struct PoolMap {
     pub disks: Vec<DiskPlace>,
     /// Below this many in-sync members, writes wait.
     pub min_in_sync: u32,
+    /// Grows with every change of the map.
+    pub version: u64,
 }
 
 impl PoolMap {

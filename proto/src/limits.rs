@@ -32,6 +32,8 @@ pub const DEFAULT_GROUPS: u32 = 128;
 pub const MAX_GROUPS: u32 = 65_536;
 /// Replicas of every group.
 pub const REPLICAS: usize = 3;
+/// Members a group may have: its replicas, and one that is to take another's place.
+pub const MAX_MEMBERS: usize = REPLICAS + 1;
 /// Largest size of a volume, in bytes: 64 TiB.
 pub const MAX_VOLUME_BYTES: u64 = 64 << 40;
 /// Largest size of a system volume (an object log's address space, of which nearly all is holes): 8 PiB.

@@ -10,7 +10,7 @@ use blockd::client::{OnFull, VolumeConfig, VolumeOp};
 use blockd::replica::{ConnId, Replica, ReplicaConfig, ReplicaInput, ReplicaOutput};
 use blockd::store::{IoId, Store};
 use bytes::{Bytes, BytesMut};
-use proto::control::{DiskPlace, Group, Lease, Member, MemberState, PoolMap, PoolToken};
+use proto::control::{DiskPlace, Group, Lease, Member, PoolMap, PoolToken};
 use proto::frame::{FrameHeader, HEADER_BYTES};
 use proto::message::{Encoded, LIST_END, Reply, ReplyBody, Request, RequestBody};
 use proto::{ClientId, DiskId, ErrorCode, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
@@ -415,13 +415,14 @@ impl World {
             node: NodeId(1),
             addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
         };
-        let member = |number| Member { disk: disk_id(number), state: MemberState::InSync };
+        let member = |number| Member::in_sync(disk_id(number));
         let members: Vec<Member> = (0..SERVERS).map(member).collect();
         let group = |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: members.clone() };
         let map = PoolMap {
             groups: (0..GROUPS).map(group).collect(),
             disks: (0..SERVERS).map(disk).collect(),
             min_in_sync: 2,
+            version: 1,
         };
         let lease = Lease { volume: VOLUME, epoch: VolumeEpoch(epoch), size_bytes: VOLUME_BYTES, map };
         let number = self.writers.len();

@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 use crate::test_client::{Client, Io};
 use blockd::client::{OnFull, VolumeConfig};
 use blockd::server::{ChunkServer, Missing, ServerConfig};
-use proto::control::{DiskPlace, Group, Lease, Member, MemberState, PoolMap, PoolToken};
+use proto::control::{DiskPlace, Group, Lease, Member, PoolMap, PoolToken};
 use proto::{ClientId, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
 use std::path::Path;
 
@@ -32,10 +32,11 @@ fn start_servers(folder: &Path) -> Vec<ChunkServer> {
 fn volume(servers: &[ChunkServer], epoch: u32) -> VolumeConfig {
     let places =
         servers.iter().map(|server| DiskPlace { disk: server.disk(), node: NodeId(1), addr: server.addr() });
-    let member = |server: &ChunkServer| Member { disk: server.disk(), state: MemberState::InSync };
+    let member = |server: &ChunkServer| Member::in_sync(server.disk());
     let group =
         |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: servers.iter().map(member).collect() };
-    let map = PoolMap { groups: (0..8).map(group).collect(), disks: places.collect(), min_in_sync: 2 };
+    let map =
+        PoolMap { groups: (0..8).map(group).collect(), disks: places.collect(), min_in_sync: 2, version: 1 };
     let lease = Lease { volume: VolumeId(5), epoch: VolumeEpoch(epoch), size_bytes: SIZE, map };
     VolumeConfig {
         lease,

@@ -193,13 +193,13 @@ async fn start_disks(
             .await?;
     for disk in &disks {
         client
-            .register_disk(DiskRecord {
-                id: disk.id(),
-                node: NODE,
-                addr: disk.addr(),
-                zone: "local".to_owned(),
-                capacity_bytes: disk.status().stat.capacity_bytes,
-            })
+            .register_disk(DiskRecord::new(
+                disk.id(),
+                NODE,
+                disk.addr(),
+                "local".to_owned(),
+                disk.status().stat.capacity_bytes,
+            ))
             .await?;
     }
     Ok(disks)

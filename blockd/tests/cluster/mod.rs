@@ -3,7 +3,7 @@
 
 use blockd::client::{OnFull, Volume, VolumeConfig};
 use blockd::server::{ChunkServer, Missing, ServerConfig};
-use proto::control::{DiskPlace, Group, Lease, Member, MemberState, PoolMap, PoolToken};
+use proto::control::{DiskPlace, Group, Lease, Member, PoolMap, PoolToken};
 use proto::{ClientId, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
 use rt::rng::{Rng, SystemRng};
 use std::path::PathBuf;
@@ -72,13 +72,14 @@ impl Cluster {
     }
 
     pub fn volume(&self, volume: u64, epoch: u32, size_bytes: u64) -> VolumeConfig {
-        let member = |number| Member { disk: Self::disk_id(number), state: MemberState::InSync };
+        let member = |number| Member::in_sync(Self::disk_id(number));
         let group =
             |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: (0..3).map(member).collect() };
         let map = PoolMap {
             groups: (0..GROUPS).map(group).collect(),
             disks: (0..3).map(|number| self.place(number)).collect(),
             min_in_sync: 2,
+            version: 1,
         };
         let lease = Lease { volume: VolumeId(volume), epoch: VolumeEpoch(epoch), size_bytes, map };
         VolumeConfig {

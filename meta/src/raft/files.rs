@@ -94,7 +94,7 @@ fn check_format(path: &Path, text: &str) -> Result<(), MetaError> {
     }
 }
 
-/// Refuses what a newer version wrote.
+/// Refuses what a newer version wrote, and format 1, whose records lack what this version keeps in them.
 pub fn check_version(path: &Path, version: u32) -> Result<(), MetaError> {
     if version == 0 {
         return Err(MetaError::new(
@@ -102,8 +102,17 @@ pub fn check_version(path: &Path, version: u32) -> Result<(), MetaError> {
             format!("{} is corrupt: it has format 0", path.display()),
         ));
     }
-    if version <= FORMAT_VERSION {
+    if version == FORMAT_VERSION {
         return Ok(());
+    }
+    if version < FORMAT_VERSION {
+        let message = format!(
+            "{} has format {version}, which was never released and which this version of Ashlar does not \
+             read (its format is {FORMAT_VERSION}): start the version that wrote it, or begin with an empty \
+             folder; nothing was changed",
+            path.display()
+        );
+        return Err(MetaError::new(ErrorKind::NewerFormat, message));
     }
     let message = format!(
         "{} has format {version}, and this version of Ashlar knows formats up to {FORMAT_VERSION}: \

@@ -95,7 +95,7 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<Words, MetaError> {
 mod tests {
     use super::*;
 
-    const GOLDEN: &str = "4153484d564f54450100000009000000de3547e501070301010503ac02";
+    const GOLDEN: &str = "4153484d564f54450200000009000000de3547e501070301010503ac02";
 
     fn words() -> Words {
         let purged = LogId::new(openraft::CommittedLeaderId::new(5, 3), 300);

@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn golden_header_never_changes() {
         let header = encode_header(300, 0x0123_4567_89ab_cdef);
-        let golden = "4153484d4c4f473101000000000000002c01000000000000efcdab8967452301";
+        let golden = "4153484d4c4f473102000000000000002c01000000000000efcdab8967452301";
         assert_eq!(hex::encode(&header[..32]), golden);
     }
 
@@ -251,7 +251,7 @@ mod tests {
         SegmentWriter::create(&path, 0, 1).unwrap();
         check_format(&path).unwrap();
         let mut bytes = fs::read(&path).unwrap();
-        bytes[8] = 2;
+        bytes[8] = 3;
         fs::write(&path, &bytes).unwrap();
         assert_eq!(check_format(&path).unwrap_err().kind(), ErrorKind::NewerFormat);
     }

@@ -1,24 +1,20 @@
 //! Queries, answered from a view of the state.
 
 use super::kv::Read;
-use super::txn::load;
-use super::{Outcome, extents, keys, list, objects, pool, stored, uploads, volumes};
+use super::{Outcome, extents, keys, list, membership, objects, pool, status, stored, uploads, volumes};
 use crate::error::MetaError;
-use crate::object::{BucketRecord, BucketUsage};
-use crate::query::{Answer, FailureDomain, ObjectPart, Query, Status};
-use crate::record::{DiskRecord, NodeRecord, PoolRecord, VolumeKind, VolumeRecord, VolumeState};
-use proto::control::{Group, MemberState};
-use proto::limits::REPLICAS;
-use std::collections::BTreeSet;
+use crate::query::{Answer, ObjectPart, Query};
+use crate::record::{VolumeRecord, VolumeState};
 
-/// Answers a query, or says why it can't be answered.
-pub fn answer(view: &dyn Read, query: &Query) -> Result<Answer, MetaError> {
-    Ok(dispatch(view, query)?)
+/// Answers a query, or says why it can't be answered. `now_ms` is the wall clock's time, by which disks that
+/// were not heard of are judged; without it none is.
+pub fn answer(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Result<Answer, MetaError> {
+    Ok(dispatch(view, query, now_ms)?)
 }
 
-fn dispatch(view: &dyn Read, query: &Query) -> Outcome<Answer> {
+fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answer> {
     Ok(match query {
-        Query::Status => Answer::Status(status(view)?),
+        Query::Status => Answer::Status(status::status(view, now_ms)?),
         Query::PoolMap => Answer::Map(pool::map(view)?),
         Query::Nodes => Answer::Nodes(pool::all(view, keys::nodes())?),
         Query::Disks => Answer::Disks(pool::all(view, keys::disks())?),
@@ -48,6 +44,11 @@ fn dispatch(view: &dyn Read, query: &Query) -> Outcome<Answer> {
             Answer::Parts(list::parts(view, (bucket, key, *upload), *after, *limit)?)
         }
         Query::ListUploads(query) => Answer::Uploads(list::uploads(view, query)?),
+        Query::Membership => Answer::Membership(membership::membership(view)?),
+        Query::MapSince { version } => {
+            pool::map_since(view, *version)?.map_or(Answer::Unchanged, Answer::Map)
+        }
+        Query::Left => Answer::Left(pool::all(view, keys::lefts())?),
     })
 }
 
@@ -65,80 +66,4 @@ fn all_volumes(view: &dyn Read) -> Outcome<Vec<VolumeRecord>> {
         order(a).cmp(&order(b))
     });
     Ok(all)
-}
-
-fn status(view: &dyn Read) -> Outcome<Status> {
-    let pool: Option<PoolRecord> = load(view, &keys::pool())?;
-    let nodes: Vec<NodeRecord> = pool::all(view, keys::nodes())?;
-    let disks: Vec<DiskRecord> = pool::all(view, keys::disks())?;
-    let groups = pool::groups(view)?;
-    let volumes: Vec<VolumeRecord> = pool::all(view, keys::volumes())?;
-    let buckets: Vec<BucketRecord> = pool::all(view, keys::buckets())?;
-    let usages: Vec<BucketUsage> = pool::all(view, keys::usages())?;
-    let in_sync =
-        |group: &&Group| group.members.iter().filter(|member| member.state == MemberState::InSync).count();
-    let min_in_sync = pool.as_ref().map_or(0, |pool| pool.min_in_sync as usize);
-    let users =
-        |volume: &&VolumeRecord| volume.kind == VolumeKind::User && volume.state == VolumeState::Ready;
-    let mut status = Status {
-        nodes: nodes.len() as u64,
-        disks: disks.len() as u64,
-        capacity_bytes: disks.iter().map(|disk| disk.capacity_bytes).sum(),
-        failure_domain: failure_domain(&groups, &disks),
-        groups: groups.len() as u64,
-        groups_whole: groups.iter().filter(|group| in_sync(group) == REPLICAS).count() as u64,
-        groups_stalled: groups.iter().filter(|group| in_sync(group) < min_in_sync).count() as u64,
-        volumes: volumes.iter().filter(users).count() as u64,
-        volumes_deleting: volumes.iter().filter(|v| v.state == VolumeState::Deleting).count() as u64,
-        provisioned_bytes: volumes.iter().filter(users).map(|volume| volume.size_bytes).sum(),
-        buckets: buckets.len() as u64,
-        objects: usages.iter().map(|usage| usage.objects).sum(),
-        object_bytes: usages.iter().map(|usage| usage.bytes).sum(),
-        problems: Vec::new(),
-        pool,
-    };
-    status.problems = problems(&status);
-    Ok(status)
-}
-
-fn problems(status: &Status) -> Vec<String> {
-    let mut problems = Vec::new();
-    if status.pool.is_none() {
-        problems.push("the pool has not been made yet".to_owned());
-    }
-    if status.groups == 0 {
-        problems.push(format!(
-            "{} of the {REPLICAS} disks that the first data needs are registered",
-            status.disks
-        ));
-    }
-    if status.groups_stalled > 0 {
-        problems.push(format!(
-            "{} of {} groups have too few replicas in sync: their writes wait",
-            status.groups_stalled, status.groups
-        ));
-    }
-    let degraded = status.groups - status.groups_whole - status.groups_stalled;
-    if degraded > 0 {
-        problems.push(format!("{degraded} of {} groups have lost a replica", status.groups));
-    }
-    problems
-}
-
-/// The widest domain that no group has two members in.
-fn failure_domain(groups: &[Group], disks: &[DiskRecord]) -> FailureDomain {
-    let apart = |domain: &dyn Fn(&DiskRecord) -> String| {
-        groups.iter().all(|group| {
-            let of = |id| disks.iter().find(|disk| disk.id == id).map(domain);
-            let distinct: BTreeSet<_> = group.members.iter().filter_map(|member| of(member.disk)).collect();
-            distinct.len() == group.members.len()
-        })
-    };
-    if apart(&|disk| disk.zone.clone()) {
-        FailureDomain::Zone
-    } else if apart(&|disk| disk.node.to_string()) {
-        FailureDomain::Node
-    } else {
-        FailureDomain::Disk
-    }
 }

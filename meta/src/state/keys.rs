@@ -34,6 +34,8 @@ enum PoolTable {
     Log = 8,
     AccessKey = 9,
     Bucket = 10,
+    Left = 11,
+    Rebuild = 12,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,8 @@ pub fn pool() -> Vec<u8> {
 pub enum Counter {
     Volume = 1,
     Bucket = 2,
+    /// The pool map's version.
+    Map = 3,
 }
 
 pub fn counter(counter: Counter) -> Vec<u8> {
@@ -116,6 +120,23 @@ pub fn group(group: GroupId) -> Vec<u8> {
 
 pub fn groups() -> Vec<u8> {
     pool_table(PoolTable::Group, &[])
+}
+
+/// A disk that left a group, and what it still holds of it is old.
+pub fn left(group: GroupId, disk: DiskId) -> Vec<u8> {
+    let mut key = lefts();
+    key.extend_from_slice(&group.0.to_be_bytes());
+    key.extend_from_slice(&disk.0);
+    key
+}
+
+pub fn lefts() -> Vec<u8> {
+    pool_table(PoolTable::Left, &[])
+}
+
+/// How far the rebuild that is going on has come.
+pub fn rebuild() -> Vec<u8> {
+    pool_table(PoolTable::Rebuild, &[])
 }
 
 pub fn volume(volume: VolumeId) -> Vec<u8> {
@@ -307,6 +328,9 @@ mod tests {
             (log(VolumeId(9)), "000008 0000000000000009"),
             (group(GroupId(3)), "000005 00000003"),
             (counter(Counter::Bucket), "000002 02"),
+            (counter(Counter::Map), "000002 03"),
+            (left(GroupId(3), DiskId([9; 16])), "00000b 00000003 09090909090909090909090909090909"),
+            (rebuild(), "00000c"),
             (pool(), "000001"),
             (applied(), "ffff"),
         ];

@@ -6,9 +6,11 @@ mod extents;
 pub mod keys;
 pub mod kv;
 mod list;
+mod membership;
 mod names;
 mod objects;
 mod pool;
+mod status;
 mod stored;
 pub mod txn;
 mod uploads;
@@ -16,6 +18,7 @@ mod volumes;
 
 use crate::command::{Command, Response};
 use crate::error::{MetaError, Refusal};
+use crate::record::DiskHealth;
 pub use answer::answer;
 use txn::Txn;
 
@@ -92,6 +95,28 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         Command::GarbageDone { volume, extents } => extents::garbage_done(txn, volume, &extents).map(done),
         Command::MarkSwept { volume, upto_bytes } => extents::mark_swept(txn, volume, upto_bytes).map(done),
         Command::DiscardExtents { extents } => extents::discard(txn, &extents).map(done),
+        Command::ResizeVolume { name, size_bytes } => {
+            volumes::resize(txn, &name, size_bytes).map(Response::Volume)
+        }
+        Command::EvictDisk { disk, groups, why } => {
+            membership::evict(txn, disk, &groups, &why).map(Response::Map)
+        }
+        Command::BeginCatchUp { disk, groups } => {
+            membership::begin_catch_up(txn, disk, &groups).map(Response::Map)
+        }
+        Command::Join { disk, group, epoch } => membership::join(txn, disk, group, epoch).map(Response::Map),
+        Command::ReplaceDisk { old, new } => membership::replace_disk(txn, old, new).map(Response::Map),
+        Command::ReplaceMember { group, epoch, old, new } => {
+            membership::replace_member(txn, (group, epoch), old, new).map(Response::Map)
+        }
+        Command::CancelReplace { group, epoch, disk } => {
+            membership::cancel_replace(txn, (group, epoch), disk).map(Response::Map)
+        }
+        Command::SetDiskState { disk, state } => membership::set_disk_state(txn, disk, state).map(done),
+        Command::DiskSeen { disk, seen_ms, healthy, used_bytes, why } => {
+            let seen = DiskHealth { seen_ms, healthy_ms: 0, healthy, used_bytes, why };
+            membership::disk_seen(txn, disk, seen).map(done)
+        }
         Command::CreateBucket { name, owner, now_ms } => {
             objects::create_bucket(txn, name, owner, now_ms).map(Response::Bucket)
         }
@@ -118,4 +143,4 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
 
 #[cfg(test)]
 #[path = "state_test.rs"]
-mod tests;
+pub(crate) mod tests;

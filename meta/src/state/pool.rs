@@ -1,13 +1,14 @@
 //! The pool, its nodes, disks and groups, and the access keys.
 
 use super::kv::{Read, Step};
+use super::membership::touch_map;
 use super::txn::{Txn, decode, load};
 use super::{Fail, Outcome, keys, names};
 use crate::error::{Entity, ErrorKind, MetaError, Refusal};
 use crate::limits::{MAX_DISKS, MAX_GROUPS, MAX_LABEL_BYTES};
-use crate::record::{AccessKey, DiskRecord, NodeRecord, PoolRecord};
-use proto::control::{DiskPlace, Group, Member, MemberState, PoolMap};
-use proto::ids::{GroupEpoch, GroupId};
+use crate::record::{AccessKey, DiskAdmin, DiskRecord, NodeRecord, PoolRecord};
+use proto::control::{DiskPlace, Group, Member, PoolMap};
+use proto::ids::{DiskId, GroupEpoch, GroupId};
 use proto::limits::REPLICAS;
 use serde::de::DeserializeOwned;
 
@@ -41,11 +42,32 @@ pub fn register_disk(txn: &mut Txn<'_>, disk: &DiskRecord) -> Outcome<()> {
         let message = format!("node {} of disk {} is not registered", disk.node, disk.id);
         return Err(Refusal::not_found(Entity::Node, message).into());
     }
-    txn.put(keys::disk(disk.id), disk)?;
-    let disks = all::<DiskRecord>(txn, keys::disks())?;
+    if disk.label.len() > MAX_LABEL_BYTES || disk.label.chars().any(char::is_control) {
+        let message = format!("a disk's label is at most {MAX_LABEL_BYTES} bytes without control characters");
+        return Err(Refusal::invalid(message).into());
+    }
+    let there: Option<DiskRecord> = load(txn, &keys::disk(disk.id))?;
+    let record = match &there {
+        Some(there) => DiskRecord {
+            admin: there.admin,
+            health: there.health.clone(),
+            evicted_why: there.evicted_why.clone(),
+            ..disk.clone()
+        },
+        None => DiskRecord {
+            label: disk.label.clone(),
+            ..DiskRecord::new(disk.id, disk.node, disk.addr, disk.zone.clone(), disk.capacity_bytes)
+        },
+    };
+    txn.put(keys::disk(disk.id), &record)?;
+    let mut disks = all::<DiskRecord>(txn, keys::disks())?;
     if disks.len() > MAX_DISKS {
         return Err(Refusal::invalid(format!("a pool has at most {MAX_DISKS} disks")).into());
     }
+    if there.map(place) != Some(place(record)) {
+        touch_map(txn)?;
+    }
+    disks.retain(|disk| disk.admin == DiskAdmin::Active);
     if disks.len() == REPLICAS && groups(txn)?.is_empty() {
         make_groups(txn, &pool, &disks)?;
     }
@@ -57,7 +79,7 @@ pub fn register_disk(txn: &mut Txn<'_>, disk: &DiskRecord) -> Outcome<()> {
 fn make_groups(txn: &mut Txn<'_>, pool: &PoolRecord, disks: &[DiskRecord]) -> Outcome<()> {
     for id in 0..pool.groups {
         let turned = disks.iter().cycle().skip(id as usize % disks.len()).take(REPLICAS);
-        let members = turned.map(|disk| Member { disk: disk.id, state: MemberState::InSync }).collect();
+        let members = turned.map(|disk| Member::in_sync(disk.id)).collect();
         let group = Group { id: GroupId(id), epoch: GroupEpoch(1), members };
         txn.put(keys::group(group.id), &group)?;
     }
@@ -96,9 +118,32 @@ pub fn map(view: &dyn Read) -> Outcome<PoolMap> {
         let message = format!("the pool has fewer than {REPLICAS} disks, so it can't hold data yet");
         return Err(Fail::Refused(Refusal::new(ErrorKind::Unavailable, message)));
     };
-    let place = |disk: DiskRecord| DiskPlace { disk: disk.id, node: disk.node, addr: disk.addr };
-    let disks = all(view, keys::disks())?.into_iter().map(place).collect();
-    Ok(PoolMap { groups, disks, min_in_sync: pool.min_in_sync })
+    let mut disks: Vec<DiskRecord> = all(view, keys::disks())?;
+    disks.retain(|disk| disk.admin != DiskAdmin::Removed);
+    let disks = disks.into_iter().map(place).collect();
+    Ok(PoolMap { groups, disks, min_in_sync: pool.min_in_sync, version: map_version(view)? })
+}
+
+/// The map, if it is not the one of this version.
+pub fn map_since(view: &dyn Read, version: u64) -> Outcome<Option<PoolMap>> {
+    if version != 0 && map_version(view)? == version {
+        return Ok(None);
+    }
+    map(view).map(Some)
+}
+
+fn map_version(view: &dyn Read) -> Result<u64, MetaError> {
+    Ok(load(view, &keys::counter(keys::Counter::Map))?.unwrap_or(0))
+}
+
+fn place(disk: DiskRecord) -> DiskPlace {
+    DiskPlace { disk: disk.id, node: disk.node, addr: disk.addr }
+}
+
+/// A disk of the pool, removed or not.
+pub fn disk(view: &dyn Read, id: DiskId) -> Outcome<DiskRecord> {
+    let missing = || Refusal::not_found(Entity::Disk, format!("disk {id} is not registered"));
+    load(view, &keys::disk(id))?.ok_or_else(|| missing().into())
 }
 
 /// Every record whose key starts with `prefix`, in order.

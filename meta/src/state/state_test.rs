@@ -48,7 +48,7 @@ impl Fixture {
     }
 
     pub fn ask(&self, query: Query) -> Result<Answer, MetaError> {
-        answer(&self.kv, &query)
+        answer(&self.kv, &query, None)
     }
 
     /// A new extent of the log.
@@ -100,14 +100,14 @@ pub fn run(kv: &MemKv, command: Command) -> Result<Response, Refusal> {
     result
 }
 
-fn disk_record(disk: u8, port: u16) -> DiskRecord {
-    DiskRecord {
-        id: DiskId([disk; 16]),
-        node: NodeId(1),
-        addr: format!("127.0.0.1:{port}").parse().unwrap(),
-        zone: "z1".into(),
-        capacity_bytes: 1 << 30,
-    }
+pub fn disk_record(disk: u8, port: u16) -> DiskRecord {
+    DiskRecord::new(
+        DiskId([disk; 16]),
+        NodeId(1),
+        format!("127.0.0.1:{port}").parse().unwrap(),
+        "z1".into(),
+        1 << 30,
+    )
 }
 
 pub fn object(etag: &str, body: Body, size: u64) -> ObjectRecord {

@@ -110,6 +110,20 @@ pub fn open(txn: &mut Txn<'_>, id: VolumeId) -> Outcome<Lease> {
     Ok(Lease { volume: id, epoch: volume.epoch, size_bytes: volume.size_bytes, map })
 }
 
+/// Grows a user's volume; what was given back could not be got again, so nothing shrinks one.
+pub fn resize(txn: &mut Txn<'_>, name: &str, size_bytes: u64) -> Outcome<VolumeRecord> {
+    let mut volume = users(txn, name)?;
+    check_size(size_bytes)?;
+    if size_bytes < volume.size_bytes {
+        let size = proto::size::show(volume.size_bytes);
+        let message = format!("volume '{name}' has {size}, and volumes don't shrink");
+        return Err(Refusal::invalid(message).into());
+    }
+    volume.size_bytes = size_bytes;
+    txn.put(keys::volume(volume.id), &volume)?;
+    Ok(volume)
+}
+
 fn next_epoch(volume: &VolumeRecord) -> Result<VolumeEpoch, Refusal> {
     match volume.epoch.0 {
         epoch if epoch < MAX_EPOCH => Ok(VolumeEpoch(epoch + 1)),

@@ -135,13 +135,7 @@ async fn set_up(meta: &meta::Client, disks: &[ChunkServer]) {
     meta.init_pool(pool).await.unwrap();
     meta.register_node(NodeRecord { id: NODE, name: "here".into(), zone: "zone".into() }).await.unwrap();
     for disk in disks {
-        let record = DiskRecord {
-            id: disk.disk(),
-            node: NODE,
-            addr: disk.addr(),
-            zone: "zone".into(),
-            capacity_bytes: 1 << 30,
-        };
+        let record = DiskRecord::new(disk.disk(), NODE, disk.addr(), "zone".into(), 1 << 30);
         meta.register_disk(record).await.unwrap();
     }
     let key = AccessKey {

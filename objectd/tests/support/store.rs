@@ -74,13 +74,7 @@ async fn set_up(meta: &MetaClient, disks: &[ChunkServer]) {
     let node = NodeRecord { id: NODE, name: "here".into(), zone: "zone".into() };
     meta.register_node(node).await.expect("the node");
     for disk in disks {
-        let record = DiskRecord {
-            id: disk.disk(),
-            node: NODE,
-            addr: disk.addr(),
-            zone: "zone".into(),
-            capacity_bytes: DISK_BYTES,
-        };
+        let record = DiskRecord::new(disk.disk(), NODE, disk.addr(), "zone".into(), DISK_BYTES);
         meta.register_disk(record).await.expect("a disk");
     }
     for (id, enabled) in [(ACCESS_KEY_ID, true), (DISABLED_KEY_ID, false)] {

@@ -4,7 +4,7 @@ use crate::limits::{CORE_GRACE, CORE_NO_SPACE_WAIT};
 use bytes::Bytes;
 use proptest::prelude::*;
 use proto::checksum::{BlockCrcs, crc32};
-use proto::control::{DiskPlace, Group, Lease, Member, MemberState, PoolMap};
+use proto::control::{DiskPlace, Group, Lease, Member, PoolMap};
 use proto::message::{
     BlockRange, BlockState, HelloReply, LIST_END, ListEntry, ListKind, OpenReply, ReadBlock, Reply, ReplyBody,
 };
@@ -124,10 +124,14 @@ fn disk(number: usize) -> DiskId {
 fn config(epoch: u32, on_full: OnFull) -> VolumeConfig {
     let place =
         |number| DiskPlace { disk: disk(number), node: NodeId(1), addr: "127.0.0.1:1".parse().unwrap() };
-    let member = |number| Member { disk: disk(number), state: MemberState::InSync };
+    let member = |number| Member::in_sync(disk(number));
     let group = |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: (0..3).map(member).collect() };
-    let map =
-        PoolMap { groups: (0..4).map(group).collect(), disks: (0..3).map(place).collect(), min_in_sync: 2 };
+    let map = PoolMap {
+        groups: (0..4).map(group).collect(),
+        disks: (0..3).map(place).collect(),
+        min_in_sync: 2,
+        version: 1,
+    };
     let lease = Lease { volume: VolumeId(7), epoch: VolumeEpoch(epoch), size_bytes: 64 << 20, map };
     VolumeConfig { lease, token: PoolToken([9; 32]), client: ClientId([3; 16]), on_full, control: None }
 }
