@@ -189,6 +189,12 @@ impl Store {
                 Ok(()) => self.start_read(ticket, range, out),
                 Err(error) => out.push(Action::Answer { ticket, result: Err(error) }),
             },
+            Event::Verify { ticket, range } => {
+                match self.check_read(&range).and_then(|()| self.check_on_medium(&range)) {
+                    Ok(()) => self.start_read(ticket, range, out),
+                    Err(error) => out.push(Action::Answer { ticket, result: Err(error) }),
+                }
+            }
             Event::Flush { ticket } => match self.check_running() {
                 Ok(()) => self.flusher.wait(ticket, self.queue.accepted()),
                 Err(error) => out.push(Action::Answer { ticket, result: Err(error) }),

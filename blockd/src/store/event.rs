@@ -51,6 +51,9 @@ pub enum Event {
     Trim { ticket: Ticket, session: Session, range: BlockRange, version: Version, kind: WriteKind },
     /// Answered with [`Answer::Read`].
     Read { ticket: Ticket, range: BlockRange },
+    /// A read that sees the medium and nothing else; also answered with [`Answer::Read`]. `Busy` while one
+    /// of the blocks is on its way there.
+    Verify { ticket: Ticket, range: BlockRange },
     /// Answered ([`Answer::Done`]) when everything accepted before it is past the device's cache.
     Flush { ticket: Ticket },
     /// Refuses, from now on, writes and trims of the volume below `epoch`; answered when that is durable.

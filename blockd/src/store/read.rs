@@ -7,6 +7,7 @@ use proto::checksum::crc32;
 use proto::disk::Slot;
 use proto::message::{BlockRange, BlockState, ReadBlock};
 use proto::units::{BLOCK_BYTES, BLOCK_LEN};
+use proto::{ErrorCode, WireError};
 use rt::buf::AlignedBuf;
 use slab::Slab;
 use std::io;
@@ -53,6 +54,22 @@ impl Store {
             }
         }
         self.finish_read(key, out);
+    }
+
+    /// Refuses a range of which a block would be served from the batch that is being written.
+    pub(super) fn check_on_medium(&self, range: &BlockRange) -> Result<(), WireError> {
+        let Some(chunk) = self.index.chunk(range.volume, range.chunk) else { return Ok(()) };
+        let is_in_flight = |block| {
+            let slot = chunk.slot(block);
+            slot.has_data() && self.log.in_flight_block(slot.location).is_some()
+        };
+        if (range.first..range.first + range.count).any(is_in_flight) {
+            return Err(WireError::new(
+                ErrorCode::Busy,
+                "a block is being written just now; verify it later",
+            ));
+        }
+        Ok(())
     }
 
     fn plan_read(&self, range: &BlockRange) -> (Vec<ReadBlock>, Vec<Part>) {
