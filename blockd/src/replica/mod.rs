@@ -6,12 +6,16 @@
 //!   back what its writer has since trimmed, settled and forgotten.
 //! - Fences are the store's, durable before an open is answered. The epoch belongs to the client that opened
 //!   with it: another with the same epoch is refused, whatever gave it that epoch.
+//! - A group's epoch, once adopted, is durable: frames of a former membership are refused after a restart,
+//!   too. What frames bring along raises it in memory only (see `check_group`).
 //! - Clients are hostile input: everything is checked, nothing is asserted, all tables are bounded.
 
+mod limits;
 mod log;
 mod session;
 mod token;
 mod types;
+mod upkeep;
 
 pub use log::Log;
 pub use types::{ConnId, ReplicaConfig, ReplicaInput, ReplicaOutput};
@@ -22,7 +26,9 @@ use crate::store::{Action, Answer, Event, Session, Store, Ticket, WriteKind};
 use proto::limits::MAX_REQUESTS_PER_CONNECTION;
 use proto::message::{BlockRange, HelloReply, OpenMode, OpenReply, Reply, ReplyBody, Request, RequestBody};
 use proto::placement::group_of;
-use proto::{ChunkId, ClientId, ErrorCode, GroupEpoch, Version, VolumeEpoch, VolumeId, WireError};
+use proto::{
+    ChunkId, ChunkIndex, ClientId, ErrorCode, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId, WireError,
+};
 use rt::clock::Instant;
 use session::{Conn, Opened, Writer};
 use slab::Slab;
@@ -32,6 +38,7 @@ use slab::Slab;
 enum Waiting {
     Request { conn: ConnId, sequence: u64 },
     Open { conn: ConnId, sequence: u64, volume: VolumeId, client: ClientId },
+    Verify { conn: ConnId, sequence: u64 },
     Stop,
 }
 
@@ -43,8 +50,7 @@ pub struct Replica<L = Store> {
     conns: FastMap<u64, Conn>,
     /// Volumes that a writer has opened since the start.
     writers: FastMap<u64, Writer>,
-    /// The highest epoch seen of each group. (A stale writer meets the volume's fence anyway; that these are
-    /// durable becomes needful once the control plane changes groups under a running writer.)
+    /// The highest epoch seen of each group, never below the one that was adopted for good.
     group_epochs: FastMap<u32, GroupEpoch>,
     waiting: Slab<Waiting>,
     actions: Vec<Action>,
@@ -138,19 +144,23 @@ impl<L: Log> Replica<L> {
     fn answer(&mut self, ticket: Ticket, result: Result<Answer, WireError>, out: &mut Vec<ReplicaOutput>) {
         let key = usize::try_from(ticket.0).expect("tickets are this replica's own keys");
         let waiting = self.waiting.try_remove(key).expect("the store answers each ticket once");
-        let (conn, sequence, opened) = match waiting {
+        let (conn, sequence) = match waiting {
             Waiting::Stop => return out.push(ReplicaOutput::Stopped),
-            Waiting::Request { conn, sequence } => (conn, sequence, None),
-            Waiting::Open { conn, sequence, volume, client } => (conn, sequence, Some((volume, client))),
+            Waiting::Request { conn, sequence }
+            | Waiting::Verify { conn, sequence }
+            | Waiting::Open { conn, sequence, .. } => (conn, sequence),
         };
         let Some(state) = self.conns.get_mut(&conn.0) else { return };
         state.unanswered -= 1;
-        let body = match (result, opened) {
+        let body = match (result, waiting) {
             (Err(error), _) => ReplyBody::Error(error),
-            (Ok(_), Some((volume, client))) => ReplyBody::Open(self.open_reply(volume, client)),
-            (Ok(Answer::Done), None) => ReplyBody::Ack,
-            (Ok(Answer::Read { range, blocks, data }), None) => ReplyBody::Read { range, blocks, data },
-            (Ok(Answer::List { entries, next_cursor }), None) => ReplyBody::List { entries, next_cursor },
+            (Ok(_), Waiting::Open { volume, client, .. }) => ReplyBody::Open(self.open_reply(volume, client)),
+            (Ok(Answer::Read { range, blocks, .. }), Waiting::Verify { .. }) => {
+                ReplyBody::Verify { range, blocks }
+            }
+            (Ok(Answer::Done), _) => ReplyBody::Ack,
+            (Ok(Answer::Read { range, blocks, data }), _) => ReplyBody::Read { range, blocks, data },
+            (Ok(Answer::List { entries, next_cursor }), _) => ReplyBody::List { entries, next_cursor },
         };
         out.push(ReplicaOutput::Send(conn, Reply { sequence, body }));
     }
@@ -262,10 +272,10 @@ impl<L: Log> Replica<L> {
                 self.tell(Event::Trim { ticket, session, range, version, kind });
                 Ok(None)
             }
-            RequestBody::Flush { volume, stable, .. } => {
+            RequestBody::Flush { volume, stable, whole, .. } => {
                 let opened = self.writing(conn, volume)?;
                 check_horizon(&opened, settled.max(stable))?;
-                self.tell(Event::Horizon { volume, settled, stable, whole: false });
+                self.tell(Event::Horizon { volume, settled, stable, whole });
                 if let Some(writer) = self.writers.get_mut(&volume.0) {
                     writer.settled = settled;
                 }
@@ -295,7 +305,7 @@ impl<L: Log> Replica<L> {
                 Ok(Some(ReplyBody::VolumeStat(self.store.volume_stat(volume))))
             }
             RequestBody::DiskStat => Ok(Some(ReplyBody::DiskStat(self.store.stat()))),
-            _ => refuse(ErrorCode::BadRequest, "this server does not serve catch-up and scrub yet"),
+            upkeep => self.serve_upkeep(conn, sequence, group_epoch, upkeep),
         }
     }
 
@@ -307,12 +317,7 @@ impl<L: Log> Replica<L> {
         out: &mut Vec<ReplicaOutput>,
     ) -> Result<Option<ReplyBody>, Refusal> {
         let Opened { volume, epoch, client, mode, .. } = opened;
-        let known = self.conns.get(&conn.0).map_or(&[][..], |state| &state.opens);
-        let others = known.iter().filter(|open| open.volume != volume).count();
-        if others >= REPLICA_OPENS_PER_CONNECTION {
-            let why = format!("a connection may open {REPLICA_OPENS_PER_CONNECTION} volumes");
-            return refuse(ErrorCode::BadRequest, why);
-        }
+        self.make_room(conn, &opened)?;
         if self.store.volume_info(volume).deleted {
             return refuse(ErrorCode::Deleted, format!("volume {volume} was deleted"));
         }
@@ -344,6 +349,26 @@ impl<L: Log> Replica<L> {
         let ticket = self.ticket(Waiting::Open { conn, sequence, volume, client });
         self.tell(Event::Fence { ticket, volume, epoch });
         Ok(None)
+    }
+
+    /// Bounds what a connection has open. Opens to repair hold nothing, and whoever repairs goes through all
+    /// volumes of a disk: the oldest gives way.
+    fn make_room(&mut self, conn: ConnId, opened: &Opened) -> Result<(), Refusal> {
+        let Some(state) = self.conns.get_mut(&conn.0) else { return Ok(()) };
+        let others = state.opens.iter().filter(|open| open.volume != opened.volume).count();
+        if others < REPLICA_OPENS_PER_CONNECTION {
+            return Ok(());
+        }
+        match state.opens.iter().position(|open| open.mode == OpenMode::Repair) {
+            Some(oldest) if opened.mode == OpenMode::Repair => {
+                state.opens.remove(oldest);
+                Ok(())
+            }
+            _ => {
+                let why = format!("a connection may open {REPLICA_OPENS_PER_CONNECTION} volumes");
+                refuse(ErrorCode::BadRequest, why)
+            }
+        }
     }
 
     fn note_open(&mut self, conn: ConnId, opened: Opened) {
@@ -409,11 +434,28 @@ impl<L: Log> Replica<L> {
         Ok(Session { client: opened.client, sequence })
     }
 
-    /// Refuses what is of a group's former membership; remembers the newest.
+    /// Refuses what is of a former membership of the range's group.
     fn check_group(&mut self, opened: &Opened, range: &BlockRange, epoch: GroupEpoch) -> Result<(), Refusal> {
-        let chunk = ChunkId { volume: range.volume, index: range.chunk };
-        let group = group_of(chunk, opened.groups.max(1));
-        let known = self.group_epochs.entry(group.0).or_insert(epoch);
+        self.check_chunk(opened, range.volume, range.chunk, epoch)
+    }
+
+    fn check_chunk(
+        &mut self,
+        opened: &Opened,
+        volume: VolumeId,
+        chunk: ChunkIndex,
+        epoch: GroupEpoch,
+    ) -> Result<(), Refusal> {
+        self.check_epoch(group_of(ChunkId { volume, index: chunk }, opened.groups.max(1)), epoch)
+    }
+
+    /// Refuses an epoch below the group's newest, and remembers the newest.
+    ///
+    /// That a frame raised it is forgotten at a restart, and may be: only a catch-up relies on old frames
+    /// being refused, and its `AdoptGroup` is durable before it reads anything.
+    fn check_epoch(&mut self, group: GroupId, epoch: GroupEpoch) -> Result<(), Refusal> {
+        let store = &self.store;
+        let known = self.group_epochs.entry(group.0).or_insert_with(|| store.group_epoch(group));
         if epoch < *known {
             let why = format!("group {group} is at epoch {known}; this is epoch {epoch}");
             return refuse(ErrorCode::StaleGroupEpoch, why);

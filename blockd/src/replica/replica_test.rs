@@ -1,11 +1,12 @@
 use super::*;
-use crate::store::VolumeInfo;
+use crate::store::{ChunkRun, VolumeEntry, VolumeInfo};
 use bytes::Bytes;
+use proto::DiskId;
 use proto::checksum::BlockCrcs;
 use proto::control::PoolToken;
 use proto::message::{DiskStat, LIST_END, VolumeStat};
 use proto::units::BLOCK_LEN;
-use proto::{ChunkIndex, DiskId};
+use std::collections::BTreeMap;
 
 const TOKEN: PoolToken = PoolToken([5; 32]);
 const DISK: DiskId = DiskId([6; 16]);
@@ -18,6 +19,10 @@ struct FakeLog {
     due: Vec<(Ticket, Answer)>,
     info: VolumeInfo,
     deleted: bool,
+    groups: BTreeMap<GroupId, GroupEpoch>,
+    volumes: Vec<VolumeEntry>,
+    chunks: Vec<(ChunkIndex, u64)>,
+    runs: Vec<ChunkRun>,
 }
 
 impl Log for FakeLog {
@@ -42,11 +47,16 @@ impl Log for FakeLog {
                 self.deleted = true;
                 (ticket, "delete".into(), Answer::Done)
             }
-            Event::Horizon { settled, stable, .. } => {
-                self.told.push(format!("horizon {settled} {stable}"));
+            Event::Horizon { settled, stable, whole, .. } => {
+                let whole = if whole { " whole" } else { "" };
+                self.told.push(format!("horizon {settled} {stable}{whole}"));
                 return;
             }
+            Event::Verify { ticket, range } => {
+                (ticket, "verify".into(), Answer::Read { range, blocks: Vec::new(), data: Vec::new() })
+            }
             Event::AdoptGroup { ticket, group, epoch } => {
+                self.groups.insert(group, epoch);
                 (ticket, format!("adopt {group} {epoch}"), Answer::Done)
             }
             Event::Stop { ticket } => (ticket, "stop".into(), Answer::Done),
@@ -82,6 +92,31 @@ impl Log for FakeLog {
 
     fn volume_stat(&self, _volume: VolumeId) -> VolumeStat {
         VolumeStat::default()
+    }
+
+    fn group_epoch(&self, group: GroupId) -> GroupEpoch {
+        self.groups.get(&group).copied().unwrap_or_default()
+    }
+
+    fn volumes(&self, cursor: VolumeId, max: usize) -> (Vec<VolumeEntry>, Option<VolumeId>) {
+        assert!(max > 0);
+        (self.volumes.iter().copied().filter(|held| held.volume >= cursor).collect(), None)
+    }
+
+    fn digests(
+        &self,
+        _volume: VolumeId,
+        cursor: ChunkIndex,
+        max: usize,
+        wanted: &dyn Fn(ChunkIndex) -> bool,
+    ) -> (Vec<(ChunkIndex, u64)>, Option<ChunkIndex>) {
+        assert!(max > 0);
+        let chunks = self.chunks.iter().copied().filter(|&(chunk, _)| chunk >= cursor && wanted(chunk));
+        (chunks.collect(), Some(ChunkIndex(9)))
+    }
+
+    fn chunk_runs(&self, _volume: VolumeId, _chunk: ChunkIndex) -> Vec<ChunkRun> {
+        self.runs.clone()
     }
 }
 
@@ -298,3 +333,6 @@ fn deletes_stats_and_stop() {
     rig.replica.step(Instant(1), ReplicaInput::Stop, &mut out);
     assert!(matches!(out[..], [ReplicaOutput::Stopped]));
 }
+
+#[path = "upkeep_test.rs"]
+mod upkeep;

@@ -40,7 +40,8 @@ impl Conn {
         }
         let Some((header, payload)) = self.frames.next_frame()? else { return Ok(None) };
         let request = Request::decode(&header, &payload)?;
-        if let RequestBody::Read { range, .. } = &request.body {
+        // A verify's answer is short, but the blocks are in memory while it is made.
+        if let RequestBody::Read { range, .. } | RequestBody::Verify { range } = &request.body {
             self.read_bytes += range.len_bytes();
             if let Some(same) = self.reads.insert(request.sequence, range.len_bytes()) {
                 self.read_bytes -= same;
