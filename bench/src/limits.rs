@@ -1,5 +1,7 @@
 //! Bounds of a benchmark run.
 
+use std::time::Duration;
+
 /// Requests in flight at once.
 pub const MAX_DEPTH: usize = 64;
 /// Bytes of one request.
@@ -18,5 +20,10 @@ pub const REQUEST_TIMEOUT_S: u64 = 60;
 pub const WARM_UP_PART: u32 = 10;
 /// Latencies kept of one workload; later ones are counted but not ranked.
 pub const MAX_LATENCIES: usize = 32 << 20;
+
+/// After its turn, a side that writes less than this within a step has nothing left to do by itself.
+pub const SETTLED_BELOW_BYTES: u64 = 1 << 20;
+pub const SETTLE_STEP: Duration = Duration::from_millis(500);
+pub const SETTLE_STEPS: u32 = 120;
 
 const _: () = assert!(MAX_DEPTH * 3 <= QUEUE_SIZE as usize);

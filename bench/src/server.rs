@@ -1,7 +1,7 @@
 //! A server under test as a child process: started, watched, and ended whatever happens.
 
 use crate::limits::{START_TIMEOUT_S, STOP_TIMEOUT_S};
-use crate::machine::{cpu_time, now, pause};
+use crate::machine::{now, pause};
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -29,10 +29,6 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    pub fn cpu_time(&self) -> Result<Duration> {
-        cpu_time(self.pid())
     }
 
     pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {

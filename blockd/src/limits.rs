@@ -16,8 +16,14 @@ pub const MAX_CLOSING_TICKS: u32 = 10;
 pub const PREFILL_BYTES: u64 = 128 << 10;
 /// Only writes shorter than this have holes filled ahead of them, in bytes.
 pub const PREFILL_FOR_BELOW: usize = 256 << 10;
-/// How many of these ahead of the log are filled.
+/// How many of these ahead of the log are filled while it writes.
 pub const PREFILL_AHEAD: usize = 64;
+/// A disk that has written nothing for so long is idle, and holes further ahead are filled.
+pub const PREFILL_IDLE_AFTER: Duration = Duration::from_millis(50);
+/// How far ahead of the log an idle disk is filled at most, in bytes: some seconds of small writes.
+pub const PREFILL_IDLE_AHEAD: u64 = 1 << 30;
+/// Units of one write to an idle disk: 1 MiB, so that who comes next waits a fraction of a millisecond.
+pub const PREFILL_IDLE_UNITS: usize = 8;
 
 // ---- client drivers ----
 

@@ -8,7 +8,8 @@ mod workload;
 
 pub use report::Verdict;
 
-use crate::machine::{Facts, say, say_aside};
+use crate::limits::{SETTLE_STEP, SETTLE_STEPS, SETTLED_BELOW_BYTES};
+use crate::machine::{Facts, pause, say, say_aside, written_bytes};
 use crate::server::Server;
 use anyhow::{Context, Result, bail};
 use client::Client;
@@ -65,11 +66,29 @@ enum Process {
 }
 
 impl Side {
-    fn cpu_time(&self) -> Result<Duration> {
+    fn pid(&self) -> u32 {
         match &self.process {
-            Process::Started(server) => server.cpu_time(),
-            Process::Foreign(pid) => crate::machine::cpu_time(*pid),
+            Process::Started(server) => server.pid(),
+            Process::Foreign(pid) => *pid,
         }
+    }
+
+    fn cpu_time(&self) -> Result<Duration> {
+        crate::machine::cpu_time(self.pid())
+    }
+
+    /// Waits until what it does in the background is done, so that the other side does not pay for it.
+    fn settle(&self) -> Result<()> {
+        let mut before = written_bytes(self.pid())?;
+        for _ in 0..SETTLE_STEPS {
+            pause(SETTLE_STEP);
+            let after = written_bytes(self.pid())?;
+            if after - before < SETTLED_BELOW_BYTES {
+                return Ok(());
+            }
+            before = after;
+        }
+        bail!("{} keeps writing though nobody asks it anything", self.name)
     }
 }
 
@@ -97,6 +116,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
     for side in &sides {
         say(&format!("{}: {}", side.name, side.durability));
         fill(side, options.size)?;
+        side.settle()?;
     }
 
     let wanted = |workload: &&Workload| options.only.as_ref().is_none_or(|only| workload.name.contains(only));
@@ -134,7 +154,10 @@ fn measure(side: &Side, workload: &Workload, options: &Options) -> Result<Sample
     let failed = || format!("{} on {}", workload.name, side.name);
     let mut client = Client::connect(&side.socket).with_context(failed)?;
     let seconds = Duration::from_secs(options.seconds);
-    workload::run(&mut client, workload, options.size, seconds, || side.cpu_time()).with_context(failed)
+    let sample = workload::run(&mut client, workload, options.size, seconds, || side.cpu_time());
+    drop(client);
+    side.settle()?;
+    sample.with_context(failed)
 }
 
 /// Writes the whole disk, so that no side answers from holes.

@@ -2,37 +2,68 @@
 //!
 //! A direct write into a hole allocates blocks under the file system's exclusive lock, which io_uring must
 //! leave to a worker thread: measured, a third less throughput and two more context switches a batch. So
-//! holes a little ahead of where the log writes are filled first, with long writes. A file stays sparse
-//! where the log has not come; a raw device has no holes and is left alone.
+//! holes ahead of where the log writes are filled first: while the disk is idle, as far ahead as the log
+//! has come since the start, with long writes; while it is busy, a little ahead with short ones, which cost
+//! a quarter of the throughput of small writes. A file stays sparse where the log won't come soon; a raw
+//! device has no holes and is left alone.
 
-use crate::limits::{PREFILL_AHEAD, PREFILL_BYTES, PREFILL_FOR_BELOW};
+use crate::limits::{
+    PREFILL_AHEAD, PREFILL_BYTES, PREFILL_FOR_BELOW, PREFILL_IDLE_AFTER, PREFILL_IDLE_AHEAD,
+    PREFILL_IDLE_UNITS,
+};
 use rt::buf::AlignedBuf;
+use rt::clock::Instant;
 use rt::ring::{Fd, Op, Token};
 use std::ops::Range;
 
-/// The state of the filling, one unit of [`PREFILL_BYTES`] at a time.
+/// The state of the filling, in units of [`PREFILL_BYTES`].
 pub(super) struct Prefill {
-    /// Per unit: nothing was ever written to it.
-    holes: Vec<bool>,
-    filling: Option<usize>,
-    /// Units to look at next.
+    units: Vec<Unit>,
+    /// The units that zeros are being written to.
+    filling: Range<usize>,
+    /// Units to look at next while busy.
     window: Range<usize>,
+    /// There is no hole below it. The log takes segments that were never used in order, so the lowest holes
+    /// are the next to be written to.
+    first_hole: usize,
+    /// Units filled that the log has not come to yet.
+    ahead: usize,
+    last_write: Instant,
+    /// Bytes the log wrote since the start: how far ahead an idle disk is filled.
+    written: u64,
     zeros: Option<AlignedBuf>,
-    /// Writes to the unit being filled: they come after the zeros.
+    /// Writes to the units being filled: they come after the zeros.
     held: Vec<(Token, Op)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    /// Nothing was ever written to it.
+    Hole,
+    Filled,
+    Data,
 }
 
 impl Prefill {
     /// For a disk of `len_bytes` with these holes, in bytes.
     pub fn new(len_bytes: u64, holes: &[Range<u64>]) -> Self {
         let units = usize::try_from(len_bytes / PREFILL_BYTES).unwrap_or(0);
-        let mut filler =
-            Self { holes: vec![false; units], filling: None, window: 0..0, zeros: None, held: Vec::new() };
+        let mut filler = Self {
+            units: vec![Unit::Data; units],
+            filling: 0..0,
+            window: 0..0,
+            first_hole: 0,
+            ahead: 0,
+            last_write: Instant(0),
+            written: 0,
+            zeros: None,
+            held: Vec::new(),
+        };
         for hole in holes {
             // Only units that are a hole as a whole: zeros must never go over anything.
             let whole = unit(hole.start.next_multiple_of(PREFILL_BYTES))..unit(hole.end);
-            if let Some(units) = filler.holes.get_mut(whole) {
-                units.fill(true);
+            if let Some(units) = filler.units.get_mut(whole) {
+                units.fill(Unit::Hole);
             }
         }
         filler
@@ -40,16 +71,21 @@ impl Prefill {
 
     /// A write is about to start. Gives it back if it may go to the device now; else it is kept until the
     /// zeros before it are there.
-    pub fn before_write(&mut self, token: Token, op: Op) -> Option<(Token, Op)> {
+    pub fn before_write(&mut self, now: Instant, token: Token, op: Op) -> Option<(Token, Op)> {
         let Op::Write { buf, offset, .. } = &op else { return Some((token, op)) };
-        let end = unit(offset + buf.len() as u64 + PREFILL_BYTES - 1).min(self.holes.len());
+        let end = unit(offset + buf.len() as u64 + PREFILL_BYTES - 1).min(self.units.len());
         let touched = unit(*offset).min(end)..end;
-        self.holes[touched.clone()].fill(false);
-        // Long writes pay the allocation once for many blocks; filling ahead of them would only double what
-        // the device writes.
+        for unit in &mut self.units[touched.clone()] {
+            self.ahead -= usize::from(*unit == Unit::Filled);
+            *unit = Unit::Data;
+        }
+        self.last_write = now;
+        self.written += buf.len() as u64;
+        // Long writes pay the allocation once for many blocks; filling just ahead of them would only double
+        // what the device writes.
         let ahead = if buf.len() < PREFILL_FOR_BELOW { PREFILL_AHEAD } else { 0 };
-        self.window = end..(end + ahead).min(self.holes.len());
-        if self.filling.is_some_and(|filling| touched.contains(&filling)) {
+        self.window = end..(end + ahead).min(self.units.len());
+        if touched.start < self.filling.end && self.filling.start < touched.end {
             self.held.push((token, op));
             return None;
         }
@@ -57,22 +93,43 @@ impl Prefill {
     }
 
     /// The next write of zeros, if one is due.
-    pub fn next(&mut self, disk: &Fd) -> Option<Op> {
-        if self.filling.is_some() {
+    pub fn next(&mut self, now: Instant, disk: &Fd) -> Option<Op> {
+        if !self.filling.is_empty() {
             return None;
         }
-        let next = self.window.find(|&unit| self.holes[unit])?;
-        self.holes[next] = false;
-        self.filling = Some(next);
-        let len = usize::try_from(PREFILL_BYTES).expect("a unit fits in memory");
-        let buf = self.zeros.take().unwrap_or_else(|| AlignedBuf::zeroed(len));
-        Some(Op::Write { fd: Fd::clone(disk), buf, offset: next as u64 * PREFILL_BYTES })
+        let holes = self.busy_hole().or_else(|| self.idle_holes(now))?;
+        self.units[holes.clone()].fill(Unit::Filled);
+        self.ahead += holes.len();
+        self.filling = holes.clone();
+        let offset = holes.start as u64 * PREFILL_BYTES;
+        let len = usize::try_from(holes.len() as u64 * PREFILL_BYTES).expect("a few units fit in memory");
+        let kept = self.zeros.take().filter(|zeros| zeros.len() == len);
+        let buf = kept.unwrap_or_else(|| AlignedBuf::zeroed(len));
+        Some(Op::Write { fd: Fd::clone(disk), buf, offset })
+    }
+
+    fn busy_hole(&mut self) -> Option<Range<usize>> {
+        let next = self.window.find(|&unit| self.units[unit] == Unit::Hole)?;
+        Some(next..next + 1)
+    }
+
+    fn idle_holes(&mut self, now: Instant) -> Option<Range<usize>> {
+        let wanted = unit(self.written.min(PREFILL_IDLE_AHEAD));
+        if self.ahead >= wanted || now < self.last_write + PREFILL_IDLE_AFTER {
+            return None;
+        }
+        let holes = &self.units[self.first_hole..];
+        self.first_hole += holes.iter().position(|&unit| unit == Unit::Hole).unwrap_or(holes.len());
+        let most = (wanted - self.ahead).min(PREFILL_IDLE_UNITS);
+        let len = self.units[self.first_hole..].iter().take(most).take_while(|&&unit| unit == Unit::Hole);
+        let len = len.count();
+        (len > 0).then(|| self.first_hole..self.first_hole + len)
     }
 
     /// The zeros are written, or could not be (the store's own write will tell). Gives the writes that
     /// waited for them.
     pub fn filled(&mut self, op: Op) -> Vec<(Token, Op)> {
-        self.filling = None;
+        self.filling = 0..0;
         if let Op::Write { buf, .. } = op {
             self.zeros = Some(buf);
         }
@@ -89,40 +146,70 @@ mod tests {
     use super::*;
     use std::os::fd::OwnedFd;
     use std::sync::Arc;
+    use std::time::Duration;
+
+    const UNIT: u64 = PREFILL_BYTES;
+    const NOW: Instant = Instant(1_000_000_000);
+
+    fn disk() -> Fd {
+        Arc::new(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()))
+    }
 
     fn write(disk: &Fd, offset: u64, blocks: usize) -> Op {
         Op::Write { fd: Fd::clone(disk), buf: AlignedBuf::zeroed(blocks * 4096), offset }
     }
 
-    fn offset(op: &Op) -> u64 {
-        let Op::Write { offset, .. } = op else { panic!("only writes are made") };
-        *offset
+    fn place(op: &Op) -> (u64, u64) {
+        let Op::Write { offset, buf, .. } = op else { panic!("only writes are made") };
+        (*offset, buf.len() as u64)
     }
 
     #[test]
     fn fills_only_whole_holes_ahead_of_the_log_and_never_under_a_write() {
-        let null = std::fs::File::open("/dev/null").unwrap();
-        let disk: Fd = Arc::new(OwnedFd::from(null));
-        let token = Token::new(1, 0, 7);
-        let unit = PREFILL_BYTES;
+        let (disk, token) = (disk(), Token::new(1, 0, 7));
         // Unit 1 is half data; 2 to 5 are holes; 6 is data; from 7 on all is a hole.
-        let mut prefill = Prefill::new(100 * unit, &[unit + 4096..6 * unit, 7 * unit..100 * unit]);
-        assert!(prefill.next(&disk).is_none(), "nothing is filled before the log writes");
-        assert!(prefill.before_write(token, write(&disk, 3 * unit - 4096, 2)).is_some());
-        let first = prefill.next(&disk).unwrap();
-        assert_eq!(offset(&first), 4 * unit, "units 2 and 3 have the log's data now");
-        assert!(prefill.next(&disk).is_none(), "one at a time");
-        assert!(prefill.before_write(token, write(&disk, 3 * unit + 4096, 1)).is_some());
-        assert!(prefill.before_write(token, write(&disk, 4 * unit + 4096, 1)).is_none());
+        let mut prefill = Prefill::new(100 * UNIT, &[UNIT + 4096..6 * UNIT, 7 * UNIT..100 * UNIT]);
+        assert!(prefill.next(NOW, &disk).is_none(), "nothing is filled before the log writes");
+        assert!(prefill.before_write(NOW, token, write(&disk, 3 * UNIT - 4096, 2)).is_some());
+        let first = prefill.next(NOW, &disk).unwrap();
+        assert_eq!(place(&first), (4 * UNIT, UNIT), "units 2 and 3 have the log's data now");
+        assert!(prefill.next(NOW, &disk).is_none(), "one at a time");
+        assert!(prefill.before_write(NOW, token, write(&disk, 3 * UNIT + 4096, 1)).is_some());
+        assert!(prefill.before_write(NOW, token, write(&disk, 4 * UNIT + 4096, 1)).is_none());
         let released = prefill.filled(first);
         assert_eq!((released.len(), released[0].0), (1, token));
-        assert_eq!(offset(&released[0].1), 4 * unit + 4096);
+        assert_eq!(place(&released[0].1).0, 4 * UNIT + 4096);
         let mut filled = Vec::new();
-        while let Some(op) = prefill.next(&disk) {
-            filled.push(offset(&op) / unit);
+        while let Some(op) = prefill.next(NOW, &disk) {
+            filled.push(place(&op).0 / UNIT);
             assert!(prefill.filled(op).is_empty());
         }
         assert_eq!(filled[..2], [5, 7]);
         assert_eq!(*filled.last().unwrap(), 4 + PREFILL_AHEAD as u64, "not further ahead than it should");
+    }
+
+    #[test]
+    fn an_idle_disk_is_filled_as_far_ahead_as_the_log_has_come() {
+        let (disk, token) = (disk(), Token::new(1, 0, 7));
+        let mut prefill = Prefill::new(1000 * UNIT, &[0..20 * UNIT, 21 * UNIT..1000 * UNIT]);
+        // 12 units in long writes, which ask for nothing just ahead of them.
+        for at in 0..4 {
+            let op = write(&disk, at * 3 * UNIT, 96);
+            assert!(prefill.before_write(NOW, token, op).is_some());
+        }
+        assert!(prefill.next(NOW, &disk).is_none(), "it is busy");
+        let idle = NOW + PREFILL_IDLE_AFTER;
+        let mut filled = Vec::new();
+        while let Some(op) = prefill.next(idle, &disk) {
+            filled.push(place(&op));
+            assert!(prefill.filled(op).is_empty());
+        }
+        assert_eq!(filled, [(12 * UNIT, 8 * UNIT), (21 * UNIT, 4 * UNIT)], "12 units, and not over data");
+        assert!(prefill.before_write(idle, token, write(&disk, 0, 1)).is_some(), "the superblock's place");
+        assert!(prefill.before_write(idle, token, write(&disk, 12 * UNIT, 64)).is_some());
+        let late = idle + Duration::from_secs(1);
+        let op = prefill.next(late, &disk).unwrap();
+        assert_eq!(place(&op), (25 * UNIT, 4 * UNIT), "two came to be used, and two more were written");
+        assert!(prefill.before_write(late, token, write(&disk, place(&op).0, 1)).is_none(), "held back");
     }
 }

@@ -282,7 +282,8 @@ impl Shard {
                 }
                 ReplicaOutput::DiskWrite { io, offset, buf } => {
                     let op = Op::Write { fd: Fd::clone(&self.disk), buf, offset };
-                    if let Some((token, op)) = self.prefill.before_write(Token::new(DISK, 0, io.0), op) {
+                    let token = Token::new(DISK, 0, io.0);
+                    if let Some((token, op)) = self.prefill.before_write(self.now, token, op) {
                         self.push(token, op);
                     }
                 }
@@ -293,7 +294,7 @@ impl Shard {
                 ReplicaOutput::Stopped => self.phase = Phase::Stopped,
             }
         }
-        if let Some(op) = self.prefill.next(&self.disk) {
+        if let Some(op) = self.prefill.next(self.now, &self.disk) {
             self.push(Token::new(PREFILL, 0, 0), op);
         }
         // What the performing itself brought (closed connections) waits for the next pump.

@@ -32,7 +32,7 @@ pub const MAX_CLEAN_CREDIT: u32 = 1024;
 /// Blocks the cleaner reads at once: the longest batch and some.
 pub const CLEAN_WINDOW_BLOCKS: u32 = 288;
 /// Log written between two checkpoints, in bytes, whatever their size: bounds the replay.
-pub const MIN_CHECKPOINT_INTERVAL: u64 = 64 << 20;
+pub const MIN_CHECKPOINT_INTERVAL: u64 = 256 << 20;
 /// The same, at most.
 pub const MAX_CHECKPOINT_INTERVAL: u64 = 1 << 30;
 /// A checkpoint is due after the log grew by this many times its size: bounds write amplification to 1/8.
