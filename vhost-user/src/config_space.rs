@@ -15,6 +15,8 @@ use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRE
 pub const EVENT_IDX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
 /// The driver may send flushes; without it every write must be durable before it completes.
 pub const FLUSH: u64 = 1 << VIRTIO_BLK_F_FLUSH;
+/// The front end wants to know which pages are written.
+pub const LOG_ALL: u64 = VhostUserVirtioFeatures::LOG_ALL.bits();
 /// Protocol features were negotiated, so queues start disabled.
 pub const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
 
@@ -40,7 +42,7 @@ pub fn features() -> u64 {
         VIRTIO_BLK_F_DISCARD,
         VIRTIO_BLK_F_WRITE_ZEROES,
     ];
-    bits.iter().fold(EVENT_IDX | FLUSH | PROTOCOL_FEATURES, |all, bit| all | 1 << bit)
+    bits.iter().fold(EVENT_IDX | FLUSH | PROTOCOL_FEATURES | LOG_ALL, |all, bit| all | 1 << bit)
 }
 
 /// Every vhost-user protocol feature offered.
@@ -48,6 +50,8 @@ pub fn protocol_features() -> VhostUserProtocolFeatures {
     VhostUserProtocolFeatures::MQ
         | VhostUserProtocolFeatures::CONFIG
         | VhostUserProtocolFeatures::REPLY_ACK
+        | VhostUserProtocolFeatures::INFLIGHT_SHMFD
+        | VhostUserProtocolFeatures::LOG_SHMFD
         | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
 }
 
@@ -91,6 +95,6 @@ mod tests {
 
     #[test]
     fn features_are_the_documented_bits() {
-        assert_eq!(features(), 1 << 32 | 1 << 30 | 1 << 29 | 1 << 28 | 0b111_0110_0100_0100);
+        assert_eq!(features(), 1 << 32 | 1 << 30 | 1 << 29 | 1 << 28 | 1 << 26 | 0b111_0110_0100_0100);
     }
 }

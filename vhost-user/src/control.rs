@@ -2,7 +2,8 @@
 
 use crate::data::{Command, DataLink};
 use crate::error::Error;
-use crate::session::{Offer, Session};
+use crate::session::{Offer, Session, refused};
+use crate::tap::{self, BackendSocket, Next};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -20,6 +21,8 @@ struct State {
     is_stopping: bool,
     /// The present session's connection.
     connection: Option<UnixStream>,
+    /// Where the present session's front end takes requests.
+    backend: Option<BackendSocket>,
     /// This session's end was ours, and `last_error` says why.
     is_hung_up: bool,
     sessions: u64,
@@ -50,6 +53,16 @@ impl Line {
         state.close();
     }
 
+    #[expect(dead_code, reason = "until the volume behind a device can be resized")]
+    /// Tells the front end, if it wants to know, to read the config space again.
+    pub fn say_config_changed(&self) {
+        let mut state = self.lock();
+        if let Some(Err(error)) = state.backend.as_ref().map(BackendSocket::say_config_changed) {
+            tracing::info!(%error, "a front end can't be told of a change");
+            state.backend = None;
+        }
+    }
+
     pub fn status(&self) -> LineStatus {
         let state = self.lock();
         LineStatus {
@@ -57,6 +70,10 @@ impl Line {
             sessions: state.sessions,
             last_error: state.last_error.clone(),
         }
+    }
+
+    fn set_backend(&self, socket: BackendSocket) {
+        self.lock().backend = Some(socket);
     }
 
     fn begin(&self, stream: &UnixStream) -> std::io::Result<bool> {
@@ -73,6 +90,7 @@ impl Line {
     fn end(&self, error: Option<String>) {
         let mut state = self.lock();
         state.connection = None;
+        state.backend = None;
         // Why we hung up says more than that the connection broke.
         if !state.is_hung_up && error.is_some() {
             state.last_error = error;
@@ -133,10 +151,11 @@ fn serve(stream: UnixStream, line: &Line, offer: Offer, data: &DataLink) -> Resu
     if !begun {
         return Ok(());
     }
+    let own = stream.try_clone().map_err(|error| Error::system("a session's connection", error))?;
     let session = Arc::new(Mutex::new(Session::new(offer, data.clone())));
-    let mut handler = BackendReqHandler::from_stream(stream, session);
+    let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(&session));
     let error = loop {
-        match handler.handle_request() {
+        match take_message(&own, &mut handler, &session, line) {
             Ok(()) | Err(ProtocolError::SocketRetry(_)) => {}
             Err(ProtocolError::Disconnected) => break None,
             Err(error) => break Some(error.to_string()),
@@ -149,4 +168,31 @@ fn serve(stream: UnixStream, line: &Line, offer: Offer, data: &DataLink) -> Resu
     let ended = data.ask(Command::EndSession);
     line.end(error);
     ended
+}
+
+fn take_message(
+    stream: &UnixStream,
+    handler: &mut BackendReqHandler<Mutex<Session>>,
+    session: &Mutex<Session>,
+    line: &Line,
+) -> Result<(), ProtocolError> {
+    let session = || session.lock().unwrap_or_else(PoisonError::into_inner);
+    match tap::look(stream) {
+        Next::Other => handler.handle_request(),
+        Next::BackendSocket(socket) => {
+            // The crate checks that it was negotiated and that the descriptor is a socket.
+            handler.handle_request()?;
+            let socket = socket.ok_or(ProtocolError::IncorrectFds)?;
+            line.set_backend(BackendSocket::new(socket).map_err(refused)?);
+            Ok(())
+        }
+        Next::LogCall { call, needs_reply } => {
+            session().set_log_call(call)?;
+            if needs_reply && session().has_reply_ack() {
+                tap::acknowledge_log_call(stream).map_err(ProtocolError::SocketBroken)?;
+            }
+            Ok(())
+        }
+        Next::BadLogCall => Err(ProtocolError::InvalidMessage),
+    }
 }

@@ -1,7 +1,8 @@
 //! The data thread: one reactor for the queues' kicks, the volume's connections and the control thread's
 //! commands. It is the only thread that touches guest memory.
 
-use crate::engine::{Enabled, Engine, Submission, WriteCache};
+use crate::dirty::DirtyLog;
+use crate::engine::{Enabled, Engine, Logging, Submission, WriteCache};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{MAX_COMMANDS, STOP_QUEUE_TIMEOUT_MS};
 use crate::mem::GuestRam;
@@ -78,7 +79,20 @@ pub type Reply<T> = Sender<Result<T, Error>>;
 /// What the control thread asks of the data thread.
 pub enum Command {
     SetRam(Arc<GuestRam>, Reply<()>),
-    SetCache(WriteCache),
+    SetFeatures {
+        cache: WriteCache,
+        logging: Logging,
+        reply: Reply<()>,
+    },
+    SetLog(Arc<DirtyLog>, Reply<()>),
+    /// Where the front end wants to hear of changes of the dirty log.
+    SetLogCall(File),
+    /// The guest address at which the used ring's pages are marked, if they are.
+    SetLogAddr {
+        queue: usize,
+        addr: Option<u64>,
+        reply: Reply<()>,
+    },
     Start {
         queue: usize,
         setup: VringSetup,
@@ -313,7 +327,20 @@ impl<B: Backend> DataThread<B> {
                 let outcome = self.check_session().and_then(|()| self.engine.set_ram(ram));
                 let _ = reply.send(outcome);
             }
-            Command::SetCache(cache) => self.engine.set_cache(cache),
+            Command::SetFeatures { cache, logging, reply } => {
+                self.engine.set_cache(cache);
+                self.engine.set_logging(logging);
+                let _ = reply.send(Ok(()));
+            }
+            Command::SetLog(log, reply) => {
+                self.engine.set_log(log);
+                let _ = reply.send(Ok(()));
+            }
+            Command::SetLogCall(call) => self.engine.set_log_call(call),
+            Command::SetLogAddr { queue, addr, reply } => {
+                self.engine.set_log_addr(queue, addr);
+                let _ = reply.send(Ok(()));
+            }
             Command::Start { queue, setup, kick, enabled, reply } => {
                 let _ = reply.send(self.start_queue(queue, setup, kick, enabled));
             }
@@ -372,24 +399,35 @@ impl<B: Backend> DataThread<B> {
     }
 
     fn finish_stops(&mut self) {
+        if self.stops.is_empty() {
+            return;
+        }
         let now = self.clock.now();
-        let mut late = false;
+        let mut failure = None;
         self.stops.retain(|stop| {
-            if let Some(next_avail) = self.engine.stopped(stop.queue) {
-                let _ = stop.reply.send(Ok(next_avail));
-                return false;
+            let next_avail = match self.engine.stopped(stop.queue) {
+                Some(next_avail) => Ok(Some(next_avail)),
+                None if now < stop.deadline => return true,
+                // The volume stalls, which is no reason to keep the front end: the next session asks again.
+                None => self.engine.abandon(stop.queue),
+            };
+            match next_avail {
+                Ok(Some(next_avail)) => {
+                    let _ = stop.reply.send(Ok(next_avail));
+                }
+                Ok(None) => {
+                    let message = format!(
+                        "requests of a stopped queue are not done after {STOP_QUEUE_TIMEOUT_MS} ms and there is \
+                         nothing to keep them in"
+                    );
+                    failure = Some(Error::new(ErrorKind::System, message));
+                }
+                Err(error) => failure = Some(error),
             }
-            if now < stop.deadline {
-                return true;
-            }
-            late = true;
             false
         });
-        if late {
-            self.fail(Error::new(
-                ErrorKind::System,
-                format!("requests of a stopped queue are not done after {STOP_QUEUE_TIMEOUT_MS} ms"),
-            ));
+        if let Some(error) = failure {
+            self.fail(error);
         }
     }
 

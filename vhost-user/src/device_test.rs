@@ -10,41 +10,64 @@ use crate::test_client::{Client, Io};
 use blockd::ClientError;
 use blockd::client::VolumeOp;
 use bytes::Bytes;
-use rt::clock::Instant;
+use rt::clock::{Clock, Instant, SystemClock};
 use rt::ring::{Completion, Reactor};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const SIZE: u64 = 8 << 20;
 
-/// A volume in memory, which outlives sessions and devices.
+/// A volume in memory, which outlives sessions and devices. It answers nothing while it stalls.
 #[derive(Clone)]
 pub(crate) struct MemoryVolume {
-    bytes: Arc<Mutex<Vec<u8>>>,
+    shared: Arc<Shared>,
+    /// What this device asked and was not told.
+    held: VecDeque<(u64, VolumeOp)>,
     done: VecDeque<Done>,
+}
+
+struct Shared {
+    bytes: Mutex<Vec<u8>>,
+    is_stalled: AtomicBool,
+    /// Where each operation began, in the order they came.
+    asked: Mutex<Vec<u64>>,
 }
 
 impl MemoryVolume {
     pub(crate) fn new() -> Self {
-        Self { bytes: Arc::new(Mutex::new(vec![0; SIZE as usize])), done: VecDeque::new() }
-    }
-}
-
-impl Backend for MemoryVolume {
-    fn start(&mut self, _reactor: &mut Reactor) {}
-
-    fn take_opened(&mut self) -> Option<Result<(), ClientError>> {
-        Some(Ok(()))
+        let shared = Shared {
+            bytes: Mutex::new(vec![0; SIZE as usize]),
+            is_stalled: AtomicBool::new(false),
+            asked: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared), held: VecDeque::new(), done: VecDeque::new() }
     }
 
-    fn pump(&mut self, _reactor: &mut Reactor) {}
+    pub(crate) fn stall(&self, is_stalled: bool) {
+        self.shared.is_stalled.store(is_stalled, Ordering::SeqCst);
+    }
 
-    fn submit(&mut self, id: u64, op: VolumeOp, _reactor: &mut Reactor) {
-        let mut bytes = self.bytes.lock().unwrap();
+    /// The offsets of what was asked since the last call.
+    pub(crate) fn take_asked(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.shared.asked.lock().unwrap())
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.shared.asked.lock().unwrap().len()
+    }
+
+    pub(crate) fn get(&self, range: Range<usize>) -> Vec<u8> {
+        self.shared.bytes.lock().unwrap()[range].to_vec()
+    }
+
+    fn perform(&mut self, id: u64, op: VolumeOp) {
+        let mut bytes = self.shared.bytes.lock().unwrap();
         let at = |offset: u64, len: u64| offset as usize..(offset + len) as usize;
         let data = match op {
             VolumeOp::Read { offset, len, .. } => {
@@ -62,13 +85,44 @@ impl Backend for MemoryVolume {
         };
         self.done.push_back((id, Ok(data)));
     }
+}
+
+impl Backend for MemoryVolume {
+    fn start(&mut self, _reactor: &mut Reactor) {}
+
+    fn take_opened(&mut self) -> Option<Result<(), ClientError>> {
+        Some(Ok(()))
+    }
+
+    fn pump(&mut self, _reactor: &mut Reactor) {
+        while !self.shared.is_stalled.load(Ordering::SeqCst) {
+            let Some((id, op)) = self.held.pop_front() else { break };
+            self.perform(id, op);
+        }
+    }
+
+    fn submit(&mut self, id: u64, op: VolumeOp, _reactor: &mut Reactor) {
+        self.shared.asked.lock().unwrap().push(match &op {
+            VolumeOp::Read { offset, .. }
+            | VolumeOp::Write { offset, .. }
+            | VolumeOp::Trim { offset, .. }
+            | VolumeOp::WriteZeroes { offset, .. } => *offset,
+            VolumeOp::Flush => u64::MAX,
+        });
+        if self.shared.is_stalled.load(Ordering::SeqCst) {
+            self.held.push_back((id, op));
+        } else {
+            self.perform(id, op);
+        }
+    }
 
     fn on_completion(&mut self, _completion: Completion, _reactor: &mut Reactor) {
         panic!("it has nothing on the ring");
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        None
+        let soon = SystemClock.now() + Duration::from_millis(2);
+        (!self.held.is_empty()).then_some(soon)
     }
 
     fn on_deadline(&mut self, _reactor: &mut Reactor) {}
@@ -150,7 +204,7 @@ fn a_foreign_driver_reads_what_it_wrote() {
                 _ => assert_eq!(client.io(queue, Io::Flush), 0),
             }
         }
-        assert!(*volume.bytes.lock().unwrap() == model);
+        assert!(volume.get(0..SIZE as usize) == model);
     }
     until("the last disconnect", || !device.status().is_connected);
     let DeviceStatus { sessions, errors, last_error, writes, flushes, .. } = device.status();
@@ -177,7 +231,7 @@ fn many_requests_on_many_queues_at_once() {
         for queue in 0..4 {
             assert!(client.wait(queue, 64).iter().all(|&result| result == 0));
         }
-        assert!(volume.bytes.lock().unwrap()[..1 << 20].iter().all(|&byte| byte == round));
+        assert!(volume.get(0..1 << 20).iter().all(|&byte| byte == round));
     }
     assert_eq!(device.status().writes, 50 * 256);
     // Errors are the request's, not the session's.

@@ -3,22 +3,22 @@
 //! No socket, no ring, no clock: kicks and the volume's answers come in, volume operations go out, so tests
 //! run it against a volume in memory. What it can't take (too much in flight) stays in the guest's ring.
 
-use crate::error::Error;
+use crate::dirty::DirtyLog;
+use crate::error::{Error, ErrorKind};
 use crate::limits::{
-    ID_BYTES, ID_WRITTEN_BYTES, MAX_BYTES_IN_FLIGHT, MAX_PIECE_BYTES, MAX_REQUESTS_IN_FLIGHT,
-    MAX_REQUESTS_PER_TURN,
+    ID_BYTES, ID_WRITTEN_BYTES, MAX_BYTES_IN_FLIGHT, MAX_REQUESTS_IN_FLIGHT, MAX_REQUESTS_PER_TURN,
 };
 use crate::mem::GuestRam;
-use crate::request::{Ask, Parsed, Range, Status, parse};
-use crate::vring::{Vring, VringSetup};
+use crate::pending::Pending;
+use crate::request::{Ask, Parsed, Status, parse};
+use crate::vring::{Taken, Vring, VringSetup, notify};
 use blockd::ClientError;
-use blockd::client::{Holes, VolumeOp};
+use blockd::client::VolumeOp;
 use bytes::Bytes;
 use slab::Slab;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vm_memory::GuestAddress;
 
 /// What a device has done since it started.
 #[derive(Debug, Default)]
@@ -58,6 +58,13 @@ pub enum WriteCache {
     Through,
 }
 
+/// Whether guest memory that is written is marked in the dirty log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logging {
+    On,
+    Off,
+}
+
 /// The device's queues and everything in flight.
 pub struct Engine {
     disk: Disk,
@@ -65,10 +72,15 @@ pub struct Engine {
     ram: Arc<GuestRam>,
     queues: Vec<Option<Running>>,
     cache: WriteCache,
-    /// Counts sessions: answers for a former one have nobody to go to.
-    session: u64,
-    requests: Slab<InFlight>,
+    log: Option<Arc<DirtyLog>>,
+    logging: Logging,
+    /// Where to say that the log has changed.
+    log_call: Option<File>,
+    requests: Slab<Pending>,
     bytes_in_flight: u64,
+    /// Requests of queues that ended that change the volume. While there are any, nothing is taken: the same
+    /// requests may come again from a record, and then the guest may write what the old ones still may change.
+    orphan_changes: usize,
     /// The queue that is served first next time.
     first: usize,
     last_failure: Option<ClientError>,
@@ -85,28 +97,6 @@ struct Running {
     in_flight: usize,
 }
 
-struct InFlight {
-    session: u64,
-    queue: usize,
-    head: u16,
-    status: GuestAddress,
-    ram: Arc<GuestRam>,
-    ask: Ask,
-    charge: u64,
-    /// Bytes, or ranges, that the volume has done.
-    done: u64,
-    /// Bytes, or ranges, that it is doing.
-    piece: u64,
-    flush: FlushAfter,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum FlushAfter {
-    No,
-    Due,
-    Asked,
-}
-
 impl Engine {
     pub fn new(disk: Disk, num_queues: u16, counters: Arc<Counters>) -> Self {
         Self {
@@ -115,9 +105,12 @@ impl Engine {
             ram: Arc::new(GuestRam::empty()),
             queues: (0..num_queues).map(|_| None).collect(),
             cache: WriteCache::Back,
-            session: 0,
+            log: None,
+            logging: Logging::Off,
+            log_call: None,
             requests: Slab::with_capacity(64),
             bytes_in_flight: 0,
+            orphan_changes: 0,
             first: 0,
             last_failure: None,
         }
@@ -133,9 +126,41 @@ impl Engine {
         self.cache = cache;
     }
 
+    /// Whether what is written from now on is marked, and what is in flight when it is done.
+    pub fn set_logging(&mut self, logging: Logging) {
+        self.logging = logging;
+    }
+
+    /// Replaces the dirty log.
+    pub fn set_log(&mut self, log: Arc<DirtyLog>) {
+        for running in self.queues.iter_mut().flatten() {
+            running.vring.set_log(Some(Arc::clone(&log)));
+        }
+        self.log = Some(log);
+    }
+
+    /// Changes where the front end hears of changes of the log.
+    pub fn set_log_call(&mut self, call: File) {
+        self.log_call = Some(call);
+    }
+
+    /// Changes at which guest address, if at any, writes to a queue's used ring are marked.
+    pub fn set_log_addr(&mut self, index: usize, addr: Option<u64>) {
+        if let Some(running) = &mut self.queues[index] {
+            running.vring.set_log_addr(addr);
+        }
+    }
+
+    #[expect(dead_code, reason = "until the volume behind a device can be resized")]
+    /// Changes how large the disk is for requests that come from now on.
+    pub fn set_size(&mut self, size_bytes: u64) {
+        self.disk.size_bytes = size_bytes;
+    }
+
     /// Starts a queue that is not running. What is in its ring already is served without a kick.
     pub fn start(&mut self, index: usize, setup: VringSetup, enabled: Enabled) -> Result<(), Error> {
-        let vring = Vring::start(setup, &self.ram)?;
+        let mut vring = Vring::start(setup, &self.ram)?;
+        vring.set_log(self.log.clone());
         self.queues[index] = Some(Running {
             vring,
             enabled,
@@ -169,7 +194,7 @@ impl Engine {
     /// where its next device goes on. `None` while it waits; 0 for a queue that never ran.
     pub fn stopped(&mut self, index: usize) -> Option<u16> {
         let Some(running) = &self.queues[index] else { return Some(0) };
-        if !running.is_stopping || running.in_flight > 0 {
+        if !running.is_stopping || running.in_flight > 0 || running.vring.has_again() {
             return None;
         }
         let next_avail = running.vring.next_avail();
@@ -177,14 +202,46 @@ impl Engine {
         Some(next_avail)
     }
 
-    /// Drops all queues and guest memory. What is in flight completes into nothing.
+    /// Ends a queue whose requests the volume does not answer: where its next device goes on. What is in
+    /// flight goes back to the available ring if it was taken last, so that any device finds it there, and
+    /// else stays in the record, if there is one and the next device will have it: a guest that moves leaves
+    /// it behind. `None` if the requests would be lost.
+    pub fn abandon(&mut self, index: usize) -> Result<Option<u16>, Error> {
+        let Some(running) = &mut self.queues[index] else { return Ok(Some(0)) };
+        let of_queue = |(_, request): (usize, &Pending)| {
+            (request.queue == index && !request.is_orphan).then_some(request.taken)
+        };
+        let unanswered: Vec<Taken> = self.requests.iter().filter_map(of_queue).collect();
+        let first = running.vring.taken() + 1 - (unanswered.len() as u64).min(running.vring.taken());
+        if !running.vring.has_again() && unanswered.iter().all(|taken| taken.order >= first) {
+            let heads: Vec<u16> = unanswered.iter().map(|taken| taken.head).collect();
+            running.vring.put_back(&heads)?;
+        } else if !running.vring.is_recorded() || self.logging == Logging::On {
+            return Ok(None);
+        }
+        let next_avail = running.vring.next_avail();
+        self.queues[index] = None;
+        self.orphan(|request| request.queue == index);
+        Ok(Some(next_avail))
+    }
+
+    /// Drops all queues, guest memory and logs. What is in flight completes into nothing.
     pub fn end_session(&mut self) {
-        self.session += 1;
         self.ram = Arc::new(GuestRam::empty());
         self.queues.fill_with(|| None);
+        (self.log, self.logging, self.log_call) = (None, Logging::Off, None);
+        self.orphan(|_| true);
+    }
+
+    fn orphan(&mut self, mut is_meant: impl FnMut(&Pending) -> bool) {
+        let nothing = Arc::new(GuestRam::empty());
         for (_, request) in &mut self.requests {
-            // The mapping goes away now, not when a stalled volume answers.
-            request.ram = Arc::clone(&self.ram);
+            if !request.is_orphan && is_meant(request) {
+                request.is_orphan = true;
+                // The mapping goes away now, not when a stalled volume answers.
+                request.ram = Arc::clone(&nothing);
+                self.orphan_changes += usize::from(request.changes());
+            }
         }
     }
 
@@ -214,15 +271,24 @@ impl Engine {
 
     /// Announces what was handed back, once a queue. Fails if guest memory was lost meanwhile.
     pub fn announce(&mut self) -> Result<(), Error> {
-        for running in self.queues.iter_mut().flatten().filter(|running| running.is_used) {
-            running.is_used = false;
-            running.vring.announce(&self.ram)?;
+        let mut is_used = false;
+        for running in self.queues.iter_mut().flatten() {
+            if running.vring.is_lost() {
+                return Err(lost());
+            }
+            if running.is_used || running.vring.owes_call() {
+                is_used |= running.is_used;
+                running.is_used = false;
+                running.vring.announce(&self.ram)?;
+            }
         }
-        if self.ram.is_lost() {
-            let kind = crate::error::ErrorKind::Protocol;
-            return Err(Error::new(kind, "the front end truncated the file behind guest memory"));
+        if self.ram.is_lost() || self.log.as_ref().is_some_and(|log| log.is_lost()) {
+            return Err(lost());
         }
-        Ok(())
+        match &mut self.log_call {
+            Some(call) if is_used && self.logging == Logging::On => notify(call),
+            _ => Ok(()),
+        }
     }
 
     /// Takes the volume's answer to a submission.
@@ -234,7 +300,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let key = usize::try_from(id).expect("ids are keys of the slab");
         let request = &mut self.requests[key];
-        if request.session != self.session {
+        if request.is_orphan {
             self.release(key);
             return Ok(());
         }
@@ -268,8 +334,9 @@ impl Engine {
         let ram = Arc::clone(&self.ram);
         loop {
             let has_room = self.has_room();
+            let is_held = self.orphan_changes > 0;
             let Some(running) = &mut self.queues[index] else { return Ok(false) };
-            if !running.is_pending || running.is_stopping || running.enabled == Enabled::No {
+            if !running.may_take() || is_held {
                 return Ok(false);
             }
             // Without room it stays pending and silent: completions make room, and the next run looks again.
@@ -280,20 +347,19 @@ impl Engine {
                 running.vring.silence(&ram)?;
             }
             left -= 1;
-            let Some(chain) = running.vring.pop(&ram)? else {
+            let Some(taken) = running.vring.pop(&ram)? else {
                 running.is_pending = running.vring.listen(&ram)?;
                 continue;
             };
-            let head = chain.head_index();
-            let parsed = parse(chain, &ram, self.disk.size_bytes);
-            self.admit(index, head, parsed, &ram, out)?;
+            let parsed = parse(&ram, running.vring.table(), taken.head, self.disk.size_bytes);
+            self.admit(index, taken, parsed, &ram, out)?;
         }
     }
 
     fn admit(
         &mut self,
         index: usize,
-        head: u16,
+        taken: Taken,
         parsed: Parsed,
         ram: &Arc<GuestRam>,
         out: &mut Vec<Submission>,
@@ -301,17 +367,17 @@ impl Engine {
         let (answer, status) = match parsed {
             Parsed::Broken => {
                 count(&self.counters.errors, 1);
-                return self.give_back(index, head, 0);
+                return self.give_back(index, taken.head, 0);
             }
             Parsed::Refused { answer, status } => (answer, status),
             Parsed::Request { ask: Ask::GetId(segments), status } => {
                 ram.write(&segments, 0, &self.disk.serial)?;
                 ram.write_byte(status, Status::Ok.byte())?;
-                return self.give_back(index, head, ID_WRITTEN_BYTES);
+                self.mark(|log| log.mark_segments(&segments).and_then(|()| log.mark(status.0, 1)))?;
+                return self.give_back(index, taken.head, ID_WRITTEN_BYTES);
             }
             Parsed::Request { ask, status } => {
-                let mut request =
-                    InFlight::new(self.session, index, head, status, Arc::clone(ram), ask, self.cache);
+                let mut request = Pending::new(index, taken, status, Arc::clone(ram), ask, self.cache);
                 let op = request.next_op()?.expect("a new request has something to ask");
                 self.bytes_in_flight += request.charge;
                 if let Some(running) = &mut self.queues[index] {
@@ -323,10 +389,11 @@ impl Engine {
         };
         count(&self.counters.errors, 1);
         ram.write_byte(status, answer.byte())?;
-        self.give_back(index, head, 1)
+        self.mark(|log| log.mark(status.0, 1))?;
+        self.give_back(index, taken.head, 1)
     }
 
-    /// Answers a request of this session.
+    /// Answers a request of a running queue.
     fn finish(&mut self, key: usize, status: Status) -> Result<(), Error> {
         let request = self.release(key);
         request.count(&self.counters, status);
@@ -338,12 +405,27 @@ impl Engine {
             running.in_flight -= 1;
         }
         request.ram.write_byte(request.status, status.byte())?;
-        self.give_back(request.queue, request.head, written)
+        self.mark(|log| {
+            // All of it, whatever was written before logging began or before the volume failed.
+            if let Ask::Read(_, segments) = &request.ask {
+                log.mark_segments(segments)?;
+            }
+            log.mark(request.status.0, 1)
+        })?;
+        self.give_back(request.queue, request.taken.head, written)
     }
 
-    fn release(&mut self, key: usize) -> InFlight {
+    fn mark(&self, mark: impl FnOnce(&DirtyLog) -> Result<(), Error>) -> Result<(), Error> {
+        match &self.log {
+            Some(log) if self.logging == Logging::On => mark(log),
+            _ => Ok(()),
+        }
+    }
+
+    fn release(&mut self, key: usize) -> Pending {
         let request = self.requests.remove(key);
         self.bytes_in_flight -= request.charge;
+        self.orphan_changes -= usize::from(request.is_orphan && request.changes());
         request
     }
 
@@ -354,112 +436,28 @@ impl Engine {
     }
 }
 
-impl InFlight {
-    fn new(
-        session: u64,
-        queue: usize,
-        head: u16,
-        status: GuestAddress,
-        ram: Arc<GuestRam>,
-        ask: Ask,
-        cache: WriteCache,
-    ) -> Self {
-        let charge = match &ask {
-            Ask::Read(range, _) | Ask::Write { range, .. } => range.len.min(MAX_PIECE_BYTES),
-            _ => 0,
-        };
-        let changes = matches!(ask, Ask::Write { .. } | Ask::Discard(_) | Ask::WriteZeroes(_));
-        let flush = if changes && cache == WriteCache::Through { FlushAfter::Due } else { FlushAfter::No };
-        Self { session, queue, head, status, ram, ask, charge, done: 0, piece: 0, flush }
-    }
-
-    /// Takes in what the volume did.
-    fn advance(&mut self, data: Option<Bytes>) -> Result<(), Error> {
-        if self.flush == FlushAfter::Asked {
-            return Ok(());
-        }
-        if let Ask::Read(_, segments) = &self.ask {
-            let data = data.unwrap_or_default();
-            assert_eq!(data.len() as u64, self.piece, "the volume read another length than it was asked for");
-            self.ram.write(segments, self.done, &data)?;
-        }
-        self.done += self.piece;
-        Ok(())
-    }
-
-    /// What to ask the volume next; `None` when all is done.
-    fn next_op(&mut self) -> Result<Option<VolumeOp>, Error> {
-        let op = match &self.ask {
-            Ask::Read(range, _) => {
-                self.piece = piece(range, self.done);
-                let len = usize::try_from(self.piece).expect("a piece fits memory");
-                let read = VolumeOp::Read { offset: range.offset + self.done, len, holes: Holes::Zeros };
-                (self.piece > 0).then_some(read)
-            }
-            Ask::Write { range, segments, skip } => {
-                self.piece = piece(range, self.done);
-                let len = usize::try_from(self.piece).expect("a piece fits memory");
-                match len {
-                    0 => None,
-                    _ => Some(VolumeOp::Write {
-                        offset: range.offset + self.done,
-                        data: self.ram.read(segments, skip + self.done, len)?,
-                    }),
-                }
-            }
-            Ask::Flush => {
-                self.piece = 1;
-                (self.done == 0).then_some(VolumeOp::Flush)
-            }
-            Ask::Discard(ranges) => {
-                self.piece = 1;
-                nth(ranges, self.done).map(|Range { offset, len }| VolumeOp::Trim { offset, len })
-            }
-            Ask::WriteZeroes(ranges) => {
-                self.piece = 1;
-                nth(ranges, self.done).map(|Range { offset, len }| VolumeOp::WriteZeroes { offset, len })
-            }
-            Ask::GetId(_) => None,
-        };
-        if op.is_none() && self.flush == FlushAfter::Due {
-            self.flush = FlushAfter::Asked;
-            return Ok(Some(VolumeOp::Flush));
-        }
-        Ok(op)
-    }
-
-    fn count(&self, counters: &Counters, status: Status) {
-        if status != Status::Ok {
-            return count(&counters.errors, 1);
-        }
-        match &self.ask {
-            Ask::Read(range, _) => {
-                count(&counters.reads, 1);
-                count(&counters.read_bytes, range.len);
-            }
-            Ask::Write { range, .. } => {
-                count(&counters.writes, 1);
-                count(&counters.written_bytes, range.len);
-            }
-            Ask::Flush => count(&counters.flushes, 1),
-            Ask::Discard(_) | Ask::WriteZeroes(_) => count(&counters.trims, 1),
-            Ask::GetId(_) => {}
-        }
+impl Running {
+    /// Whether chains may be taken: also those of the record while the queue is being stopped, since only
+    /// this device knows of them.
+    fn may_take(&self) -> bool {
+        let wanted = if self.is_stopping { self.vring.has_again() } else { self.enabled == Enabled::Yes };
+        self.is_pending && wanted
     }
 }
 
-fn piece(range: &Range, done: u64) -> u64 {
-    (range.len - done).min(MAX_PIECE_BYTES)
+fn lost() -> Error {
+    Error::new(ErrorKind::Protocol, "the front end truncated the file behind guest memory")
 }
 
-fn nth(ranges: &[Range], index: u64) -> Option<Range> {
-    ranges.get(usize::try_from(index).ok()?).copied()
-}
-
-fn count(counter: &AtomicU64, by: u64) {
+/// Adds to a counter of operations.
+pub fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
 #[cfg(test)]
 #[path = "engine_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "recovery_test.rs"]
+mod recovery_tests;

@@ -1,9 +1,10 @@
 use super::*;
-use crate::limits::{MAX_CHAIN_DESCRIPTORS, MAX_RANGE_SECTORS};
+use crate::limits::{MAX_CHAIN_DESCRIPTORS, MAX_PIECE_BYTES, MAX_RANGE_SECTORS};
 use crate::test_guest::{
     DATA, INDIRECT, NEXT, Part, QUEUE_SIZE, RAM_BYTES, TestGuest, WRITE, readable, writable,
 };
 use blockd::ErrorKind;
+use blockd::client::Holes;
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
     VIRTIO_BLK_T_WRITE_ZEROES,

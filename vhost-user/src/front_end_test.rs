@@ -15,71 +15,108 @@ use vmm_sys_util::sock_ctrl_msg::ScmSocket;
 const VERSION: u32 = 1;
 const NEED_REPLY: u32 = 8;
 const GET_FEATURES: u32 = 1;
-const SET_FEATURES: u32 = 2;
+pub(crate) const SET_FEATURES: u32 = 2;
 const SET_MEM_TABLE: u32 = 5;
 const SET_VRING_NUM: u32 = 8;
-const SET_VRING_ADDR: u32 = 9;
+pub(crate) const SET_VRING_ADDR: u32 = 9;
 const SET_VRING_BASE: u32 = 10;
 const GET_VRING_BASE: u32 = 11;
 const SET_VRING_KICK: u32 = 12;
 const SET_VRING_CALL: u32 = 13;
 const SET_PROTOCOL_FEATURES: u32 = 16;
 const SET_VRING_ENABLE: u32 = 18;
+/// VERSION_1, PROTOCOL_FEATURES and FLUSH.
+pub(crate) const FEATURES: u64 = 1 << 32 | 1 << 30 | 1 << 9;
 const HEADER: u64 = 0xf000;
 const STATUS: u64 = 0xf100;
 
-struct FrontEnd {
-    guest: TestGuest,
-    stream: UnixStream,
-    kick: EventFd,
-    call: EventFd,
-    device: DeviceHandle,
-    _folder: tempfile::TempDir,
+pub(crate) struct FrontEnd {
+    pub guest: TestGuest,
+    pub stream: UnixStream,
+    pub kick: EventFd,
+    pub call: EventFd,
+    pub device: DeviceHandle,
+    pub folder: tempfile::TempDir,
 }
 
 impl FrontEnd {
     /// A session with its features negotiated and its memory shared.
     fn new() -> Self {
+        Self::of(&MemoryVolume::new())
+    }
+
+    /// A session of a device in front of `volume`.
+    pub fn of(volume: &MemoryVolume) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let device = Device::serve_backend(config(folder.path()), MemoryVolume::new()).unwrap();
+        let device = Device::serve_backend(config(folder.path()), volume.clone()).unwrap();
         let stream = UnixStream::connect(config(folder.path()).socket).unwrap();
-        let guest = TestGuest::new();
         let event = || EventFd::new(libc::EFD_NONBLOCK).unwrap();
         let (kick, call) = (event(), event());
-        let mut front = Self { guest, stream, kick, call, device, _folder: folder };
-        front.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        assert!(front.tell(GET_FEATURES, &[], &[]));
-        assert_eq!(front.reply(), Some(crate::config_space::features()));
-        // VERSION_1 and PROTOCOL_FEATURES; then REPLY_ACK.
-        assert!(front.tell(SET_FEATURES, &(1u64 << 32 | 1 << 30).to_le_bytes(), &[]));
-        assert!(front.tell(SET_PROTOCOL_FEATURES, &8u64.to_le_bytes(), &[]));
+        let mut front = Self { guest: TestGuest::new(), stream, kick, call, device, folder };
+        front.negotiate();
         front
+    }
+
+    /// Another device, and a session of it for the same guest.
+    pub fn reconnect(&mut self, volume: &MemoryVolume) {
+        self.device = Device::serve_backend(config(self.folder.path()), volume.clone()).unwrap();
+        self.stream = UnixStream::connect(config(self.folder.path()).socket).unwrap();
+        self.negotiate();
+    }
+
+    fn negotiate(&mut self) {
+        self.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert!(self.tell(GET_FEATURES, &[], &[]));
+        assert_eq!(self.reply(), Some(crate::config_space::features()));
+        assert!(self.tell(SET_FEATURES, &FEATURES.to_le_bytes(), &[]));
+        let protocol = crate::config_space::protocol_features().bits();
+        assert!(self.tell(SET_PROTOCOL_FEATURES, &protocol.to_le_bytes(), &[]));
     }
 
     fn with_memory() -> Self {
         let mut front = Self::new();
-        let file = front.guest.file.as_raw_fd();
-        assert!(front.ask(SET_MEM_TABLE, &memory_table(&[(0, RAM_BYTES)]), &[file]));
+        front.share_memory();
         front
+    }
+
+    pub fn share_memory(&mut self) {
+        let file = self.guest.file.as_raw_fd();
+        assert!(self.ask(SET_MEM_TABLE, &memory_table(&[(0, RAM_BYTES)]), &[file]));
     }
 
     /// A session whose queue 0 runs.
     fn running() -> Self {
         let mut front = Self::with_memory();
-        let setup = front.guest.setup();
-        assert!(front.ask(SET_VRING_NUM, &pair(0, u32::from(setup.size)), &[]));
-        assert!(front.ask(SET_VRING_BASE, &pair(0, 0), &[]));
-        let place = setup.place;
-        assert!(front.ask(SET_VRING_ADDR, &addresses(place.descriptors, place.used, place.available), &[]));
-        let (kick, call) = (front.kick.as_raw_fd(), front.call.as_raw_fd());
-        assert!(front.ask(SET_VRING_CALL, &0u64.to_le_bytes(), &[call]));
-        assert!(front.ask(SET_VRING_KICK, &0u64.to_le_bytes(), &[kick]));
-        assert!(front.ask(SET_VRING_ENABLE, &pair(0, 1), &[]));
+        front.start_queue(0);
         front
     }
 
+    /// Starts queue 0 at an index of its available ring.
+    pub fn start_queue(&mut self, base: u32) {
+        let setup = self.guest.setup();
+        assert!(self.ask(SET_VRING_NUM, &pair(0, u32::from(setup.size)), &[]));
+        assert!(self.ask(SET_VRING_BASE, &pair(0, base), &[]));
+        assert!(self.ask(SET_VRING_ADDR, &self.addresses(), &[]));
+        let (kick, call) = (self.kick.as_raw_fd(), self.call.as_raw_fd());
+        assert!(self.ask(SET_VRING_CALL, &0u64.to_le_bytes(), &[call]));
+        assert!(self.ask(SET_VRING_KICK, &0u64.to_le_bytes(), &[kick]));
+        assert!(self.ask(SET_VRING_ENABLE, &pair(0, 1), &[]));
+    }
+
+    /// Where queue 0 lies.
+    fn addresses(&self) -> Vec<u8> {
+        let place = self.guest.setup().place;
+        addresses(place.descriptors, place.used, place.available)
+    }
+
+    /// Stops queue 0: where it goes on.
+    pub fn stop_queue(&mut self) -> Option<u64> {
+        assert!(self.tell(GET_VRING_BASE, &pair(0, 0), &[]));
+        Some(self.reply()? >> 32)
+    }
+
     /// Sends a message that is not answered.
-    fn tell(&mut self, code: u32, body: &[u8], files: &[RawFd]) -> bool {
+    pub fn tell(&mut self, code: u32, body: &[u8], files: &[RawFd]) -> bool {
         self.send(code, VERSION, body, files)
     }
 
@@ -90,18 +127,18 @@ impl FrontEnd {
     }
 
     /// Sends a message with NEED_REPLY: whether the device says that all is well.
-    fn ask(&mut self, code: u32, body: &[u8], files: &[RawFd]) -> bool {
+    pub fn ask(&mut self, code: u32, body: &[u8], files: &[RawFd]) -> bool {
         self.send(code, VERSION | NEED_REPLY, body, files) && self.reply().is_some_and(|reply| reply == 0)
     }
 
-    fn reply(&mut self) -> Option<u64> {
+    pub fn reply(&mut self) -> Option<u64> {
         let mut reply = [0; 20];
         self.stream.read_exact(&mut reply).ok()?;
         Some(u64::from_le_bytes(reply[12..].try_into().unwrap()))
     }
 
     /// Sends a message that the session must not survive.
-    fn must_end(mut self, code: u32, body: &[u8], files: &[RawFd]) {
+    pub fn must_end(mut self, code: u32, body: &[u8], files: &[RawFd]) {
         assert!(!self.ask(code, body, files), "the device took message {code}");
         until("the session's end", || !self.device.status().is_connected);
         assert!(self.device.status().last_error.is_some());
@@ -123,7 +160,7 @@ impl FrontEnd {
     }
 }
 
-fn pair(a: u32, b: u32) -> Vec<u8> {
+pub(crate) fn pair(a: u32, b: u32) -> Vec<u8> {
     [a.to_le_bytes(), b.to_le_bytes()].concat()
 }
 
@@ -138,7 +175,7 @@ fn memory_table(regions: &[(u64, u64)]) -> Vec<u8> {
     table
 }
 
-fn addresses(descriptors: u64, used: u64, available: u64) -> Vec<u8> {
+pub(crate) fn addresses(descriptors: u64, used: u64, available: u64) -> Vec<u8> {
     let mut body = pair(0, 0);
     for field in [descriptors, used, available] {
         body.extend_from_slice(&(USER_BASE + field).to_le_bytes());
@@ -170,7 +207,7 @@ fn a_queue_runs_stops_and_goes_on() {
 #[test]
 fn a_running_queue_keeps_its_shape() {
     let place = TestGuest::new().setup().place;
-    let at = addresses(place.descriptors, place.used, place.available);
+    let at = addresses(place.descriptors, place.used, place.available + 2);
     FrontEnd::running().must_end(SET_VRING_NUM, &pair(0, 128), &[]);
     FrontEnd::running().must_end(SET_VRING_BASE, &pair(0, 0), &[]);
     FrontEnd::running().must_end(SET_VRING_ADDR, &at, &[]);

@@ -6,6 +6,7 @@
 //! one reactor. The guest and the front end are hostile input throughout: what they can break is their own
 //! session.
 
+mod chain;
 mod config_space;
 mod control;
 mod data;
@@ -13,18 +14,26 @@ mod device;
 #[cfg(test)]
 #[path = "device_test.rs"]
 mod device_tests;
+mod dirty;
 mod engine;
 mod error;
 #[cfg(test)]
 #[path = "front_end_test.rs"]
 mod front_end_tests;
+mod inflight;
 pub mod limits;
 mod mem;
+mod pending;
+#[cfg(test)]
+#[path = "reconnect_test.rs"]
+mod reconnect_tests;
 #[cfg(test)]
 #[path = "replicated_test.rs"]
 mod replicated_tests;
 mod request;
 mod session;
+mod shared;
+mod tap;
 #[cfg(test)]
 mod test_client;
 #[cfg(test)]

@@ -34,10 +34,13 @@ pub const ID_BYTES: usize = 20;
 pub const ID_WRITTEN_BYTES: u32 = 21;
 /// Bytes of config space that the protocol can carry.
 pub const CONFIG_SPACE_BYTES: usize = 256;
+/// Bytes of a dirty log: a bit for each page of 64 TiB of guest memory.
+pub const MAX_DIRTY_LOG_BYTES: u64 = 2 << 30;
 /// Commands that may wait for the data thread; the control thread waits for room beyond them.
 pub const MAX_COMMANDS: usize = 64;
-/// How long a queue that is being stopped may wait for its requests before its session ends instead.
-pub const STOP_QUEUE_TIMEOUT_MS: u64 = 10_000;
+/// How long a queue that is being stopped waits for its requests before they are left to the next session.
+/// Tests wait for it.
+pub const STOP_QUEUE_TIMEOUT_MS: u64 = if cfg!(test) { 300 } else { 10_000 };
 
 const _: () = assert!(MAX_QUEUE_SIZE.is_power_of_two() && MAX_QUEUES as usize <= 256);
 const _: () = assert!(MAX_RANGE_SECTORS as u64 * SECTOR_BYTES == 256 * CHUNK_BYTES);

@@ -4,15 +4,15 @@
 //! Every descriptor is copied out of guest memory before it is looked at, and everything is checked before
 //! anything is given to the volume.
 
-use crate::limits::{ID_BYTES, MAX_CHAIN_DESCRIPTORS, MAX_RANGE_SECTORS, MAX_RANGES};
+use crate::chain::{BrokenChain, Direction, Table, walk};
+use crate::limits::{ID_BYTES, MAX_RANGE_SECTORS, MAX_RANGES};
 use crate::mem::{GuestRam, Segment};
 use proto::units::SECTOR_BYTES;
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH,
     VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
 };
-use virtio_queue::DescriptorChain;
-use vm_memory::{Address, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Address, GuestAddress};
 
 /// Bytes of `struct virtio_blk_req` before the data.
 const HEADER_BYTES: usize = 16;
@@ -87,9 +87,9 @@ struct Buffers {
     is_unusable: bool,
 }
 
-/// Reads and checks a chain for a volume of `size_bytes`.
-pub fn parse(chain: DescriptorChain<&GuestMemoryMmap>, ram: &GuestRam, size_bytes: u64) -> Parsed {
-    let Some(mut buffers) = collect(chain, ram) else { return Parsed::Broken };
+/// Reads and checks the chain at `head` for a volume of `size_bytes`.
+pub fn parse(ram: &GuestRam, table: Table, head: u16, size_bytes: u64) -> Parsed {
+    let Ok(mut buffers) = collect(ram, table, head) else { return Parsed::Broken };
     let Some(status) = take_status(&mut buffers.writable, ram) else { return Parsed::Broken };
     if buffers.is_unusable {
         return Parsed::Refused { answer: Status::IoError, status };
@@ -100,29 +100,21 @@ pub fn parse(chain: DescriptorChain<&GuestMemoryMmap>, ram: &GuestRam, size_byte
     }
 }
 
-fn collect(chain: DescriptorChain<&GuestMemoryMmap>, ram: &GuestRam) -> Option<Buffers> {
+fn collect(ram: &GuestRam, table: Table, head: u16) -> Result<Buffers, BrokenChain> {
     let mut buffers = Buffers::default();
-    // The iterator ends early at whatever is wrong with a chain (a loop, a bad index, a nested table, more
-    // than 2^32 bytes); then the last descriptor it gave still promises another.
-    let mut ended = false;
-    for (count, descriptor) in chain.enumerate() {
-        if count == MAX_CHAIN_DESCRIPTORS {
-            return None;
-        }
-        ended = !descriptor.has_next();
-        let segment = Segment { addr: descriptor.addr(), len: descriptor.len() };
+    walk(ram, table, head, |segment, direction| {
         if segment.len == 0 {
-            continue;
+            return;
         }
         buffers.is_unusable |= !ram.contains(segment);
-        if descriptor.is_write_only() {
+        if direction == Direction::ToDriver {
             buffers.writable.push(segment);
         } else {
             buffers.is_unusable |= !buffers.writable.is_empty();
             buffers.readable.push(segment);
         }
-    }
-    ended.then_some(buffers)
+    })?;
+    Ok(buffers)
 }
 
 /// The status byte is the last writable one, wherever the descriptors' borders lie.
@@ -138,7 +130,7 @@ fn take_status(writable: &mut Vec<Segment>, ram: &GuestRam) -> Option<GuestAddre
 
 fn ask(buffers: Buffers, ram: &GuestRam, size_bytes: u64) -> Result<Ask, Status> {
     let Buffers { readable, writable, .. } = buffers;
-    let header = ram.read(&readable, 0, HEADER_BYTES).map_err(|_| Status::IoError)?;
+    let header = ram.read_start::<HEADER_BYTES>(&readable).ok_or(Status::IoError)?;
     let kind = u32_at(&header, 0);
     let sector = u64_at(&header, 8);
     let in_len = total(&writable);

@@ -3,13 +3,15 @@
 //! The handler keeps what the messages configure and tells the data thread what runs. Any error it returns
 //! ends the session; the crate that decodes the messages has checked their sizes and descriptors' counts.
 
-use crate::config_space::{self, EVENT_IDX, FLUSH, PROTOCOL_FEATURES};
+use crate::config_space::{self, EVENT_IDX, FLUSH, LOG_ALL, PROTOCOL_FEATURES};
 use crate::data::{Command, DataLink};
-use crate::engine::{Enabled, WriteCache};
+use crate::dirty::DirtyLog;
+use crate::engine::{Enabled, Logging, WriteCache};
 use crate::error::{Error, ErrorKind};
+use crate::inflight::{Record, Shape};
 use crate::limits::{CONFIG_SPACE_BYTES, MAX_MEMORY_REGIONS};
 use crate::mem::{GuestRam, RegionPlace};
-use crate::vring::{RingPlace, VringSetup};
+use crate::vring::{RingPlace, VringSetup, nonblocking};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -35,7 +37,9 @@ pub struct Session {
     offer: Offer,
     data: DataLink,
     features: u64,
+    protocol_features: u64,
     ram: Arc<GuestRam>,
+    record: Option<Arc<Record>>,
     queues: Vec<Setup>,
 }
 
@@ -43,6 +47,7 @@ pub struct Session {
 struct Setup {
     size: Option<u16>,
     place: Option<RingPlace>,
+    log_addr: Option<u64>,
     base: u16,
     call: Option<File>,
     is_enabled: bool,
@@ -52,7 +57,33 @@ struct Setup {
 impl Session {
     pub fn new(offer: Offer, data: DataLink) -> Self {
         let queues = (0..offer.num_queues).map(|_| Setup::default()).collect();
-        Self { offer, data, features: 0, ram: Arc::new(GuestRam::empty()), queues }
+        Self {
+            offer,
+            data,
+            features: 0,
+            protocol_features: 0,
+            ram: Arc::new(GuestRam::empty()),
+            record: None,
+            queues,
+        }
+    }
+
+    /// Takes the descriptor of SET_LOG_FD, which the protocol crate does not know.
+    pub fn set_log_call(&mut self, call: File) -> Result<()> {
+        if !self.has(VhostUserProtocolFeatures::LOG_SHMFD) {
+            return Err(ProtocolError::InactiveOperation(VhostUserProtocolFeatures::LOG_SHMFD));
+        }
+        let call = nonblocking(eventfd(call)?).map_err(refused)?;
+        self.data.send(Command::SetLogCall(call)).map_err(refused)
+    }
+
+    /// Whether the front end may ask for replies that a message does not have by itself.
+    pub fn has_reply_ack(&self) -> bool {
+        self.has(VhostUserProtocolFeatures::REPLY_ACK)
+    }
+
+    fn has(&self, feature: VhostUserProtocolFeatures) -> bool {
+        self.protocol_features & feature.bits() != 0
     }
 
     fn queue(&mut self, index: usize) -> Result<&mut Setup> {
@@ -68,6 +99,19 @@ impl Session {
         Ok(queue)
     }
 
+    fn is_running(&self) -> bool {
+        self.queues.iter().any(|queue| queue.is_running)
+    }
+
+    /// The shape of an in-flight record that a front end asks for or hands over.
+    fn shape(&self, inflight: &VhostUserInflight) -> Result<Shape> {
+        let VhostUserInflight { num_queues, queue_size, .. } = *inflight;
+        if num_queues > self.offer.num_queues || queue_size > self.offer.max_queue_size {
+            return Err(ProtocolError::InvalidParam);
+        }
+        Ok(Shape { num_queues, queue_size })
+    }
+
     fn set_ram(&mut self, ram: GuestRam) -> Result<()> {
         let ram = Arc::new(ram);
         self.data.ask(|reply| Command::SetRam(Arc::clone(&ram), reply)).map_err(refused)?;
@@ -79,6 +123,7 @@ impl Session {
         let has_event_idx = self.features & EVENT_IDX != 0;
         let starts_enabled = self.features & PROTOCOL_FEATURES == 0;
         let max_size = self.offer.max_queue_size;
+        let record = self.record.clone().map(|record| (record, index));
         let queue = self.queue(index)?;
         let place = queue.place.ok_or(ProtocolError::InvalidOperation("the queue has no address"))?;
         queue.is_enabled |= starts_enabled;
@@ -88,6 +133,8 @@ impl Session {
             next_avail: queue.base,
             has_event_idx,
             call: duplicate(queue.call.as_ref())?,
+            record,
+            log_addr: queue.log_addr,
         };
         let enabled = enabled(queue.is_enabled);
         self.data
@@ -133,12 +180,14 @@ impl VhostUserBackendReqHandlerMut for Session {
         if features & !config_space::features() != 0 {
             return Err(ProtocolError::FeatureMismatch);
         }
-        if self.queues.iter().any(|queue| queue.is_running) && features != self.features {
+        // A migration begins and ends while queues run; nothing else may change then.
+        if self.is_running() && (features ^ self.features) & !LOG_ALL != 0 {
             return Err(ProtocolError::InvalidOperation("a queue is running"));
         }
         self.features = features;
         let cache = if features & FLUSH != 0 { WriteCache::Back } else { WriteCache::Through };
-        self.data.send(Command::SetCache(cache)).map_err(refused)
+        let logging = if features & LOG_ALL != 0 { Logging::On } else { Logging::Off };
+        self.data.ask(|reply| Command::SetFeatures { cache, logging, reply }).map_err(refused)
     }
 
     fn set_mem_table(
@@ -164,16 +213,26 @@ impl VhostUserBackendReqHandlerMut for Session {
     fn set_vring_addr(
         &mut self,
         index: u32,
-        _flags: VhostUserVringAddrFlags,
+        flags: VhostUserVringAddrFlags,
         descriptor: u64,
         used: u64,
         available: u64,
-        _log: u64,
+        log: u64,
     ) -> Result<()> {
         let at = |user_addr| self.ram.guest_addr(user_addr).ok_or(ProtocolError::InvalidParam);
         let place = RingPlace { descriptors: at(descriptor)?, available: at(available)?, used: at(used)? };
-        self.idle_queue(index)?.place = Some(place);
-        Ok(())
+        let log_addr = flags.contains(VhostUserVringAddrFlags::VHOST_VRING_F_LOG).then_some(log);
+        let queue = self.queue(index as usize)?;
+        if queue.is_running && queue.place != Some(place) {
+            return Err(ProtocolError::InvalidOperation("the queue is running"));
+        }
+        (queue.place, queue.log_addr) = (Some(place), log_addr);
+        if !queue.is_running {
+            return Ok(());
+        }
+        // A migration that begins or ends.
+        let queue = index as usize;
+        self.data.ask(|reply| Command::SetLogAddr { queue, addr: log_addr, reply }).map_err(refused)
     }
 
     fn set_vring_base(&mut self, index: u32, base: u32) -> Result<()> {
@@ -220,6 +279,7 @@ impl VhostUserBackendReqHandlerMut for Session {
         if features & !config_space::protocol_features().bits() != 0 {
             return Err(ProtocolError::FeatureMismatch);
         }
+        self.protocol_features = features;
         Ok(())
     }
 
@@ -255,12 +315,23 @@ impl VhostUserBackendReqHandlerMut for Session {
         unsupported("shared objects are not offered")
     }
 
-    fn get_inflight_fd(&mut self, _inflight: &VhostUserInflight) -> Result<(VhostUserInflight, File)> {
-        unsupported("in-flight tracking is not offered")
+    fn get_inflight_fd(&mut self, inflight: &VhostUserInflight) -> Result<(VhostUserInflight, File)> {
+        let shape = self.shape(inflight)?;
+        let file = Record::create(shape).map_err(refused)?;
+        Ok((VhostUserInflight::new(shape.len(), 0, shape.num_queues, shape.queue_size), file))
     }
 
-    fn set_inflight_fd(&mut self, _inflight: &VhostUserInflight, _file: File) -> Result<()> {
-        unsupported("in-flight tracking is not offered")
+    fn set_inflight_fd(&mut self, inflight: &VhostUserInflight, file: File) -> Result<()> {
+        let shape = self.shape(inflight)?;
+        if self.is_running() {
+            return Err(ProtocolError::InvalidOperation("a queue is running"));
+        }
+        if inflight.mmap_size < shape.len() {
+            return Err(ProtocolError::InvalidParam);
+        }
+        let record = Record::adopt(file, inflight.mmap_offset, shape).map_err(refused)?;
+        self.record = Some(Arc::new(record));
+        Ok(())
     }
 
     fn get_max_mem_slots(&mut self) -> Result<u64> {
@@ -299,8 +370,9 @@ impl VhostUserBackendReqHandlerMut for Session {
         unsupported("shared memory is not offered")
     }
 
-    fn set_log_base(&mut self, _log: &VhostUserLog, _file: File) -> Result<()> {
-        unsupported("dirty logging is not offered")
+    fn set_log_base(&mut self, log: &VhostUserLog, file: File) -> Result<()> {
+        let log = Arc::new(DirtyLog::new(file, log.mmap_offset, log.mmap_size).map_err(refused)?);
+        self.data.ask(|reply| Command::SetLog(log, reply)).map_err(refused)
     }
 }
 
@@ -308,7 +380,8 @@ fn unsupported<T>(why: &'static str) -> Result<T> {
     Err(ProtocolError::InvalidOperation(why))
 }
 
-fn refused(error: Error) -> ProtocolError {
+/// An error of this crate as one of the protocol crate.
+pub fn refused(error: Error) -> ProtocolError {
     ProtocolError::ReqHandlerError(std::io::Error::other(error))
 }
 

@@ -59,6 +59,8 @@ impl TestGuest {
             next_avail: 0,
             has_event_idx: false,
             call: None,
+            record: None,
+            log_addr: None,
         }
     }
 
@@ -125,6 +127,13 @@ impl TestGuest {
     pub fn set_available(&mut self, index: u16) {
         self.available = index;
         self.put(AVAILABLE + 2, &index.to_le_bytes());
+    }
+
+    /// Has both rings begin at `index`, before anything is offered.
+    pub fn begin_at(&mut self, index: u16) {
+        self.set_available(index);
+        self.put(USED + 2, &index.to_le_bytes());
+        self.seen = index;
     }
 
     /// Chains handed back since the last call: heads and written bytes.
