@@ -139,6 +139,25 @@ impl DataLink {
     }
 }
 
+/// When a device takes its volume over from whoever wrote it before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// Before it is served: [`Device::serve`](crate::Device::serve) waits for it.
+    AtOnce,
+    /// When the first queue starts: so for the host that a running guest is about to move to, since its old
+    /// host writes until then.
+    WithFirstQueue,
+}
+
+/// How far the volume is.
+enum Opening {
+    NotBegun,
+    Underway,
+    Done,
+    /// It can't be served; every session hears why.
+    Failed(Error),
+}
+
 /// The data thread's loop.
 pub struct DataThread<B> {
     reactor: Reactor,
@@ -146,6 +165,7 @@ pub struct DataThread<B> {
     clock: Arc<dyn Clock>,
     engine: Engine,
     volume: B,
+    opening: Opening,
     /// An answer that came with the submission.
     early: Option<Done>,
     kicks: Vec<Option<Kick>>,
@@ -194,6 +214,7 @@ impl<B: Backend> DataThread<B> {
             clock,
             engine,
             volume,
+            opening: Opening::NotBegun,
             early: None,
             kicks: (0..num_queues).map(|_| None).collect(),
             next_serial: 0,
@@ -208,15 +229,38 @@ impl<B: Backend> DataThread<B> {
 
     /// Opens the volume; it takes as long as the volume's own limit at most.
     pub fn open(&mut self) -> Result<(), Error> {
-        self.volume.start(&mut self.reactor);
+        self.begin_to_open();
         loop {
-            match self.volume.take_opened() {
-                Some(Ok(())) => return Ok(()),
-                Some(Err(error)) => {
-                    return Err(Error::caused(ErrorKind::Volume, "the volume can't be opened", error));
-                }
-                None => self.wait(self.timeout())?,
+            self.take_opened();
+            match &self.opening {
+                Opening::Done => return Ok(()),
+                Opening::Failed(error) => return Err(error.clone()),
+                _ => self.wait(self.timeout())?,
             }
+        }
+    }
+
+    fn begin_to_open(&mut self) {
+        if let Opening::NotBegun = self.opening {
+            self.opening = Opening::Underway;
+            self.volume.start(&mut self.reactor);
+        }
+    }
+
+    /// Queues are served from when the volume is open on.
+    fn take_opened(&mut self) {
+        let Opening::Underway = self.opening else { return };
+        match self.volume.take_opened() {
+            Some(Ok(())) => {
+                self.opening = Opening::Done;
+                self.engine.open();
+            }
+            Some(Err(error)) => {
+                let error = Error::caused(ErrorKind::Volume, "the volume can't be opened", error);
+                self.opening = Opening::Failed(error.clone());
+                self.fail(error);
+            }
+            None => {}
         }
     }
 
@@ -229,6 +273,7 @@ impl<B: Backend> DataThread<B> {
             if let Next::Stop = self.take_commands() {
                 return Ok(());
             }
+            self.take_opened();
             more = self.turn().unwrap_or_else(|error| {
                 self.fail(error);
                 self.early.is_some()
@@ -239,7 +284,10 @@ impl<B: Backend> DataThread<B> {
 
     /// Sends what is queued, waits, and takes what happened.
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
-        self.volume.pump(&mut self.reactor);
+        let has_begun = !matches!(self.opening, Opening::NotBegun);
+        if has_begun {
+            self.volume.pump(&mut self.reactor);
+        }
         let mut completions = std::mem::take(&mut self.completions);
         self.reactor
             .wait(timeout, &mut completions)
@@ -248,7 +296,7 @@ impl<B: Backend> DataThread<B> {
             self.completed(completion);
         }
         self.completions = completions;
-        if self.volume.next_deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
+        if has_begun && self.volume.next_deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
             self.volume.on_deadline(&mut self.reactor);
         }
         Ok(())
@@ -380,7 +428,11 @@ impl<B: Backend> DataThread<B> {
         enabled: Enabled,
     ) -> Result<(), Error> {
         self.check_session()?;
+        if let Opening::Failed(error) = &self.opening {
+            return Err(error.clone());
+        }
         self.engine.start(queue, setup, enabled)?;
+        self.begin_to_open();
         let Some(file) = kick else { return Ok(()) };
         self.next_serial += 1;
         let serial = self.next_serial;
@@ -433,7 +485,11 @@ impl<B: Backend> DataThread<B> {
 
     fn timeout(&self) -> Option<Duration> {
         let stops = self.stops.iter().map(|stop| stop.deadline);
-        let first = stops.chain(self.volume.next_deadline()).min()?;
+        let volume = match self.opening {
+            Opening::NotBegun => None,
+            _ => self.volume.next_deadline(),
+        };
+        let first = stops.chain(volume).min()?;
         Some(first.since(self.clock.now()))
     }
 

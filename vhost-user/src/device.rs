@@ -1,7 +1,7 @@
 //! A device: its socket, its two threads, and the handle that ends them.
 
 use crate::control::{self, Line};
-use crate::data::{Backend, Command, DataLink, DataThread, VOLUME};
+use crate::data::{Backend, Command, DataLink, DataThread, Open, VOLUME};
 use crate::engine::{Counters, Disk, Engine};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{DEFAULT_QUEUES, ID_BYTES, MAX_QUEUE_SIZE, MAX_QUEUES};
@@ -32,12 +32,21 @@ pub struct DeviceConfig {
     /// The largest queue a front end may set up: a power of two.
     pub max_queue_size: u16,
     pub volume: VolumeConfig,
+    /// When the volume is opened, which fences its former writer.
+    pub open: Open,
 }
 
 impl DeviceConfig {
     /// A volume at a socket, with the usual queues.
     pub fn new(socket: PathBuf, serial: String, volume: VolumeConfig) -> Self {
-        Self { socket, serial, num_queues: DEFAULT_QUEUES, max_queue_size: MAX_QUEUE_SIZE, volume }
+        Self {
+            socket,
+            serial,
+            num_queues: DEFAULT_QUEUES,
+            max_queue_size: MAX_QUEUE_SIZE,
+            volume,
+            open: Open::AtOnce,
+        }
     }
 }
 
@@ -50,6 +59,7 @@ pub(crate) struct Front {
     pub size_bytes: u64,
     pub num_queues: u16,
     pub max_queue_size: u16,
+    pub open: Open,
 }
 
 /// A vhost-user-blk device.
@@ -84,14 +94,15 @@ pub struct DeviceStatus {
 }
 
 impl Device {
-    /// Opens a volume and serves it. Waits until the volume is open, as long as its own limit at most; front
-    /// ends that connect meanwhile wait too.
+    /// Serves a volume. With [`Open::AtOnce`], waits until the volume is open, as long as its own limit at most;
+    /// front ends that connect meanwhile wait too.
     pub fn serve(config: DeviceConfig) -> Result<DeviceHandle, Error> {
-        let DeviceConfig { socket, serial, num_queues, max_queue_size, volume } = config;
+        let DeviceConfig { socket, serial, num_queues, max_queue_size, volume, open } = config;
         let size_bytes = volume.lease.size_bytes;
         let driver = VolumeDriver::new(volume, VOLUME)
             .map_err(|error| Error::caused(ErrorKind::Volume, "the volume can't be opened", error))?;
-        Self::serve_backend(Front { socket, serial, size_bytes, num_queues, max_queue_size }, driver)
+        let front = Front { socket, serial, size_bytes, num_queues, max_queue_size, open };
+        Self::serve_backend(front, driver)
     }
 
     /// Serves what is behind `volume`.
@@ -105,8 +116,8 @@ impl Device {
         let line = Arc::<Line>::default();
         let disk = Disk { size_bytes: config.size_bytes, serial: serial(&config.serial) };
         let engine = Engine::new(disk, config.num_queues, Arc::clone(&counters));
-        let (data, data_thread) = spawn_data(engine, config.num_queues, Arc::clone(&line), volume)
-            .inspect_err(|_| {
+        let (data, data_thread) =
+            spawn_data(engine, &config, Arc::clone(&line), volume).inspect_err(|_| {
                 let _ = std::fs::remove_file(&config.socket);
             })?;
         let mut handle = DeviceHandle {
@@ -200,11 +211,12 @@ fn join(thread: JoinHandle<()>) {
 
 fn spawn_data<B: Backend + Send + 'static>(
     engine: Engine,
-    num_queues: u16,
+    config: &Front,
     line: Arc<Line>,
     volume: B,
 ) -> Result<(DataLink, JoinHandle<()>), Error> {
     let (tell, told) = sync_channel(1);
+    let &Front { num_queues, open, .. } = config;
     let body = move || {
         // The ring belongs to the thread that made it, so it is made here and its failure reported.
         let reactor = match Reactor::new(rt::limits::REACTOR) {
@@ -217,7 +229,7 @@ fn spawn_data<B: Backend + Send + 'static>(
         let hang_up = Box::new(move |error: &Error| line.hang_up(error));
         let clock = Arc::new(SystemClock);
         let (mut data, link) = DataThread::new(reactor, clock, engine, num_queues, volume, hang_up);
-        let opened = data.open();
+        let opened = if open == Open::AtOnce { data.open() } else { Ok(()) };
         let is_open = opened.is_ok();
         if tell.send(opened.map(|()| link)).is_err() || !is_open {
             return;

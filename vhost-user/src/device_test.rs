@@ -3,7 +3,7 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
-use crate::data::{Backend, Done};
+use crate::data::{Backend, Done, Open};
 use crate::device::{Device, DeviceHandle, DeviceStatus, Front};
 use crate::error::ErrorKind;
 use crate::test_client::{Client, Io};
@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::ops::Range;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ struct Shared {
     is_stalled: AtomicBool,
     /// Where each operation began, in the order they came.
     asked: Mutex<Vec<u64>>,
+    /// Devices that opened it.
+    opened: AtomicUsize,
 }
 
 impl MemoryVolume {
@@ -45,6 +47,7 @@ impl MemoryVolume {
             bytes: Mutex::new(vec![0; SIZE as usize]),
             is_stalled: AtomicBool::new(false),
             asked: Mutex::default(),
+            opened: AtomicUsize::new(0),
         };
         Self { shared: Arc::new(shared), held: VecDeque::new(), done: VecDeque::new() }
     }
@@ -60,6 +63,10 @@ impl MemoryVolume {
 
     pub(crate) fn asked(&self) -> usize {
         self.shared.asked.lock().unwrap().len()
+    }
+
+    pub(crate) fn opened(&self) -> usize {
+        self.shared.opened.load(Ordering::SeqCst)
     }
 
     pub(crate) fn get(&self, range: Range<usize>) -> Vec<u8> {
@@ -88,7 +95,9 @@ impl MemoryVolume {
 }
 
 impl Backend for MemoryVolume {
-    fn start(&mut self, _reactor: &mut Reactor) {}
+    fn start(&mut self, _reactor: &mut Reactor) {
+        self.shared.opened.fetch_add(1, Ordering::SeqCst);
+    }
 
     fn take_opened(&mut self) -> Option<Result<(), ClientError>> {
         Some(Ok(()))
@@ -139,6 +148,7 @@ pub(crate) fn config(folder: &Path) -> Front {
         size_bytes: SIZE,
         num_queues: 4,
         max_queue_size: 256,
+        open: Open::AtOnce,
     }
 }
 

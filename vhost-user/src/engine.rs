@@ -68,6 +68,8 @@ pub enum Logging {
 /// The device's queues and everything in flight.
 pub struct Engine {
     disk: Disk,
+    /// The volume takes requests.
+    is_open: bool,
     counters: Arc<Counters>,
     ram: Arc<GuestRam>,
     queues: Vec<Option<Running>>,
@@ -101,6 +103,7 @@ impl Engine {
     pub fn new(disk: Disk, num_queues: u16, counters: Arc<Counters>) -> Self {
         Self {
             disk,
+            is_open: false,
             counters,
             ram: Arc::new(GuestRam::empty()),
             queues: (0..num_queues).map(|_| None).collect(),
@@ -114,6 +117,11 @@ impl Engine {
             first: 0,
             last_failure: None,
         }
+    }
+
+    /// Begins to take requests: the volume is open.
+    pub fn open(&mut self) {
+        self.is_open = true;
     }
 
     /// Replaces guest memory. Requests in flight keep theirs; running queues must lie in the new one.
@@ -334,7 +342,7 @@ impl Engine {
         let ram = Arc::clone(&self.ram);
         loop {
             let has_room = self.has_room();
-            let is_held = self.orphan_changes > 0;
+            let is_held = !self.is_open || self.orphan_changes > 0;
             let Some(running) = &mut self.queues[index] else { return Ok(false) };
             if !running.may_take() || is_held {
                 return Ok(false);

@@ -30,6 +30,7 @@ impl Bed {
         let guest = TestGuest::new();
         let disk = Disk { size_bytes: DISK_BYTES, serial: *b"a-volume\0\0\0\0\0\0\0\0\0\0\0\0" };
         let mut engine = Engine::new(disk, 2, Arc::default());
+        engine.open();
         engine.set_ram(Arc::clone(&guest.ram)).unwrap();
         engine.start(0, guest.setup(), Enabled::Yes).unwrap();
         guest.put(STATUS, &[UNANSWERED]);

@@ -1,12 +1,14 @@
 //! A front end that sends every byte itself, so that it can break one rule at a time.
 
-use crate::device::{Device, DeviceHandle};
+use crate::data::Open;
+use crate::device::{Device, DeviceHandle, Front};
 use crate::device_tests::{MemoryVolume, config, until};
 use crate::test_guest::{DATA, RAM_BYTES, TestGuest, USER_BASE, readable, writable};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 use virtio_bindings::virtio_blk::VIRTIO_BLK_T_GET_ID;
 use vmm_sys_util::eventfd::EventFd;
@@ -47,7 +49,12 @@ impl FrontEnd {
 
     /// A session of a device in front of `volume`.
     pub fn of(volume: &MemoryVolume) -> Self {
+        Self::with(volume, Open::AtOnce)
+    }
+
+    pub fn with(volume: &MemoryVolume, open: Open) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let config = |folder: &Path| Front { open, ..config(folder) };
         let device = Device::serve_backend(config(folder.path()), volume.clone()).unwrap();
         let stream = UnixStream::connect(config(folder.path()).socket).unwrap();
         let event = || EventFd::new(libc::EFD_NONBLOCK).unwrap();
@@ -104,7 +111,7 @@ impl FrontEnd {
     }
 
     /// Where queue 0 lies.
-    fn addresses(&self) -> Vec<u8> {
+    pub fn addresses(&self) -> Vec<u8> {
         let place = self.guest.setup().place;
         addresses(place.descriptors, place.used, place.available)
     }

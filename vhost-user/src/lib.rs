@@ -23,6 +23,9 @@ mod front_end_tests;
 mod inflight;
 pub mod limits;
 mod mem;
+#[cfg(test)]
+#[path = "migrate_test.rs"]
+mod migrate_tests;
 mod pending;
 #[cfg(test)]
 #[path = "reconnect_test.rs"]
@@ -40,5 +43,6 @@ mod test_client;
 mod test_guest;
 mod vring;
 
+pub use data::Open;
 pub use device::{Device, DeviceConfig, DeviceHandle, DeviceStatus};
 pub use error::{Error, ErrorKind};

@@ -48,7 +48,7 @@ impl FrontEnd {
     }
 
     /// Offers a write of `number` to block `number`.
-    fn offer(&mut self, number: u64) -> u32 {
+    pub fn offer(&mut self, number: u64) -> u32 {
         let (header, data, status) =
             (DATA + number * 0x2000, DATA + number * 0x2000 + 0x1000, 0xf000 + number);
         self.guest.put_header(header, VIRTIO_BLK_T_OUT, number * 8);
@@ -57,12 +57,12 @@ impl FrontEnd {
         u32::from(self.guest.offer(&[readable(header, 16), readable(data, 4096), writable(status, 1)]))
     }
 
-    fn kick(&self) {
+    pub fn kick(&self) {
         self.kick.write(1).unwrap();
     }
 
     /// Waits for `count` answers: their heads, in the order they came.
-    fn reap(&mut self, count: usize) -> Vec<u32> {
+    pub fn reap(&mut self, count: usize) -> Vec<u32> {
         let mut heads = Vec::new();
         until("answers", || {
             heads.extend(self.guest.used().iter().map(|(head, _)| *head));
@@ -72,7 +72,7 @@ impl FrontEnd {
         heads
     }
 
-    fn statuses(&self, numbers: std::ops::Range<u64>) -> Vec<u8> {
+    pub fn statuses(&self, numbers: std::ops::Range<u64>) -> Vec<u8> {
         numbers.map(|number| self.guest.get(0xf000 + number, 1)[0]).collect()
     }
 }

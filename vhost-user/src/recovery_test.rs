@@ -22,7 +22,8 @@ struct Bed {
 
 impl Bed {
     fn new(record: Option<File>) -> Self {
-        let engine = Engine::new(Disk { size_bytes: 1 << 30, serial: [7; 20] }, 1, Arc::default());
+        let mut engine = Engine::new(Disk { size_bytes: 1 << 30, serial: [7; 20] }, 1, Arc::default());
+        engine.open();
         let mut bed = Self { guest: TestGuest::new(), record, engine, out: Vec::new() };
         bed.start(0);
         bed

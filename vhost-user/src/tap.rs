@@ -95,14 +95,15 @@ fn receive(stream: &UnixStream, flags: RecvFlags) -> Option<([u8; HEADER_BYTES],
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
     let received = recvmsg(stream, &mut [IoSliceMut::new(&mut header)], &mut control, flags).ok()?;
-    let mut fds = control.drain().filter_map(|message| match message {
+    let fds = control.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(fds) => Some(fds),
         _ => None,
     });
-    let fd = fds.by_ref().flatten().next();
-    // More descriptors than asked for: the kernel has dropped the others.
-    let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
-    (received.bytes == HEADER_BYTES).then_some((header, fd.filter(|_| !is_cut)))
+    let mut fds: Vec<OwnedFd> = fds.flatten().collect();
+    // The space is rounded up and may hold a second one; what it can't hold, the kernel has dropped.
+    let is_one = fds.len() == 1 && !received.flags.contains(ReturnFlags::CTRUNC);
+    let fd = if is_one { fds.pop() } else { None };
+    (received.bytes == HEADER_BYTES).then_some((header, fd))
 }
 
 fn word(header: &[u8; HEADER_BYTES], at: usize) -> u32 {

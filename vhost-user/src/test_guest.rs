@@ -136,6 +136,12 @@ impl TestGuest {
         self.seen = index;
     }
 
+    /// Takes up where another guest, whose memory this one has, was left.
+    pub fn goes_on_as(&mut self, other: &Self) {
+        self.next_descriptor = other.next_descriptor;
+        (self.available, self.seen) = (other.available, other.seen);
+    }
+
     /// Chains handed back since the last call: heads and written bytes.
     pub fn used(&mut self) -> Vec<(u32, u32)> {
         let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
