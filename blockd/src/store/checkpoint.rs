@@ -65,6 +65,8 @@ pub(super) struct Newest {
     /// Its segments.
     pub segments: Vec<u32>,
     pub previous_segments: Vec<u32>,
+    /// The first batch that recovery would replay.
+    pub replay_from: u64,
     pub bytes: u64,
 }
 
@@ -353,7 +355,14 @@ impl Store {
         let segments = checkpoint.segments.iter().map(|&(segment, _)| segment).collect();
         let last = std::mem::replace(&mut self.newest.segments, segments);
         let old = std::mem::replace(&mut self.newest.previous_segments, last);
-        old.into_iter().chain(checkpoint.freeable.iter().copied()).for_each(|s| self.segments.release(s));
+        old.into_iter().for_each(|segment| self.segments.release(segment));
+        for &segment in &checkpoint.freeable {
+            // A flush may have been quicker, and the segment in use again.
+            if self.is_releasable(segment, checkpoint.replay_from) {
+                self.segments.release(segment);
+            }
+        }
+        self.newest.replay_from = checkpoint.replay_from;
         self.newest.bytes = checkpoint.bytes;
         self.counters.checkpoints += 1;
     }

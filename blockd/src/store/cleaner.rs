@@ -1,14 +1,16 @@
 //! The cleaner: moves what is alive out of segments that are mostly dead.
 //!
-//! A victim's batches are read window by window; every block that the index still points to is moved, with
-//! its version, to the cleaner's own segment. The victim is then dead, and the next checkpoint, whose
-//! entries no longer point into it, makes it free.
+//! A victim's batches are read window by window, without the gaps in which everything is dead; every block
+//! that the index still points to is moved, with its version, to the cleaner's own segment. The victim is
+//! then dead, and comes free as `space` says. Work is in small pieces: one read and one batch of moves may be
+//! under way, and a writer's batch has to wait for no more than that.
 
 use super::core::{Io, Store};
 use super::event::Action;
-use super::limits::CLEAN_WINDOW_BLOCKS;
-use super::log::Stream;
+use super::limits::{CLEAN_IDLE, CLEAN_WINDOW_BLOCKS, MAX_CLEAN_WINDOW_BLOCKS, MOVES_PER_BATCH};
+use super::log::Log;
 use super::segments::Use;
+use super::space::Release;
 use bytes::Bytes;
 use proto::checksum::crc32;
 use proto::disk::{BatchHeader, Entry, Slot, entries};
@@ -38,6 +40,8 @@ pub(super) struct Cleaner {
     victim: Option<Victim>,
     reading: Option<Window>,
     moves: VecDeque<Move>,
+    /// Dead segments that a flush makes free.
+    pub releasing: Option<Release>,
 }
 
 #[derive(Debug)]
@@ -49,8 +53,12 @@ struct Victim {
 /// How the victim's live blocks are found.
 #[derive(Debug)]
 enum How {
-    /// By its batches' headers, from this block of the segment on.
-    Batches { next: u32, segment_first: Option<u64> },
+    /// By its batches' headers, from block `next` of the segment on. `left` are live blocks of the batch
+    /// before that are not read yet, in their order on the disk.
+    Batches { next: u32, segment_first: Option<u64>, left: VecDeque<Move> },
+    /// No batch is where the next one should be, though more is alive; once what was found is moved, the
+    /// index is asked.
+    Lost,
     /// By the index, since a header is bad: what it says to lie in the segment, last first.
     Index { left: Vec<Move> },
 }
@@ -70,79 +78,59 @@ impl Cleaner {
     pub fn moves_mut(&mut self) -> &mut VecDeque<Move> {
         &mut self.moves
     }
+
+    pub fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    pub fn victim(&self) -> Option<u32> {
+        self.victim.as_ref().map(|victim| victim.segment)
+    }
+
+    /// Whether a flush is needed, and would do now, to make dead segments free.
+    pub fn wants_flush(&self, log: &Log) -> bool {
+        self.releasing.as_ref().is_some_and(|release| {
+            log.flushed_sequence < release.batch() && log.written_sequence >= release.batch()
+        })
+    }
 }
 
 impl Store {
-    /// Segments that a checkpoint may need now, with one to spare.
-    pub(super) fn checkpoint_need(&self) -> u32 {
-        let segment_bytes = u64::from(self.segments.geometry.segment_blocks) * BLOCK_BYTES;
-        let segments = self.index.checkpoint_bytes().div_ceil(segment_bytes) + 1;
-        u32::try_from(segments).unwrap_or(u32::MAX)
+    /// Whether nobody has written for a while.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.queue.is_empty() && self.now.since(self.last_write) >= CLEAN_IDLE
     }
 
-    /// Whether a stream may open one more segment. Writers leave the cleaner its reserve, and both leave
-    /// what a checkpoint needs, since only a checkpoint makes segments free.
-    pub(super) fn may_take_segment(&self, stream: Stream) -> bool {
-        let floor = match stream {
-            Stream::Writers => self.checkpoint_need() + self.space.reserve_segments,
-            Stream::Cleaner => self.checkpoint_need(),
-        };
-        self.segments.free_count() > floor
-    }
-
-    /// Below this many free segments the cleaner works.
-    fn high_water(&self) -> u32 {
-        let floor = self.checkpoint_need() + self.space.reserve_segments;
-        floor + (self.segments.geometry.segments / 16).max(4)
-    }
-
-    /// Whether free segments are few, so that checkpoints should make dead ones free.
-    pub(super) fn wants_dead_segments(&self) -> bool {
-        let (free, dead) = (self.segments.free_count(), self.segments.dead_count());
-        let worth = (self.segments.geometry.segments / 32).max(2);
-        let stuck = self.log.stalled || !self.may_take_segment(Stream::Cleaner);
-        free < self.high_water() && (dead >= worth || dead > 0 && stuck)
-    }
-
-    /// Blocks moved for each block written: none while there is room, more the less there is.
-    pub(super) fn clean_share(&self) -> u32 {
-        let (free, high) = (self.segments.free_count(), self.high_water());
-        let floor = self.checkpoint_need() + self.space.reserve_segments;
-        if free >= high {
-            return 0;
-        }
-        1 + (high - free) * 8 / (high - floor).max(1)
-    }
-
-    /// Chooses a victim if one is due and reads its next window if the last one's moves are gone.
+    /// Chooses a victim if one is due and reads on in it if more moves are wanted.
     pub(super) fn advance_cleaner(&mut self, out: &mut Vec<Action>) {
         if self.is_stopping() && self.queue.is_empty() {
             self.cleaner.moves.clear();
             self.cleaner.victim = None;
             return;
         }
+        let found = self.cleaner.moves.len();
         // While a deleted volume's blocks are counted out, segments seem fuller than they are.
-        if self.cleaner.reading.is_some() || !self.cleaner.moves.is_empty() || self.is_dropping() {
+        if self.cleaner.reading.is_some() || found >= MOVES_PER_BATCH as usize || self.is_dropping() {
             return;
         }
-        if self.cleaner.victim.as_ref().is_some_and(|victim| self.is_done(victim.segment)) {
+        if found == 0 && self.cleaner.victim().is_some_and(|victim| self.is_done(victim)) {
             self.cleaner.victim = None;
             self.counters.cleaned_segments += 1;
         }
         if self.cleaner.victim.is_none() {
-            // Dead segments come free with the next checkpoint: they count as if they were.
-            let soon = self.segments.free_count() + self.segments.dead_count();
-            if soon >= self.high_water() {
+            if !self.wants_cleaning() {
                 return;
             }
             let Some(segment) = self.segments.victim(self.log.written_sequence, self.log.next_sequence)
             else {
                 return;
             };
-            let how = How::Batches { next: 0, segment_first: None };
+            let how = How::Batches { next: 0, segment_first: None, left: VecDeque::new() };
             self.cleaner.victim = Some(Victim { segment, how });
         }
-        self.read_window(out);
+        if self.has_more_to_find() {
+            self.read_window(out);
+        }
     }
 
     fn is_done(&self, segment: u32) -> bool {
@@ -150,20 +138,49 @@ impl Store {
         segment.live == 0 || segment.used != Use::Sealed
     }
 
+    /// Whether more of the victim is alive than what was found, and it is not lost.
+    fn has_more_to_find(&self) -> bool {
+        let Some(victim) = &self.cleaner.victim else { return false };
+        let found = self.cleaner.moves.len();
+        match &victim.how {
+            How::Batches { .. } => self.segments.get(victim.segment).live as usize > found,
+            How::Lost => found == 0,
+            How::Index { left } => !left.is_empty() || found == 0 && !self.is_done(victim.segment),
+        }
+    }
+
+    /// Whether there are moves, and as many as a batch should have or all that there are for now.
+    pub(super) fn moves_are_ready(&mut self) -> bool {
+        let enough = MOVES_PER_BATCH as usize;
+        let found = self.cleaner.moves.len();
+        if found == 0 || self.cleaner.reading.is_some() && found < enough {
+            return false;
+        }
+        let index = &self.index;
+        self.cleaner.moves.retain(|m| index.slot(m.volume, m.chunk, m.block).location == m.from);
+        let found = self.cleaner.moves.len();
+        found >= enough || found > 0 && !self.has_more_to_find()
+    }
+
     fn read_window(&mut self, out: &mut Vec<Action>) {
         let geometry = self.segments.geometry;
-        let Some(victim) = &mut self.cleaner.victim else { return };
+        let hurry = self.log.stalled || self.is_quiet();
+        let most = if hurry { MAX_CLEAN_WINDOW_BLOCKS } else { CLEAN_WINDOW_BLOCKS };
+        let Some(victim) = &self.cleaner.victim else { return };
+        let end = geometry.start(victim.segment) + geometry.segment_blocks;
         let window = match &victim.how {
-            How::Batches { next, .. } if *next < geometry.segment_blocks => Window {
-                start: geometry.start(victim.segment) + next,
-                blocks: (geometry.segment_blocks - next).min(CLEAN_WINDOW_BLOCKS),
-            },
-            How::Batches { .. } => return self.look_in_index(),
-            How::Index { left } => match left.last() {
-                Some(last) => Window { start: last.from, blocks: 1 },
-                None => return self.look_in_index(),
-            },
+            How::Batches { next, left, .. } => {
+                let start = left.front().map_or(geometry.start(victim.segment) + next, |block| block.from);
+                Window { start, blocks: (end - start).min(most) }
+            }
+            How::Index { left } if !left.is_empty() => {
+                Window { start: left.last().map_or(0, |block| block.from), blocks: 1 }
+            }
+            How::Index { .. } | How::Lost => return self.look_in_index(),
         };
+        if window.blocks == 0 {
+            return self.lose_victim();
+        }
         let segment = victim.segment;
         self.segments.pin(segment);
         self.cleaner.reading = Some(window);
@@ -180,76 +197,88 @@ impl Store {
         let Some(mut victim) = self.cleaner.victim.take() else { return };
         let data = buf.filter(|_| result.is_ok()).map(AlignedBuf::freeze);
         match (&mut victim.how, data) {
-            (How::Batches { next, segment_first }, Some(data)) => {
-                let before = *next;
-                self.walk_window(victim.segment, next, segment_first, &data);
-                let stuck = *next == before;
-                self.cleaner.victim = Some(victim);
-                if stuck {
-                    self.look_in_index();
-                }
-            }
-            (How::Batches { .. }, None) => {
-                self.cleaner.victim = Some(victim);
-                self.look_in_index();
-            }
+            (How::Batches { .. }, Some(data)) => self.take_window(&mut victim, window, &data),
+            (How::Batches { .. }, None) => victim.how = How::Lost,
             (How::Index { left }, data) => {
-                if let Some(mut found) = left.pop() {
-                    let good = data.filter(|data| crc32(data) == found.crc);
-                    self.counters.corrupt_blocks += u64::from(good.is_none());
-                    found.data = good;
-                    self.cleaner.moves.push_back(found);
+                if let Some(block) = left.pop() {
+                    self.found(block, data);
                 }
-                self.cleaner.victim = Some(victim);
             }
+            (How::Lost, _) => {}
+        }
+        self.cleaner.victim = Some(victim);
+    }
+
+    /// A block of the victim was read, or could not be.
+    fn found(&mut self, block: Move, data: Option<Bytes>) {
+        if self.index.slot(block.volume, block.chunk, block.block).location != block.from {
+            return;
+        }
+        let data = data.filter(|data| crc32(data) == block.crc);
+        self.counters.corrupt_blocks += u64::from(data.is_none());
+        self.cleaner.moves.push_back(Move { data, ..block });
+    }
+
+    /// Queues the live blocks that the window holds, and notes those behind it that its headers tell of.
+    fn take_window(&mut self, victim: &mut Victim, window: Window, data: &Bytes) {
+        let How::Batches { next, segment_first, left } = &mut victim.how else { return };
+        let start = self.segments.geometry.start(victim.segment);
+        let end = window.start + window.blocks;
+        loop {
+            while let Some(block) = left.pop_front_if(|block| block.from < end) {
+                let at = (block.from - window.start) as usize * BLOCK_LEN;
+                self.found(block, Some(data.slice(at..at + BLOCK_LEN)));
+            }
+            if !left.is_empty() || start + *next >= end {
+                return;
+            }
+            let bytes = &data[(start + *next - window.start) as usize * BLOCK_LEN..];
+            let Some(header) = self.batch_of(victim.segment, *next, *segment_first, bytes) else {
+                victim.how = How::Lost;
+                return;
+            };
+            let header_len = usize::from(header.header_blocks) * BLOCK_LEN;
+            if header_len > bytes.len() {
+                return;
+            }
+            let Ok(body) = header.check_entries(&bytes[..header_len]) else {
+                victim.how = How::Lost;
+                return;
+            };
+            *segment_first = Some(header.segment_first);
+            let mut location = start + *next + u32::from(header.header_blocks);
+            for entry in entries(body).flatten() {
+                let Entry::Data { range, .. } = entry else { continue };
+                let Some(chunk) = self.index.chunk(range.volume, range.chunk) else {
+                    location += u32::from(range.count);
+                    continue;
+                };
+                for (block, from) in (range.first..range.first + range.count).zip(location..) {
+                    let Slot { location, crc, version } = chunk.slot(block);
+                    if location == from {
+                        let (volume, chunk) = (range.volume, range.chunk);
+                        left.push_back(Move { volume, chunk, block, version, crc, from, data: None });
+                    }
+                }
+                location += u32::from(range.count);
+            }
+            *next += header.blocks();
         }
     }
 
-    /// Queues the live blocks of every whole batch in the window and moves `next` behind them.
-    fn walk_window(&mut self, segment: u32, next: &mut u32, segment_first: &mut Option<u64>, window: &Bytes) {
-        let geometry = self.segments.geometry;
-        let mut at = 0usize;
-        while let Ok(header) = BatchHeader::decode(&window[at..]) {
-            let ours = header.disk == self.disk_id()
-                && header.segment == segment
-                && header.block == *next
-                && segment_first.is_none_or(|first| first == header.segment_first);
-            let len = header.blocks() as usize * BLOCK_LEN;
-            let header_len = usize::from(header.header_blocks) * BLOCK_LEN;
-            if !ours || at + len > window.len() {
-                return;
-            }
-            let Ok(body) = header.check_entries(&window[at..at + header_len]) else { return };
-            *segment_first = Some(header.segment_first);
-            let mut data_at = at + header_len;
-            let mut location = geometry.start(segment) + *next + u32::from(header.header_blocks);
-            for entry in entries(body).flatten() {
-                let Entry::Data { range, .. } = entry else { continue };
-                for block in range.first..range.first + range.count {
-                    let slot = self.index.slot(range.volume, range.chunk, block);
-                    if slot.location == location {
-                        let data = window.slice(data_at..data_at + BLOCK_LEN);
-                        let good = crc32(&data) == slot.crc;
-                        self.counters.corrupt_blocks += u64::from(!good);
-                        self.cleaner.moves.push_back(Move {
-                            volume: range.volume,
-                            chunk: range.chunk,
-                            block,
-                            version: slot.version,
-                            crc: slot.crc,
-                            from: location,
-                            data: good.then_some(data),
-                        });
-                    }
-                    location += 1;
-                    data_at += BLOCK_LEN;
-                }
-            }
-            at += len;
-            *next += header.blocks();
-            if at == window.len() {
-                return;
-            }
+    /// The header of the victim's next batch, if that is what lies there.
+    fn batch_of(&self, segment: u32, block: u32, first: Option<u64>, bytes: &[u8]) -> Option<BatchHeader> {
+        let header = BatchHeader::decode(bytes).ok()?;
+        let ours = header.disk == self.disk_id()
+            && (header.segment, header.block) == (segment, block)
+            && block + header.blocks() <= self.segments.geometry.segment_blocks
+            && first.is_none_or(|first| first == header.segment_first);
+        ours.then_some(header)
+    }
+
+    fn lose_victim(&mut self) {
+        if let Some(victim) = &mut self.cleaner.victim {
+            victim.how = How::Lost;
         }
     }
 

@@ -5,12 +5,13 @@ use super::cleaner::Cleaner;
 use super::event::{Action, Answer, Event, IoId, Session, Ticket, WriteKind};
 use super::flush::Flusher;
 use super::index::{Chunk, Index};
-use super::limits::{DROPPED_CHUNKS_PER_PUMP, MAX_LIST_CHUNKS, MAX_QUEUED_BYTES, OVER_PROVISION_PERCENT};
+use super::limits::{DROPPED_CHUNKS_PER_PUMP, MAX_LIST_CHUNKS, MAX_QUEUED_BYTES};
 use super::log::Log;
 use super::queue::{Op, Queue, WriteOp};
 use super::read::Reads;
-use super::segments::{Geometry, Segments};
+use super::segments::Segments;
 use super::session::Sessions;
+use super::space::Space;
 use proto::disk::{DataKind, Superblock};
 use proto::limits::{MAX_BLOCKS_PER_IO, MAX_BLOCKS_PER_TRIM, MAX_LIST_ENTRIES};
 use proto::message::{BlockRange, DiskStat, LIST_END, VolumeStat};
@@ -41,6 +42,9 @@ pub struct Store {
     pub(super) cleaner: Cleaner,
     pub(super) ios: Slab<Io>,
     pub(super) counters: Counters,
+    pub(super) now: Instant,
+    /// When a write or trim was accepted last.
+    pub(super) last_write: Instant,
     /// Chunks of deleted volumes, still to be counted out.
     graveyard: Vec<BTreeMap<u32, Box<Chunk>>>,
     failed: Option<WireError>,
@@ -66,34 +70,6 @@ enum Stop {
     Running,
     Stopping(Ticket),
     Stopped,
-}
-
-/// How much fits.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Space {
-    /// Blocks of live data, at most.
-    pub capacity_blocks: u64,
-    /// Segments that only the cleaner and checkpoints may use.
-    pub reserve_segments: u32,
-}
-
-impl Space {
-    /// The capacity of a layout: all segments but those that checkpoints (three at a time: the newest, the
-    /// one before, the one being made), the open heads and the cleaner need, less what batch headers take
-    /// even when the cleaner packed them full, less the over-provision.
-    pub fn of(geometry: &Geometry) -> Self {
-        let segments = u64::from(geometry.segments);
-        let segment_blocks = u64::from(geometry.segment_blocks);
-        let index_bytes = segments * segment_blocks * 24;
-        let checkpoint = index_bytes.div_ceil(segment_blocks * BLOCK_BYTES);
-        let reserve = (segments / 64).max(2);
-        let usable = segments.saturating_sub(3 * checkpoint + reserve + 3);
-        let data_blocks = usable * (segment_blocks - segment_blocks / 64 - 1);
-        Self {
-            capacity_blocks: data_blocks * (100 - OVER_PROVISION_PERCENT) / 100,
-            reserve_segments: u32::try_from(reserve).expect("fewer than the segments"),
-        }
-    }
 }
 
 /// What happened since the mount.
@@ -150,6 +126,8 @@ impl Store {
             cleaner: Cleaner::default(),
             ios: Slab::new(),
             counters: Counters::default(),
+            now: Instant::default(),
+            last_write: Instant::default(),
             graveyard: Vec::new(),
             failed: None,
             stop: Stop::Running,
@@ -164,7 +142,8 @@ impl Store {
     }
 
     /// Takes one event. Writes wait for [`Store::pump`], so that all that is ready makes one batch.
-    pub fn submit(&mut self, _now: Instant, event: Event, out: &mut Vec<Action>) {
+    pub fn submit(&mut self, now: Instant, event: Event, out: &mut Vec<Action>) {
+        self.now = now;
         match event {
             Event::DiskDone { io, buf, result } => self.disk_done(io, buf, result, out),
             Event::Tick if self.check_running().is_ok() => self.mark_durable(out),
@@ -226,12 +205,14 @@ impl Store {
     }
 
     /// Makes batches, flushes, checkpoints and moves out of what is due.
-    pub fn pump(&mut self, _now: Instant, out: &mut Vec<Action>) {
+    pub fn pump(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.now = now;
         if self.failed.is_some() {
             return;
         }
         self.drop_chunks(if self.log.stalled { usize::MAX } else { DROPPED_CHUNKS_PER_PUMP });
         for _ in 0..PASSES {
+            self.advance_release();
             self.advance_cleaner(out);
             self.write_batches(out);
             self.advance_checkpoint(out);
@@ -412,6 +393,7 @@ impl Store {
         if op.fresh > 0 {
             self.check_space(u64::from(op.fresh))?;
         }
+        self.last_write = self.now;
         self.queue.push(Op::Write(op));
         Ok(())
     }
@@ -452,6 +434,7 @@ impl Store {
         self.check_running()?;
         check_range(&range, MAX_BLOCKS_PER_TRIM)?;
         self.check_version(range.volume, version, kind)?;
+        self.last_write = self.now;
         self.queue.push(Op::Trim { ticket, session, range, version });
         Ok(())
     }

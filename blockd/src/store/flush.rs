@@ -40,6 +40,11 @@ impl Flusher {
         self.checkpoint.is_some_and(|after| self.ended > after)
     }
 
+    /// Every operation up to it is durable.
+    pub fn flushed_ops(&self) -> u64 {
+        self.flushed_ops
+    }
+
     pub fn is_idle(&self) -> bool {
         self.running.is_none() && self.waiting.is_empty()
     }
@@ -66,7 +71,8 @@ impl Store {
             return;
         }
         let wanted = flusher.checkpoint.is_some_and(|after| flusher.started == after)
-            || flusher.waiting.iter().any(|&(_, ops)| ops <= written);
+            || flusher.waiting.iter().any(|&(_, ops)| ops <= written)
+            || self.cleaner.wants_flush(&self.log);
         if wanted {
             flusher.started += 1;
             flusher.running = Some(Running { ops: written, sequence: self.log.written_sequence });

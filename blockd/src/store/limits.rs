@@ -25,12 +25,32 @@ pub const MAX_SESSIONS: usize = 4096;
 pub const DROPPED_CHUNKS_PER_PUMP: usize = 256;
 /// Chunks one page of a listing passes by: a millisecond's worth.
 pub const MAX_LIST_CHUNKS: usize = 512;
-/// Blocks of one batch of moves while writers wait.
-pub const MAX_MOVES_BEFORE_WRITERS: u32 = 64;
-/// Moves that writers may owe the cleaner, in blocks.
-pub const MAX_CLEAN_CREDIT: u32 = 1024;
-/// Blocks the cleaner reads at once: the longest batch and some.
-pub const CLEAN_WINDOW_BLOCKS: u32 = 288;
+/// Blocks of one batch of moves while there are writers: it costs about what two small batches do.
+pub const MOVES_PER_BATCH: u32 = 64;
+/// Moves owed, in blocks, from which on writers wait while the cleaner reads.
+pub const MAX_CLEAN_DEBT: u32 = 128;
+/// Moves that writers may owe the cleaner, in eighths of a block.
+pub const MAX_CLEAN_CREDIT: u32 = 8 * 1024;
+/// Blocks the cleaner reads at once while there are writers, and while there are none or they are stuck.
+pub const CLEAN_WINDOW_BLOCKS: u32 = 64;
+pub const MAX_CLEAN_WINDOW_BLOCKS: u32 = 256;
+/// Without a write for this long, the cleaner need not be paced.
+pub const CLEAN_IDLE: Duration = Duration::from_millis(20);
+/// Free segments, as a share of all, above what is held back, below which the cleaner works.
+pub const CLEAN_MARGIN_DIVISOR: u32 = 32;
+pub const MIN_CLEAN_MARGIN: u32 = 4;
+pub const MAX_CLEAN_MARGIN: u32 = 256;
+/// Blocks moved for each eight written, when the cleaner begins to work and when nothing is free.
+pub const MIN_CLEAN_SHARE: u32 = 4;
+pub const MAX_CLEAN_SHARE: u32 = 72;
+/// Dead segments, as a share of all, that are worth a flush of the device.
+pub const RELEASE_DIVISOR: u32 = 128;
+pub const MIN_RELEASE: u32 = 2;
+pub const MAX_RELEASE: u32 = 16;
+/// Dead segments, as a share of all, that are worth a checkpoint; fewer than the margin.
+pub const CHECKPOINT_DEAD_DIVISOR: u32 = 64;
+pub const MIN_CHECKPOINT_DEAD: u32 = 2;
+pub const MAX_CHECKPOINT_DEAD: u32 = 128;
 /// Log written between two checkpoints, in bytes, whatever their size: bounds the replay.
 pub const MIN_CHECKPOINT_INTERVAL: u64 = 256 << 20;
 /// The same, at most.
@@ -55,8 +75,10 @@ pub const RECOVERY_WINDOW_BYTES: usize = 2 << 20;
 pub const MAX_FINDINGS: usize = 100;
 
 const _: () = assert!(MAX_BATCH_DATA_BLOCKS <= batch::MAX_DATA_BLOCKS);
-const _: () = assert!(MAX_BATCH_DATA_BLOCKS + batch::MAX_HEADER_BLOCKS as u32 <= CLEAN_WINDOW_BLOCKS);
-const _: () = assert!(CLEAN_WINDOW_BLOCKS as usize * BLOCK_LEN <= RECOVERY_WINDOW_BYTES);
+// A window that starts at a batch holds its whole header.
+const _: () = assert!(batch::MAX_HEADER_BLOCKS as u32 <= CLEAN_WINDOW_BLOCKS);
+const _: () =
+    assert!(CLEAN_WINDOW_BLOCKS <= MAX_CLEAN_WINDOW_BLOCKS && MOVES_PER_BATCH <= MAX_BATCH_DATA_BLOCKS);
 const _: () = assert!(MAX_LIVES_WITHOUT_CHECKPOINT < superblock::MAX_LIVES);
 // A batch of single-block writes never runs out of entry bytes before data blocks.
 const _: () = assert!(

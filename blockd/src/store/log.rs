@@ -7,7 +7,7 @@ use super::event::{Action, Answer, IoId, Session, Ticket};
 use super::index::OnEqual;
 use super::limits::{
     MAX_BATCH_DATA_BLOCKS, MAX_BATCH_ENTRIES, MAX_BATCH_ENTRY_BYTES, MAX_BATCH_HORIZONS,
-    MAX_BATCHES_IN_FLIGHT, MAX_CLEAN_CREDIT, MAX_MOVES_BEFORE_WRITERS,
+    MAX_BATCHES_IN_FLIGHT, MAX_CLEAN_CREDIT, MAX_CLEAN_DEBT, MOVES_PER_BATCH,
 };
 use super::queue::{Op, Queue, WriteOp};
 use super::segments::Use;
@@ -42,8 +42,10 @@ pub(super) struct Log {
     pub dirty_horizons: Vec<VolumeId>,
     /// Bytes logged since the last checkpoint began.
     pub since_checkpoint: u64,
-    /// Moves, in blocks, that go before the next batch of writes.
+    /// Moves that writers owe the cleaner, in eighths of a block.
     clean_credit: u32,
+    /// The last batch was one of moves.
+    moved_last: bool,
     /// Below this batch, everything is known to be durable by what is on the disk itself.
     marked_sequence: u64,
     /// Writers wait for a segment.
@@ -89,6 +91,7 @@ impl Log {
             dirty_horizons: Vec::new(),
             since_checkpoint: 0,
             clean_credit: 0,
+            moved_last: false,
             marked_sequence: next_sequence,
             stalled: false,
             plan: Vec::new(),
@@ -133,11 +136,18 @@ impl Store {
     pub(super) fn write_batches(&mut self, out: &mut Vec<Action>) {
         self.log.stalled = false;
         while self.log.in_flight.len() < MAX_BATCHES_IN_FLIGHT {
-            // While writers wait, moves go in small batches, so that none waits long behind one.
-            let idle = self.queue.is_empty();
-            let max_moves = if idle { MAX_BATCH_DATA_BLOCKS } else { MAX_MOVES_BEFORE_WRITERS };
-            if (idle || self.log.clean_credit > 0) && self.write_moves(max_moves, out) {
+            // Moves are paid for by writes, go in small batches unless much is owed, and take turns with
+            // writers', so that none waits long behind them.
+            let owed = self.log.clean_credit / 8;
+            let turn = owed > 0 && (!self.log.moved_last || self.queue.is_empty());
+            let max_moves = if self.is_quiet() { MAX_BATCH_DATA_BLOCKS } else { owed };
+            let max_moves = max_moves.clamp(MOVES_PER_BATCH, MAX_BATCH_DATA_BLOCKS);
+            if (turn || self.is_quiet()) && self.write_moves(max_moves, out) {
                 continue;
+            }
+            // Better that each waits a little than that all wait long once nothing is free.
+            if owed >= MAX_CLEAN_DEBT && !self.log.moved_last && self.cleaner.is_reading() {
+                break;
             }
             if self.write_queued(out) || self.log.stalled && self.write_moves(MAX_BATCH_DATA_BLOCKS, out) {
                 continue;
@@ -375,12 +385,12 @@ impl Store {
 
     /// One batch of moves. False if there are none or no segment for them.
     fn write_moves(&mut self, max_moves: u32, out: &mut Vec<Action>) -> bool {
-        self.cleaner.moves_mut().retain(|m| self.index.slot(m.volume, m.chunk, m.block).location == m.from);
-        if self.cleaner.moves_mut().is_empty() || !self.open_head(Stream::Cleaner, 3) {
+        if !self.moves_are_ready() || !self.open_head(Stream::Cleaner, 3) {
             return false;
         }
         let room = self.log.room(Stream::Cleaner, self.segments.geometry.segment_blocks) as usize;
         let moves = take_moves(self.cleaner.moves_mut(), max_moves as usize, room);
+        let moved = u32::try_from(moves.len()).expect("within a batch");
         let runs = runs_of(&moves);
         let data_blocks = moves.iter().filter(|m| m.data.is_some()).count();
         let entries_len = runs.iter().map(|run| run_entry_len(&moves[run.clone()])).sum();
@@ -413,10 +423,21 @@ impl Store {
             }
         }
         self.counters.moved_blocks += data_blocks as u64;
-        self.log.clean_credit = self.log.clean_credit.saturating_sub(max_moves);
+        self.log.clean_credit = self.log.clean_credit.saturating_sub(8 * moved);
+        self.note_age(head.segment);
         let batch = Parts { data, tickets: Vec::new(), sessions: Vec::new() };
         self.send_batch(Stream::Cleaner, builder, batch, out);
         true
+    }
+
+    /// What moves into a segment is as old as it was where it came from.
+    fn note_age(&mut self, segment: u32) {
+        let age = self
+            .cleaner
+            .victim()
+            .map_or(self.log.next_sequence, |from| self.segments.get(from).data_sequence);
+        let entry = self.segments.get_mut(segment);
+        entry.data_sequence = entry.data_sequence.max(age);
     }
 
     fn send_batch(&mut self, stream: Stream, builder: BatchBuilder, parts: Parts, out: &mut Vec<Action>) {
@@ -439,7 +460,12 @@ impl Store {
         });
         let blocks = u32::try_from(buf.len() / BLOCK_LEN).expect("a batch is small");
         head.block += blocks;
-        self.segments.get_mut(head.segment).last_sequence = sequence;
+        let segment = self.segments.get_mut(head.segment);
+        segment.last_sequence = sequence;
+        if stream == Stream::Writers {
+            segment.data_sequence = sequence;
+        }
+        log.moved_last = stream == Stream::Cleaner;
         log.next_sequence += 1;
         log.since_checkpoint += buf.len() as u64;
         self.counters.batches += 1;

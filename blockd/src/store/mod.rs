@@ -20,6 +20,7 @@ mod read;
 mod recover;
 mod segments;
 mod session;
+mod space;
 mod survey;
 
 pub use self::core::{Counters, Store, VolumeInfo};
@@ -27,6 +28,8 @@ pub use event::{Action, Answer, Event, IoId, Session, Ticket, WriteKind};
 pub use mount::MountReport;
 pub use survey::{ChunkRun, VolumeEntry};
 
+#[cfg(test)]
+mod cleaner_test;
 #[cfg(test)]
 mod damage_test;
 #[cfg(test)]

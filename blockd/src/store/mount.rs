@@ -89,6 +89,7 @@ impl Store {
         let mut store = Self::assemble(superblock, index, segments, sessions, groups, next_sequence);
         store.newest.segments = checkpoint_segments;
         store.newest.previous_segments = previous_segments;
+        store.newest.replay_from = store.superblock.checkpoint.map_or(1, |root| root.replay_from);
         store.newest.bytes = checkpoint_bytes;
         store.counters.replayed_batches = report.batches;
         store.counters.replayed_blocks = report.blocks;

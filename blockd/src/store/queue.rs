@@ -64,6 +64,7 @@ impl Op {
 pub(super) struct Queue {
     ops: VecDeque<(u64, Op)>,
     accepted: u64,
+    last_delete: u64,
     bytes: usize,
     fresh_blocks: u64,
 }
@@ -74,6 +75,9 @@ impl Queue {
         self.bytes += bytes;
         self.fresh_blocks += fresh;
         self.accepted += 1;
+        if matches!(op, Op::Delete { .. }) {
+            self.last_delete = self.accepted;
+        }
         self.ops.push_back((self.accepted, op));
     }
 
@@ -105,6 +109,11 @@ impl Queue {
     /// The number of the newest operation.
     pub fn accepted(&self) -> u64 {
         self.accepted
+    }
+
+    /// The number of the newest deletion; 0 if there was none.
+    pub fn last_delete(&self) -> u64 {
+        self.last_delete
     }
 
     /// Every operation up to this number has left the line.

@@ -54,8 +54,11 @@ pub(super) struct Segment {
     pub live: u32,
     /// Reads under way.
     pub pins: u32,
-    /// Its newest batch: its age for the cleaner.
+    /// Its newest batch.
     pub last_sequence: u64,
+    /// The batch in which the youngest of its data came from a writer, about: its age for the cleaner. What
+    /// is moved keeps its age, so that cold data is known as such.
+    pub data_sequence: u64,
 }
 
 /// All segments of a disk.
@@ -71,7 +74,7 @@ pub(super) struct Segments {
 impl Segments {
     /// All of them sealed, until `used` is set and [`Segments::recount`] called.
     pub fn new(geometry: Geometry) -> Self {
-        let segment = Segment { used: Use::Sealed, live: 0, pins: 0, last_sequence: 0 };
+        let segment = Segment { used: Use::Sealed, live: 0, pins: 0, last_sequence: 0, data_sequence: 0 };
         Self { geometry, all: vec![segment; geometry.segments as usize], free: VecDeque::new(), dead: 0 }
     }
 
@@ -107,7 +110,8 @@ impl Segments {
     /// Takes the segment that has been free longest.
     pub fn take(&mut self, used: Use) -> Option<u32> {
         let segment = self.free.pop_front()?;
-        self.get_mut(segment).used = used;
+        let entry = self.get_mut(segment);
+        (entry.used, entry.last_sequence, entry.data_sequence) = (used, 0, 0);
         Some(segment)
     }
 
@@ -164,6 +168,11 @@ impl Segments {
         }
     }
 
+    pub fn is_dead(&self, segment: u32) -> bool {
+        let entry = self.get(segment);
+        entry.used == Use::Sealed && entry.live == 0
+    }
+
     /// Sealed segments that nothing points to.
     pub fn dead(&self) -> impl Iterator<Item = u32> + '_ {
         (0u32..).zip(&self.all).filter(|(_, s)| s.used == Use::Sealed && s.live == 0).map(|(n, _)| n)
@@ -176,7 +185,7 @@ impl Segments {
         let blocks = u64::from(self.geometry.segment_blocks);
         let score = |segment: &Segment| {
             let live = u64::from(segment.live);
-            let age = u128::from(now.saturating_sub(segment.last_sequence)) + 1;
+            let age = u128::from(now.saturating_sub(segment.data_sequence)) + 1;
             // (1 - u) * age / (1 + u), scaled.
             age * u128::from(blocks - live) * 1024 / u128::from(blocks + live)
         };
