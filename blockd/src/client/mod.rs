@@ -1,6 +1,7 @@
 //! The writer's side: a pure [`core`] and what runs it.
 
 pub mod admin;
+pub mod catchup;
 mod control;
 pub mod core;
 mod driver;

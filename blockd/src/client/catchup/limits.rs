@@ -1,0 +1,34 @@
+//! Bounds of catch-up and scrub.
+
+use std::time::Duration;
+
+/// Members that one run talks to: a group's, one that replaces another among them, and some.
+pub const MAX_PEERS: usize = 8;
+/// How often a request is sent to a server that says `Busy` or got it damaged.
+pub const MAX_TRIES: u16 = 200;
+/// How long such a server is left alone.
+pub const BUSY_WAIT: Duration = Duration::from_millis(10);
+/// How long a request may be unanswered before its connection is thought dead.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often that is looked at.
+pub const TIMEOUT_CHECK: Duration = Duration::from_secs(1);
+/// Chunks whose lists are compared at one moment.
+pub const CHUNKS_AT_ONCE: usize = 4;
+/// Blocks of one read: long enough that the request costs little, short enough to be paced well.
+pub const READ_BLOCKS: u16 = 64;
+/// Bytes being read, copied or verified at one moment.
+pub const WINDOW_BYTES: u64 = 4 << 20;
+/// Requests of one run that may be unanswered, over all members; under what one connection may have.
+pub const WINDOW_REQUESTS: usize = 256;
+/// A paced run may send what it has saved in this time.
+pub const PACE_BURST: Duration = Duration::from_millis(100);
+/// Replies a connection's reader keeps for the core; more than can be owed.
+pub const REPLY_QUEUE: usize = 1024;
+
+const _: () = assert!(READ_BLOCKS as u32 <= proto::limits::MAX_BLOCKS_PER_IO);
+// A read of one block each becomes a copy of one block each: what is owed stays below a connection's bound.
+const _: () = assert!(
+    WINDOW_REQUESTS + READ_BLOCKS as usize * 2 + CHUNKS_AT_ONCE * 2
+        <= proto::limits::MAX_REQUESTS_PER_CONNECTION
+);
+const _: () = assert!(REPLY_QUEUE >= proto::limits::MAX_REQUESTS_PER_CONNECTION);
