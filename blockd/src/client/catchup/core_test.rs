@@ -162,6 +162,9 @@ fn a_volume_deleted_meanwhile_is_deleted_at_the_target() {
     }
 }
 
+/// Volume, chunk, block.
+type Place = (u64, u32, u16);
+
 /// A write to some block: chunk, block, and what.
 fn writes(max: usize) -> impl Strategy<Value = Vec<(usize, u16, Option<u8>)>> {
     proptest::collection::vec((0usize..3, 0u16..20, proptest::option::of(any::<u8>())), 0..max)
@@ -189,7 +192,7 @@ proptest! {
             source.put(at(*chunk, *block), counter, *byte);
         }
         let mut servers = [target, source];
-        let mut late = None;
+        let mut late: Option<(usize, Place, u64, Option<u8>)> = None;
         let mut next = during.iter();
         let write = |servers: &mut [Server], answered: usize| {
             // Writers with the present map reach both, one before the other.
