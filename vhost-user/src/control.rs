@@ -170,7 +170,8 @@ fn serve(stream: UnixStream, line: &Line, offer: Offer, data: &DataLink) -> Resu
     ended
 }
 
-fn take_message(
+/// Takes one message from a front end.
+pub fn take_message(
     stream: &UnixStream,
     handler: &mut BackendReqHandler<Mutex<Session>>,
     session: &Mutex<Session>,

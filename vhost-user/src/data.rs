@@ -119,15 +119,26 @@ pub enum Command {
 
 /// The control thread's way to the data thread.
 #[derive(Clone)]
-pub struct DataLink {
-    commands: SyncSender<Command>,
-    waker: Waker,
+pub enum DataLink {
+    Thread {
+        commands: SyncSender<Command>,
+        waker: Waker,
+    },
+    /// Obeyed by the caller's own thread.
+    #[cfg(any(test, feature = "fuzzing"))]
+    Inline(Arc<std::sync::Mutex<crate::fuzz::Rig>>),
 }
 
 impl DataLink {
     pub fn send(&self, command: Command) -> Result<(), Error> {
-        self.commands.send(command).map_err(|_| stopped())?;
-        self.waker.wake();
+        match self {
+            Self::Thread { commands, waker } => {
+                commands.send(command).map_err(|_| stopped())?;
+                waker.wake();
+            }
+            #[cfg(any(test, feature = "fuzzing"))]
+            Self::Inline(rig) => rig.lock().expect("a rig is not used after a panic").obey(command),
+        }
         Ok(())
     }
 
@@ -207,7 +218,7 @@ impl<B: Backend> DataThread<B> {
         hang_up: Box<dyn Fn(&Error) + Send>,
     ) -> (Self, DataLink) {
         let (sender, commands) = sync_channel(MAX_COMMANDS);
-        let link = DataLink { commands: sender, waker: reactor.waker() };
+        let link = DataLink::Thread { commands: sender, waker: reactor.waker() };
         let data = Self {
             reactor,
             commands,

@@ -260,6 +260,12 @@ impl Engine {
         }
     }
 
+    /// Requests, and bytes of them, that the volume has.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn in_flight(&self) -> (usize, u64) {
+        (self.requests.len(), self.bytes_in_flight)
+    }
+
     /// Why the volume failed a request, since this was last asked.
     pub fn take_failure(&mut self) -> Option<ClientError> {
         self.last_failure.take()

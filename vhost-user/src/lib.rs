@@ -20,6 +20,8 @@ mod error;
 #[cfg(test)]
 #[path = "front_end_test.rs"]
 mod front_end_tests;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod inflight;
 pub mod limits;
 mod mem;
