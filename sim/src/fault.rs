@@ -1,4 +1,4 @@
-//! Bugs planted on purpose, to prove that the checkers see them.
+//! Bugs planted on purpose, to prove that the checkers see them, and the troubles of bad days.
 
 use clap::ValueEnum;
 
@@ -15,4 +15,61 @@ pub enum SimFault {
     WriteIsALie,
     /// A writer that is told it is fenced hears that its request was done.
     FencedIsDone,
+    /// One replica's corrupt blocks come back as if they were good, with checksums to match.
+    CorruptIsData,
+    /// A client checks its precondition itself, some time before it writes.
+    StalePrecondition,
+    /// Flushes wait for the control plane.
+    ControlOnPath,
+}
+
+/// What goes wrong on bad days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    Reset,
+    KillServer,
+    KillAll,
+    PowerCut,
+    PowerCutAll,
+    Isolate,
+    OneWay,
+    NonTransitive,
+    SlowNetwork,
+    SlowDisk,
+    Flip,
+    Unreadable,
+    LostWrite,
+    Misdirected,
+    WriteError,
+    DiskFull,
+    FlushError,
+    PoolFull,
+    ClockJump,
+    WriterCrash,
+    WriterMove,
+    ControlDown,
+}
+
+impl Trouble {
+    pub const ALL: [Self; 19] = [
+        Self::Reset,
+        Self::KillServer,
+        Self::KillAll,
+        Self::PowerCut,
+        Self::PowerCutAll,
+        Self::Isolate,
+        Self::OneWay,
+        Self::NonTransitive,
+        Self::SlowNetwork,
+        Self::SlowDisk,
+        Self::Flip,
+        Self::WriteError,
+        Self::DiskFull,
+        Self::FlushError,
+        Self::PoolFull,
+        Self::ClockJump,
+        Self::WriterCrash,
+        Self::WriterMove,
+        Self::ControlDown,
+    ];
 }

@@ -1,11 +1,26 @@
-//! The deterministic simulator: the real cores of blockd on simulated disks, clocks and networks.
+//! The deterministic simulator: the real cores of blockd and of the control plane on simulated disks, clocks and
+//! networks.
 //!
-//! A seed decides everything, so a failure is replayed by its seed. See [`scenario`] for what a run does and
-//! checks, [`oracle`] for what a volume may hold, [`fault`] for the bugs planted to prove the checkers.
+//! A seed decides everything, so a failure is replayed by its seed. See [`scenario`] for what a run does,
+//! [`trouble`] for what goes wrong in it, [`tenant`], [`objects`] and [`check`] for what is checked, [`oracle`]
+//! for what a volume may hold, and [`fault`] for the bugs planted to prove the checkers.
 
+pub mod check;
+pub mod clock;
+pub mod control;
+pub mod custody;
 pub mod disk;
+pub mod durable;
 pub mod fault;
+pub mod net;
+pub mod objects;
 pub mod oracle;
+mod planted;
 pub mod rng;
 pub mod scenario;
+pub mod server;
+pub mod tenant;
+pub mod trace;
+pub mod trouble;
 pub mod world;
+pub mod writer;

@@ -30,4 +30,15 @@ impl SimRng {
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
+
+    /// One of `all`, which must not be empty.
+    pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.index(all.len())]
+    }
+
+    /// From `least` to below twice a doubling step: short waits are as likely as long ones, decade by decade.
+    pub fn spread(&mut self, least: u64, doublings: u64) -> u64 {
+        let step = least << self.below(doublings.max(1));
+        step + self.below(step)
+    }
 }

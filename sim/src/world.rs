@@ -1,31 +1,32 @@
-//! The simulated machines: three replicas with real stores on simulated disks, writers with real cores, and
-//! a network of ordered connections that delay, and know nothing of each other's order.
+//! The simulated machines and what passes between them: one queue of events, one source of chance.
 
-use crate::disk::SimDisk;
-use crate::fault::SimFault;
+use crate::clock::SimClock;
+use crate::control::Control;
+use crate::custody::Custody;
+use crate::durable::Acks;
+use crate::fault::{SimFault, Trouble};
+use crate::net::{Net, Node, server_node};
 use crate::rng::SimRng;
-use blockd::ClientError;
-use blockd::client::core::{CoreInput, CoreOutput, Peer, VolumeCore};
-use blockd::client::{OnFull, VolumeConfig, VolumeOp};
-use blockd::replica::{ConnId, Replica, ReplicaConfig, ReplicaInput, ReplicaOutput};
-use blockd::store::{IoId, Store};
+use crate::server::Server;
+use crate::trace::Trace;
+use crate::writer::{Question, Writer, Writing};
+use blockd::client::core::{CoreInput, Peer};
+use blockd::replica::{ConnId, ReplicaInput};
 use bytes::{Bytes, BytesMut};
-use proto::control::{DiskPlace, Group, Lease, Member, PoolMap, PoolToken};
+use proto::control::{PoolMap, PoolToken};
 use proto::frame::{FrameHeader, HEADER_BYTES};
 use proto::message::{Encoded, LIST_END, Reply, ReplyBody, Request, RequestBody};
-use proto::{ClientId, DiskId, ErrorCode, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
-use rt::buf::AlignedBuf;
-use rt::clock::Instant;
-use std::cmp::Reverse;
+use proto::{DiskId, ErrorCode};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
-pub const SERVERS: usize = 3;
-pub const VOLUME: VolumeId = VolumeId(7);
-pub const VOLUME_BYTES: u64 = 24 << 20;
 pub const MILLISECOND: u64 = 1_000_000;
+pub const SECOND: u64 = 1000 * MILLISECOND;
+pub const VOLUME_BYTES: u64 = 12 << 20;
+pub const TOKEN: PoolToken = PoolToken([8; 32]);
 const DISK_BYTES: u64 = 64 << 20;
-const GROUPS: u32 = 4;
-const TOKEN: PoolToken = PoolToken([8; 32]);
+/// How long a connection is tried before it is given up.
+const CONNECT_TIMEOUT: u64 = 2 * SECOND;
 
 /// A promise broken, and by which checker it was seen.
 #[derive(Debug)]
@@ -39,14 +40,16 @@ pub fn violation<T>(checker: &'static str, what: impl Into<String>) -> Result<T,
 }
 
 #[derive(Debug)]
-enum Event {
+pub enum Event {
     Accepted(u64),
-    /// To the writer: its connection could not be made, or is gone.
+    /// To the client: its connection could not be made.
+    Refused(u64),
+    /// To the client: its connection is gone.
     Broken(u64),
     /// To the server.
     Hung(u64),
     ToServer(u64, Request),
-    ToWriter(u64, Reply),
+    ToClient(u64, Reply),
     Disk {
         server: usize,
         life: u64,
@@ -57,44 +60,86 @@ enum Event {
         life: u64,
     },
     Restart(usize),
-    Wake(usize),
+    Recycle {
+        server: usize,
+        life: u64,
+    },
+    Wake {
+        writer: usize,
+        at: u64,
+    },
+    ToControl {
+        writer: usize,
+        question: Question,
+    },
+    FromControl {
+        writer: usize,
+        answer: Option<PoolMap>,
+    },
+    Due(Due),
 }
 
-/// What a disk was asked.
-#[derive(Debug)]
-enum DiskOp {
-    Read(AlignedBuf, u64),
-    Write(AlignedBuf, u64),
-    Flush { mark: u64 },
+/// What the scenario does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    Tenant(usize),
+    Trouble,
+    Client(usize),
+    /// A client's request reaches the control plane.
+    ClientAsks(usize),
+    /// A client has its answer.
+    ClientHears(usize),
+    /// A writer that lives longer than it should comes to its end.
+    EndOfZombie(usize),
+    /// Nothing: time has passed.
+    Nothing,
 }
 
-struct Server {
-    replica: Option<Replica<Store>>,
-    disk: SimDisk,
-    life: u64,
-    ios: BTreeMap<u64, (IoId, DiskOp)>,
+struct Queued {
+    time: u64,
+    number: u64,
+    event: Event,
 }
 
-struct Conn {
-    server: usize,
-    /// The writer's number and the peer, or a probe.
-    writer: Option<(usize, Peer)>,
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.time, other.number).cmp(&(self.time, self.number))
+    }
+}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Queued {}
+
+/// Who is at the client's end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    Writer(usize, Peer),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Conn {
+    pub server: usize,
+    pub client: Client,
+    pub node: Node,
+    pub server_open: bool,
+    pub client_open: bool,
     to_server_at: u64,
-    to_writer_at: u64,
-}
-
-/// A writer process. Only the newest is given work; older ones may live on, unaware.
-pub struct Writer {
-    pub core: VolumeCore,
-    pub epoch: u32,
-    pub alive: bool,
-    pub opened: Option<Result<(), ClientError>>,
-    pub done: Vec<(u64, Result<Option<Bytes>, ClientError>)>,
-    conns: [Option<u64>; SERVERS],
+    to_client_at: u64,
 }
 
 /// What happened in a run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Totals {
     pub operations: u64,
     pub acked_writes: u64,
@@ -102,13 +147,13 @@ pub struct Totals {
     pub reads: u64,
     pub failed: u64,
     pub writers: u64,
-    pub kills: u64,
-    pub power_cuts: u64,
-    pub resets: u64,
-    pub flips: u64,
     pub repaired: u64,
     pub reconciled: u64,
     pub events: u64,
+    pub conditional: u64,
+    pub simulated_ns: u64,
+    pub trace: u64,
+    pub troubles: BTreeMap<Trouble, u64>,
 }
 
 impl Totals {
@@ -119,13 +164,15 @@ impl Totals {
         self.reads += other.reads;
         self.failed += other.failed;
         self.writers += other.writers;
-        self.kills += other.kills;
-        self.power_cuts += other.power_cuts;
-        self.resets += other.resets;
-        self.flips += other.flips;
         self.repaired += other.repaired;
         self.reconciled += other.reconciled;
         self.events += other.events;
+        self.conditional += other.conditional;
+        self.simulated_ns += other.simulated_ns;
+        self.trace ^= other.trace;
+        for (&trouble, times) in &other.troubles {
+            *self.troubles.entry(trouble).or_default() += times;
+        }
     }
 }
 
@@ -133,55 +180,72 @@ pub struct World {
     pub rng: SimRng,
     pub now: u64,
     pub totals: Totals,
-    fault: SimFault,
-    events: BinaryHeap<Reverse<(u64, u64)>>,
-    payloads: BTreeMap<u64, Event>,
+    pub trace: Trace,
+    pub fault: SimFault,
+    queue: BinaryHeap<Queued>,
     next_event: u64,
-    servers: Vec<Server>,
+    pub servers: Vec<Server>,
     pub writers: Vec<Writer>,
-    conns: BTreeMap<u64, Conn>,
+    /// Writers with something for the scenario to see.
+    pub ready: Vec<usize>,
+    pub conns: BTreeMap<u64, Conn>,
     next_conn: u64,
-    next_io: u64,
-    /// Answers to probes, by connection.
-    probed: BTreeMap<u64, ReplyBody>,
+    pub next_io: u64,
+    pub net: Net,
+    pub control: Control,
+    pub custody: Custody,
+    pub writing: Writing,
+    pub acks: Acks,
 }
 
 fn disk_id(server: usize) -> DiskId {
-    DiskId([u8::try_from(server).expect("three servers") + 1; 16])
+    DiskId([u8::try_from(server).expect("a few servers") + 1; 16])
 }
 
 /// Through the bytes of the wire, as a socket would take it.
 fn over_the_wire(encoded: &Encoded) -> (FrameHeader, Bytes) {
     let head = encoded.head[..HEADER_BYTES].try_into().expect("a frame has a header");
     let header = FrameHeader::decode(head).expect("what was encoded decodes");
-    let mut payload = BytesMut::from(&encoded.head[HEADER_BYTES..]);
+    let mut payload = BytesMut::with_capacity(encoded.len_bytes());
+    payload.extend_from_slice(&encoded.head[HEADER_BYTES..]);
     encoded.data.iter().for_each(|data| payload.extend_from_slice(data));
     (header, payload.freeze())
 }
 
 impl World {
-    pub fn new(seed: u64, fault: SimFault) -> Self {
-        let servers = (0..SERVERS).map(|number| {
-            let disk = SimDisk::new(DISK_BYTES);
-            Store::format(&disk, disk_id(number)).expect("a fresh simulated disk can be formatted");
-            Server { replica: None, disk, life: 0, ios: BTreeMap::new() }
-        });
+    /// `disks` chunk servers, each a node of its own, up and registered.
+    pub fn new(seed: u64, fault: SimFault, disks: usize, tell: Option<fn(&str)>) -> Self {
+        let mut rng = SimRng::new(seed);
+        let mut control = Control::new();
+        let mut servers = Vec::new();
+        for number in 0..disks {
+            let id = disk_id(number);
+            servers.push(Server::new(id, DISK_BYTES, SimClock::new(&mut rng)));
+            control.register(id, number as u64 + 1, DISK_BYTES);
+        }
+        let custody =
+            Custody::new(&control.map(), &servers.iter().map(|server| server.id).collect::<Vec<_>>());
         let mut world = Self {
-            rng: SimRng::new(seed),
-            now: 1_000 * MILLISECOND,
+            rng,
+            now: SECOND,
             totals: Totals::default(),
+            trace: Trace::new(tell),
             fault,
-            events: BinaryHeap::new(),
-            payloads: BTreeMap::new(),
+            queue: BinaryHeap::new(),
             next_event: 0,
-            servers: servers.collect(),
+            servers,
             writers: Vec::new(),
+            ready: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
             next_io: 0,
-            probed: BTreeMap::new(),
+            net: Net::default(),
+            control,
+            custody,
+            writing: Writing::default(),
+            acks: Acks::default(),
         };
-        for server in 0..SERVERS {
+        for server in 0..disks {
             world.start_server(server);
         }
         world
@@ -193,399 +257,226 @@ impl World {
         self.next_event
     }
 
-    fn at(&mut self, time: u64, event: Event) {
+    pub fn at(&mut self, time: u64, event: Event) {
         let number = self.moment();
-        self.events.push(Reverse((time, number)));
-        self.payloads.insert(number, event);
+        self.queue.push(Queued { time, number, event });
     }
 
-    fn after(&mut self, wait: u64, event: Event) {
+    pub fn after(&mut self, wait: u64, event: Event) {
         self.at(self.now + wait, event);
     }
 
-    fn network_delay(&mut self) -> u64 {
-        let most = [50_000, 50_000, 200_000, 3 * MILLISECOND][self.rng.index(4)];
-        10_000 + self.rng.below(most)
+    pub fn due(&mut self, wait: u64, due: Due) {
+        self.after(wait, Event::Due(due));
     }
 
-    // ---- servers ----
-
-    pub fn is_server_up(&self, server: usize) -> bool {
-        self.servers[server].replica.is_some()
-    }
-
-    fn start_server(&mut self, number: usize) {
-        let server = &mut self.servers[number];
-        if server.replica.is_some() {
-            return;
-        }
-        let (store, _) = Store::mount(&server.disk).expect("a disk that lost power mounts");
-        server.replica = Some(Replica::new(store, ReplicaConfig { token: TOKEN }));
-        server.life += 1;
-        let life = server.life;
-        self.after(MILLISECOND, Event::ServerTick { server: number, life });
-    }
-
-    /// SIGKILL: what was in flight to the disk may or may not have got there.
-    pub fn kill_server(&mut self, number: usize) {
-        let server = &mut self.servers[number];
-        if server.replica.take().is_none() {
-            return;
-        }
-        self.totals.kills += 1;
-        for (_, (_, op)) in std::mem::take(&mut server.ios) {
-            if let DiskOp::Write(buf, offset) = op {
-                server.disk.write_some(&mut self.rng, &buf, offset);
-            }
-        }
-        let dead: Vec<u64> =
-            self.conns.iter().filter(|(_, conn)| conn.server == number).map(|(&id, _)| id).collect();
-        for conn in dead {
-            let delay = self.network_delay();
-            self.after(delay, Event::Broken(conn));
-        }
-    }
-
-    /// The disk of a killed server loses its cache.
-    pub fn cut_power(&mut self, number: usize) {
-        assert!(!self.is_server_up(number), "the process goes first");
-        self.totals.power_cuts += 1;
-        self.servers[number].disk.power_cut(&mut self.rng);
-    }
-
-    pub fn restart_server_after(&mut self, number: usize, wait: u64) {
-        self.after(wait, Event::Restart(number));
-    }
-
-    /// Flips a bit of written data on one disk.
-    pub fn flip(&mut self, number: usize) {
-        if self.servers[number].disk.flip(&mut self.rng, crate::oracle::is_stamped) {
-            self.totals.flips += 1;
-        }
-    }
-
-    fn tell_server(&mut self, number: usize, input: ReplicaInput) {
-        let mut out = Vec::new();
-        let server = &mut self.servers[number];
-        let Some(replica) = &mut server.replica else { return };
-        replica.step(Instant(self.now), input, &mut out);
-        for output in out {
-            match output {
-                ReplicaOutput::Send(conn, reply) => self.send_reply(conn.0, reply),
-                ReplicaOutput::Close(conn) => self.after(0, Event::Broken(conn.0)),
-                ReplicaOutput::DiskRead { io, offset, buf } => {
-                    self.start_io(number, io, DiskOp::Read(buf, offset));
-                }
-                ReplicaOutput::DiskWrite { io, offset, buf } => {
-                    self.start_io(number, io, DiskOp::Write(buf, offset));
-                }
-                ReplicaOutput::DiskFlush { io } => {
-                    let mark = self.servers[number].disk.mark();
-                    self.start_io(number, io, DiskOp::Flush { mark });
-                }
-                ReplicaOutput::Stopped => {}
-            }
-        }
-    }
-
-    fn start_io(&mut self, number: usize, io: IoId, op: DiskOp) {
-        let most = if self.rng.chance(3) { 5 * MILLISECOND } else { 80_000 };
-        let wait = 20_000 + self.rng.below(most);
-        self.next_io += 1;
-        let key = self.next_io;
-        let server = &mut self.servers[number];
-        server.ios.insert(key, (io, op));
-        let life = server.life;
-        self.after(wait, Event::Disk { server: number, life, io: key });
-    }
-
-    fn finish_io(&mut self, number: usize, key: u64) {
-        let server = &mut self.servers[number];
-        let Some((io, op)) = server.ios.remove(&key) else { return };
-        let buf = match op {
-            DiskOp::Read(mut buf, offset) => {
-                server.disk.read(&mut buf, offset);
-                Some(buf)
-            }
-            DiskOp::Write(buf, offset) => {
-                server.disk.write(&buf, offset);
-                Some(buf)
-            }
-            DiskOp::Flush { mark } => {
-                server.disk.flushed(mark);
-                None
-            }
-        };
-        self.tell_server(number, ReplicaInput::DiskDone { io, buf, result: Ok(()) });
+    /// A disk may have forgotten what was not flushed.
+    pub fn lost(&mut self, server: usize) {
+        let moment = self.moment();
+        self.custody.lost(server, moment);
     }
 
     // ---- network ----
 
-    fn send_request(&mut self, conn: u64, request: &Request) {
+    fn delay(&mut self, from: Node, to: Node) -> u64 {
+        self.net.delay(&mut self.rng, from, to, self.now)
+    }
+
+    pub fn send_request(&mut self, conn: u64, request: &Request) {
         let (header, payload) = over_the_wire(&request.encode());
         let request = Request::decode(&header, &payload).expect("what was encoded decodes");
-        let delay = self.network_delay();
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        state.to_server_at = state.to_server_at.max(self.now + delay);
-        let time = state.to_server_at;
+        let Some(state) = self.conns.get(&conn).copied() else { return };
+        let delay = self.delay(state.node, server_node(state.server));
+        let time = state.to_server_at.max(self.now + delay);
+        self.conns.entry(conn).and_modify(|conn| conn.to_server_at = time);
         self.at(time, Event::ToServer(conn, request));
     }
 
-    fn send_reply(&mut self, conn: u64, reply: Reply) {
+    pub fn send_reply(&mut self, conn: u64, mut reply: Reply) {
+        self.falsify(conn, &mut reply);
         let (header, payload) = over_the_wire(&reply.encode());
-        let mut reply = Reply::decode(&header, &payload).expect("what was encoded decodes");
-        if let (SimFault::SkipReconcile, ReplyBody::List { entries, next_cursor }) =
-            (self.fault, &mut reply.body)
-        {
-            entries.clear();
-            *next_cursor = LIST_END;
-        }
-        let fenced =
-            |body: &ReplyBody| matches!(body, ReplyBody::Error(error) if error.code == ErrorCode::Fenced);
-        if self.fault == SimFault::FencedIsDone && fenced(&reply.body) {
-            reply.body = ReplyBody::Ack;
-        }
-        let delay = self.network_delay();
-        let Some(state) = self.conns.get_mut(&conn) else { return };
-        state.to_writer_at = state.to_writer_at.max(self.now + delay);
-        let time = state.to_writer_at;
-        self.at(time, Event::ToWriter(conn, reply));
+        let reply = Reply::decode(&header, &payload).expect("what was encoded decodes");
+        let Some(state) = self.conns.get(&conn).copied() else { return };
+        let delay = self.delay(server_node(state.server), state.node);
+        let time = state.to_client_at.max(self.now + delay);
+        self.conns.entry(conn).and_modify(|conn| conn.to_client_at = time);
+        self.at(time, Event::ToClient(conn, reply));
     }
 
-    /// Whether a planted bug answers the request in the replica's place.
-    fn lies(&mut self, conn: u64, request: &Request) -> bool {
-        let liar = self.conns.get(&conn).is_some_and(|conn| conn.server == 1);
+    /// What a planted bug makes of an answer.
+    fn falsify(&mut self, conn: u64, reply: &mut Reply) {
+        let is_fenced =
+            |body: &ReplyBody| matches!(body, ReplyBody::Error(error) if error.code == ErrorCode::Fenced);
+        match (self.fault, &mut reply.body) {
+            (SimFault::SkipReconcile, ReplyBody::List { entries, next_cursor }) => {
+                entries.clear();
+                *next_cursor = LIST_END;
+            }
+            (SimFault::FencedIsDone, body) if is_fenced(body) => *body = ReplyBody::Ack,
+            (SimFault::CorruptIsData, ReplyBody::Read { .. }) => self.whitewash(conn, reply),
+            _ => {}
+        }
+    }
+
+    /// Whether something answers the request in the replica's place: a planted bug, or a full pool.
+    fn intercepts(&mut self, conn: u64, request: &Request) -> bool {
+        let Some(server) = self.conns.get(&conn).map(|conn| conn.server) else { return true };
+        let is_write = matches!(request.body, RequestBody::Write { repair: false, .. });
+        if is_write && self.servers[server].full_until > self.now {
+            let (sequence, why) = (request.sequence, "the pool is full");
+            self.send_reply(conn, Reply::error(sequence, ErrorCode::NoSpace, why));
+            return true;
+        }
         let lie = match (self.fault, &request.body) {
             (SimFault::FlushIsALie, RequestBody::Flush { .. }) => true,
             (SimFault::WriteIsALie, RequestBody::Write { repair: false, .. }) => self.rng.chance(2),
             _ => false,
         };
-        if lie && liar {
+        if lie && server == 1 {
             self.send_reply(conn, Reply { sequence: request.sequence, body: ReplyBody::Ack });
         }
-        lie && liar
+        lie && server == 1
     }
 
-    fn request_arrives(&mut self, conn: u64, request: Request) {
-        let Some(server) = self.conns.get(&conn).map(|conn| conn.server) else { return };
-        if self.lies(conn, &request) {
-            return;
+    fn request_arrives(&mut self, id: u64, request: Request) {
+        let Some(conn) = self.conns.get(&id).copied().filter(|conn| conn.server_open) else { return };
+        if let Some(until) = self.net.blocked_until(conn.node, server_node(conn.server), self.now) {
+            let time = until + MILLISECOND;
+            self.conns.entry(id).and_modify(|conn| conn.to_server_at = conn.to_server_at.max(time));
+            return self.at(time, Event::ToServer(id, request));
         }
-        self.tell_server(server, ReplicaInput::Request(ConnId(conn), request));
-    }
-
-    /// Both sides lose a connection, each when it notices.
-    pub fn reset(&mut self, writer: usize, server: usize) {
-        if let Some(conn) = self.writers[writer].conns[server] {
-            self.totals.resets += 1;
-            let (near, far) = (self.network_delay(), self.network_delay() * 20);
-            self.after(near, Event::Broken(conn));
-            self.after(far, Event::Hung(conn));
+        self.trace.note(id << 32 | request.sequence);
+        if !self.intercepts(id, &request) {
+            self.note_asked(id, &request);
+            self.tell_server(conn.server, ReplicaInput::Request(ConnId(id), request));
         }
     }
 
-    fn broken(&mut self, id: u64) {
-        let Some(conn) = self.conns.remove(&id) else { return };
-        if self.servers[conn.server].replica.is_some() {
-            // What it had sent and the server has not seen may still arrive there: the server hears late.
-            self.conns.insert(id, Conn { writer: None, ..conn });
-            let delay = self.network_delay() * 10;
-            self.after(delay, Event::Hung(id));
+    fn reply_arrives(&mut self, id: u64, reply: Reply) {
+        let Some(conn) = self.conns.get(&id).copied().filter(|conn| conn.client_open) else { return };
+        if let Some(until) = self.net.blocked_until(server_node(conn.server), conn.node, self.now) {
+            let time = until + MILLISECOND;
+            self.conns.entry(id).and_modify(|conn| conn.to_client_at = conn.to_client_at.max(time));
+            return self.at(time, Event::ToClient(id, reply));
         }
-        if let Some((writer, peer)) = conn.writer
-            && self.writers[writer].conns[usize::from(peer.0)] == Some(id)
-        {
-            self.writers[writer].conns[usize::from(peer.0)] = None;
-            self.tell_writer(writer, CoreInput::Disconnected(peer));
+        self.trace.note(id << 32 | reply.sequence | 1 << 63);
+        self.note_heard(id, conn.server, reply.sequence);
+        match conn.client {
+            Client::Writer(writer, peer) => self.writer_hears(writer, peer, id, reply),
         }
     }
 
-    fn hung(&mut self, id: u64) {
-        let Some(conn) = self.conns.remove(&id) else { return };
-        self.tell_server(conn.server, ReplicaInput::Closed(ConnId(id)));
-    }
-
-    // ---- writers ----
-
-    /// Starts a writer with its own epoch; gives its number.
-    pub fn start_writer(&mut self, epoch: u32) -> usize {
-        self.totals.writers += 1;
-        let disk = |number| DiskPlace {
-            disk: disk_id(number),
-            node: NodeId(1),
-            addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
-        };
-        let member = |number| Member::in_sync(disk_id(number));
-        let members: Vec<Member> = (0..SERVERS).map(member).collect();
-        let group = |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: members.clone() };
-        let map = PoolMap {
-            groups: (0..GROUPS).map(group).collect(),
-            disks: (0..SERVERS).map(disk).collect(),
-            min_in_sync: 2,
-            version: 1,
-        };
-        let lease = Lease { volume: VOLUME, epoch: VolumeEpoch(epoch), size_bytes: VOLUME_BYTES, map };
-        let number = self.writers.len();
-        let client = ClientId([u8::try_from(epoch % 200).expect("below 200") + 1; 16]);
-        let config = VolumeConfig { lease, token: TOKEN, client, on_full: OnFull::Fail, control: None };
-        let core = VolumeCore::new(config).expect("the map is whole");
-        let (opened, done, conns) = (None, Vec::new(), [None; SERVERS]);
-        self.writers.push(Writer { core, epoch, alive: true, opened, done, conns });
-        self.tell_writer(number, CoreInput::Tick);
-        number
-    }
-
-    pub fn kill_writer(&mut self, number: usize) {
-        let writer = &mut self.writers[number];
-        writer.alive = false;
-        let stats = writer.core.stats();
-        self.totals.repaired += stats.repaired_blocks;
-        self.totals.reconciled += stats.reconciled_blocks;
-        for conn in std::mem::take(&mut self.writers[number].conns).into_iter().flatten() {
-            if let Some(state) = self.conns.get_mut(&conn) {
-                state.writer = None;
-            }
-            // What it had sent before may still arrive.
-            let delay = self.network_delay() * 2;
-            self.after(delay, Event::Hung(conn));
-        }
-    }
-
-    pub fn submit(&mut self, writer: usize, id: u64, op: VolumeOp) {
-        self.totals.operations += 1;
-        self.tell_writer(writer, CoreInput::Submit { id, op });
-    }
-
-    fn tell_writer(&mut self, number: usize, input: CoreInput) {
-        let writer = &mut self.writers[number];
-        if !writer.alive {
-            return;
-        }
-        let mut out = Vec::new();
-        writer.core.step(Instant(self.now), input, &mut out);
-        for output in out {
-            match output {
-                CoreOutput::Connect { peer, .. } => self.connect(number, peer),
-                CoreOutput::Disconnect(peer) => {
-                    if let Some(conn) = self.writers[number].conns[usize::from(peer.0)].take() {
-                        let delay = self.network_delay();
-                        self.after(delay, Event::Hung(conn));
-                    }
-                }
-                CoreOutput::Send(peer, request) => {
-                    if let Some(conn) = self.writers[number].conns[usize::from(peer.0)] {
-                        self.send_request(conn, &request);
-                    }
-                }
-                CoreOutput::Report { .. } | CoreOutput::WantMap { .. } => {}
-                CoreOutput::Complete { id, result } => self.writers[number].done.push((id, result)),
-                CoreOutput::Opened(result) => self.writers[number].opened = Some(result),
-            }
-        }
-        if let Some(deadline) = self.writers[number].core.next_deadline() {
-            // A wake-up that comes too early asks again.
-            self.at(deadline.0.max(self.now + 1_000), Event::Wake(number));
-        }
-    }
-
-    fn connect(&mut self, writer: usize, peer: Peer) {
-        let server = usize::from(peer.0);
-        let id = self.new_conn(server, Some((writer, peer)));
-        self.writers[writer].conns[server] = Some(id);
-        let delay = self.network_delay();
-        self.after(delay, Event::Accepted(id));
-    }
-
-    fn new_conn(&mut self, server: usize, writer: Option<(usize, Peer)>) -> u64 {
+    pub fn connect(&mut self, server: usize, client: Client, node: Node) -> u64 {
         self.next_conn += 1;
-        self.conns.insert(self.next_conn, Conn { server, writer, to_server_at: 0, to_writer_at: 0 });
-        self.next_conn
+        let id = self.next_conn;
+        let (to_server_at, to_client_at) = (0, 0);
+        let conn =
+            Conn { server, client, node, server_open: false, client_open: true, to_server_at, to_client_at };
+        self.conns.insert(id, conn);
+        let delay = self.delay(node, server_node(server));
+        self.after(delay, Event::Accepted(id));
+        id
     }
 
     fn accepted(&mut self, id: u64) {
-        let Some(conn) = self.conns.get(&id) else { return };
-        if self.servers[conn.server].replica.is_none() {
-            self.broken(id);
-            return;
+        let Some(conn) = self.conns.get(&id).copied().filter(|conn| conn.client_open) else { return };
+        if !self.net.connects(conn.node, server_node(conn.server), self.now) {
+            return self.after(CONNECT_TIMEOUT, Event::Refused(id));
         }
-        let (server, writer) = (conn.server, conn.writer);
-        self.tell_server(server, ReplicaInput::Connected(ConnId(id)));
-        if let Some((writer, peer)) = writer {
-            self.tell_writer(writer, CoreInput::Connected(peer));
+        if !self.is_server_up(conn.server) {
+            return self.after(MILLISECOND, Event::Refused(id));
+        }
+        self.conns.entry(id).and_modify(|conn| conn.server_open = true);
+        self.tell_server(conn.server, ReplicaInput::Connected(ConnId(id)));
+        let Client::Writer(writer, peer) = conn.client;
+        self.writer_connected(writer, peer, id);
+    }
+
+    /// Both sides lose a connection, each when it notices.
+    pub fn reset(&mut self, conn: u64) {
+        let (near, far) = (self.rng.below(MILLISECOND), self.rng.below(20 * MILLISECOND));
+        self.after(near, Event::Broken(conn));
+        self.after(far, Event::Hung(conn));
+    }
+
+    /// The client drops a connection; the server hears of it later.
+    pub fn drop_conn(&mut self, id: u64) {
+        self.conns.entry(id).and_modify(|conn| conn.client_open = false);
+        let wait = self.rng.below(5 * MILLISECOND);
+        self.after(wait, Event::Hung(id));
+    }
+
+    /// The client hears that its connection is gone.
+    fn broken(&mut self, id: u64, is_gone: bool) {
+        let Some(conn) = self.conns.get(&id).copied() else { return };
+        let blocked = self.net.blocked_until(server_node(conn.server), conn.node, self.now);
+        if let (Some(until), true, true) = (blocked, is_gone, conn.client_open) {
+            return self.at(until + MILLISECOND, Event::Broken(id));
+        }
+        self.conns.entry(id).and_modify(|conn| conn.client_open = false);
+        if conn.server_open {
+            self.after(10 * MILLISECOND, Event::Hung(id));
+        } else {
+            self.conns.remove(&id);
+        }
+        let Client::Writer(writer, peer) = conn.client;
+        if conn.client_open {
+            self.writer_disconnected(writer, peer, id);
+        }
+    }
+
+    /// The server hears that a connection is gone.
+    fn hung(&mut self, id: u64) {
+        let Some(conn) = self.conns.get(&id).copied() else { return };
+        if conn.server_open
+            && let Some(until) = self.net.blocked_until(conn.node, server_node(conn.server), self.now)
+        {
+            return self.at(until + MILLISECOND, Event::Hung(id));
+        }
+        if conn.server_open {
+            self.close_at_server(conn.server, id);
+        }
+        match self.conns.get_mut(&id) {
+            Some(conn) if conn.client_open => {
+                conn.server_open = false;
+                self.after(10 * MILLISECOND, Event::Broken(id));
+            }
+            _ => {
+                self.conns.remove(&id);
+            }
         }
     }
 
     // ---- time ----
 
-    /// Lets the next thing happen.
-    pub fn step(&mut self) {
-        let Some(Reverse((time, number))) = self.events.pop() else { return };
-        let event = self.payloads.remove(&number).expect("every queued event has a payload");
+    /// Lets the next thing happen. Gives what the scenario is to do about it; `None` when nothing ever will.
+    pub fn step(&mut self) -> Option<Due> {
+        let Queued { time, event, .. } = self.queue.pop()?;
         self.now = self.now.max(time);
         self.totals.events += 1;
+        self.trace.note(self.now);
         match event {
             Event::Accepted(conn) => self.accepted(conn),
-            Event::Broken(conn) => self.broken(conn),
+            Event::Refused(conn) => self.broken(conn, false),
+            Event::Broken(conn) => self.broken(conn, true),
             Event::Hung(conn) => self.hung(conn),
             Event::ToServer(conn, request) => self.request_arrives(conn, request),
-            Event::ToWriter(conn, reply) => self.reply_arrives(conn, reply),
+            Event::ToClient(conn, reply) => self.reply_arrives(conn, reply),
             Event::Disk { server, life, io } => {
                 if self.servers[server].life == life {
                     self.finish_io(server, io);
                 }
             }
-            Event::ServerTick { server, life } => {
-                if self.servers[server].life == life && self.is_server_up(server) {
-                    self.tell_server(server, ReplicaInput::Tick);
-                    self.after(200 * MILLISECOND, Event::ServerTick { server, life });
-                }
-            }
+            Event::ServerTick { server, life } => self.server_tick(server, life),
             Event::Restart(server) => self.start_server(server),
-            Event::Wake(writer) => {
-                let due = self.writers[writer].core.next_deadline();
-                if due.is_some_and(|due| due.0 <= self.now) {
-                    self.tell_writer(writer, CoreInput::Tick);
-                }
+            Event::Recycle { server, life } => self.recycle(server, life),
+            Event::Wake { writer, at } => self.wake_writer(writer, at),
+            Event::ToControl { writer, question } => self.control_hears(writer, question),
+            Event::FromControl { writer, answer } => {
+                self.tell_writer(writer, answer.map_or(CoreInput::NoMap, CoreInput::Map));
             }
+            Event::Due(due) => return Some(due),
         }
-    }
-
-    fn reply_arrives(&mut self, id: u64, reply: Reply) {
-        let Some(conn) = self.conns.get(&id) else { return };
-        match conn.writer {
-            Some((writer, peer)) => {
-                if self.writers[writer].conns[usize::from(peer.0)] == Some(id) {
-                    self.tell_writer(writer, CoreInput::Reply(peer, reply));
-                }
-            }
-            None => {
-                self.probed.insert(id, reply.body);
-            }
-        }
-    }
-
-    // ---- probes ----
-
-    /// A connection of the checkers' own to a replica.
-    pub fn probe_connect(&mut self, server: usize) -> u64 {
-        let conn = self.new_conn(server, None);
-        self.accepted(conn);
-        let hello = RequestBody::Hello { token: TOKEN.0, client: ClientId([255; 16]), disk: disk_id(server) };
-        self.probe_ask(conn, hello);
-        conn
-    }
-
-    pub fn probe_ask(&mut self, conn: u64, body: RequestBody) {
-        let settled = proto::Version::ZERO;
-        let request = Request { sequence: 1, settled, group_epoch: GroupEpoch(1), body };
-        self.send_request(conn, &request);
-    }
-
-    pub fn probe_answer(&mut self, conn: u64) -> Option<ReplyBody> {
-        self.probed.remove(&conn)
-    }
-
-    pub fn probe_close(&mut self, conn: u64) {
-        self.hung(conn);
+        Some(Due::Nothing)
     }
 }

@@ -1,0 +1,73 @@
+//! Which disks must still hold what was acked and never flushed.
+//!
+//! A disk that lost power may have forgotten anything that was not flushed; one whose medium was tampered
+//! with is trusted with nothing. As long as one in-sync member of a group was spared since a write was acked,
+//! that write must survive.
+
+use proto::DiskId;
+use proto::control::{MemberState, PoolMap};
+use std::collections::BTreeMap;
+
+#[derive(Debug)]
+pub struct Custody {
+    disks: Vec<DiskId>,
+    /// Per group: its in-sync members, and when each last lost something.
+    groups: Vec<BTreeMap<DiskId, u64>>,
+    /// Disks that nothing is left to.
+    tampered: Vec<DiskId>,
+}
+
+impl Custody {
+    pub fn new(map: &PoolMap, disks: &[DiskId]) -> Self {
+        let mut custody = Self {
+            disks: disks.to_vec(),
+            groups: vec![BTreeMap::new(); map.groups.len()],
+            tampered: Vec::new(),
+        };
+        custody.learn(map);
+        custody
+    }
+
+    /// The map has changed: who joins holds what the others hold.
+    pub fn learn(&mut self, map: &PoolMap) {
+        for (held, group) in self.groups.iter_mut().zip(&map.groups) {
+            let in_sync = group.members.iter().filter(|member| member.state == MemberState::InSync);
+            let worst = held.values().copied().max().unwrap_or(0);
+            let now: BTreeMap<DiskId, u64> =
+                in_sync.map(|m| (m.disk, held.get(&m.disk).copied().unwrap_or(worst))).collect();
+            *held = now;
+        }
+    }
+
+    /// A disk may have forgotten what was not flushed.
+    pub fn lost(&mut self, server: usize, moment: u64) {
+        let disk = self.disks[server];
+        for held in &mut self.groups {
+            held.entry(disk).and_modify(|lost| *lost = (*lost).max(moment));
+        }
+    }
+
+    /// A disk's medium is not what it was.
+    pub fn tampered(&mut self, server: usize) {
+        self.lost(server, u64::MAX);
+        self.tampered.push(self.disks[server]);
+    }
+
+    pub fn is_tampered(&self, server: usize) -> bool {
+        self.tampered.contains(&self.disks[server])
+    }
+
+    pub fn any_tampered(&self) -> bool {
+        !self.tampered.is_empty()
+    }
+
+    /// Whether what was acked then, and not flushed, must be there.
+    pub fn keeps(&self, group: u32, acked: u64) -> bool {
+        self.groups[group as usize].values().any(|&lost| lost < acked)
+    }
+
+    pub fn in_sync(&self, group: u32) -> impl Iterator<Item = usize> {
+        let held = &self.groups[group as usize];
+        self.disks.iter().enumerate().filter(|(_, disk)| held.contains_key(*disk)).map(|(server, _)| server)
+    }
+}

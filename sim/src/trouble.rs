@@ -1,0 +1,183 @@
+//! What goes wrong: one trouble after the other, some at once, each for a while.
+
+use crate::clock::HOUR;
+use crate::disk::Mishap;
+use crate::fault::Trouble;
+use crate::net::{CONTROL, Side, server_node, writer_node};
+use crate::scenario::Run;
+use crate::world::{Due, Event, MILLISECOND, SECOND};
+
+/// How long its echo lasts: what was begun in that time may be late.
+const ECHO: u64 = 60 * SECOND;
+/// As long as a writer puts up with a member that is gone.
+const SHORT: u64 = 1500 * MILLISECOND;
+
+impl Run {
+    /// Something goes wrong, while the tenants are busy.
+    pub fn trouble_due(&mut self) {
+        if self.calm {
+            return;
+        }
+        for number in 0..self.tenants.len() {
+            if self.world.rng.chance(80) {
+                self.burst(number);
+            }
+        }
+        self.world.net.tidy(self.world.now);
+        let times = self.world.rng.pick(&[1, 1, 1, 2, 3]);
+        for _ in 0..times {
+            let trouble = self.world.rng.pick(&Trouble::ALL);
+            let server = self.world.rng.index(self.world.servers.len());
+            if let Some(lasts) = self.inflict(trouble, server) {
+                *self.world.totals.troubles.entry(trouble).or_default() += 1;
+                self.world.trace.note(trouble as u64);
+                self.world.trace.say(self.world.now, || format!("{trouble:?}, server {server}: {lasts} ns"));
+                if trouble != Trouble::ControlDown {
+                    self.trouble_until = self.trouble_until.max(self.world.now + lasts + ECHO);
+                }
+            }
+        }
+        let wait = self.world.rng.spread(20 * SECOND, 5);
+        self.world.due(wait, Due::Trouble);
+    }
+
+    /// Does it, and says how long it lasts; `None` if there is nothing to do it to.
+    fn inflict(&mut self, trouble: Trouble, server: usize) -> Option<u64> {
+        match trouble {
+            Trouble::Reset | Trouble::ClockJump | Trouble::WriterCrash | Trouble::WriterMove => {
+                self.upset_writer(trouble, server)
+            }
+            Trouble::KillServer | Trouble::PowerCut => {
+                let all_up = (0..self.world.servers.len()).all(|server| self.world.is_server_up(server));
+                all_up.then(|| self.take_down(server, trouble == Trouble::PowerCut, 2500 * MILLISECOND))
+            }
+            Trouble::KillAll | Trouble::PowerCutAll => {
+                let cut = trouble == Trouble::PowerCutAll;
+                if self.world.rng.chance(50) {
+                    self.kill_writers();
+                }
+                let servers = 0..self.world.servers.len();
+                servers.map(|server| self.take_down(server, cut, 5 * SECOND)).max()
+            }
+            Trouble::Isolate | Trouble::OneWay | Trouble::NonTransitive | Trouble::SlowNetwork => {
+                Some(self.upset_network(trouble, server))
+            }
+            Trouble::SlowDisk => {
+                let lasts = self.world.rng.spread(50 * MILLISECOND, 9);
+                self.world.servers[server].slow_until = self.world.now + lasts;
+                Some(lasts)
+            }
+            Trouble::PoolFull => {
+                let lasts = self.world.rng.spread(20 * MILLISECOND, 8);
+                self.world.servers[server].full_until = self.world.now + lasts;
+                Some(lasts)
+            }
+            Trouble::Flip => {
+                let server = self.to_tamper(server)?;
+                let flipped = (0..3).filter(|_| self.world.flip(server)).count();
+                self.world.custody.tampered(server);
+                (flipped > 0).then_some(0)
+            }
+            Trouble::Unreadable | Trouble::LostWrite | Trouble::Misdirected => None,
+            Trouble::WriteError => self.arm(server, Mishap::WriteError),
+            Trouble::DiskFull => self.arm(server, Mishap::NoRoom),
+            Trouble::FlushError => self.arm(server, Mishap::FlushError),
+            Trouble::ControlDown => {
+                let lasts = self.world.rng.spread(100 * MILLISECOND, 12);
+                self.world.control.down_until = self.world.now + lasts;
+                self.world.due(lasts, Due::Nothing);
+                Some(lasts)
+            }
+        }
+    }
+
+    fn arm(&mut self, server: usize, mishap: Mishap) -> Option<u64> {
+        if !self.world.is_server_up(server) {
+            return None;
+        }
+        self.world.servers[server].disk.arm(mishap);
+        Some(20 * SECOND)
+    }
+
+    /// Only one disk's medium is touched: with two, nobody could tell what must survive.
+    fn to_tamper(&self, server: usize) -> Option<usize> {
+        let other = (0..self.world.servers.len()).find(|&server| self.world.custody.is_tampered(server));
+        let server = other.unwrap_or(server);
+        self.world.is_server_up(server).then_some(server)
+    }
+
+    fn take_down(&mut self, server: usize, cut: bool, most: u64) -> u64 {
+        let silently = cut && self.world.rng.chance(50);
+        self.world.kill_server(server, silently);
+        if cut && !self.world.is_server_up(server) {
+            self.world.cut_power(server);
+        }
+        let wait = self.world.rng.below(most);
+        self.world.after(wait, Event::Restart(server));
+        wait
+    }
+
+    fn kill_writers(&mut self) {
+        for number in 0..self.tenants.len() {
+            let tenant = &self.tenants[number];
+            for writer in [tenant.writer, tenant.opening].into_iter().flatten() {
+                self.end_writer(number, writer);
+            }
+        }
+    }
+
+    fn upset_writer(&mut self, trouble: Trouble, server: usize) -> Option<u64> {
+        let number = self.world.rng.index(self.tenants.len());
+        let writer = self.tenants[number].writer?;
+        match trouble {
+            Trouble::Reset => {
+                let conn = self.world.conn_of(writer)?;
+                self.world.reset(conn);
+            }
+            Trouble::ClockJump => {
+                if self.world.rng.chance(50) {
+                    self.world.jump(writer, HOUR);
+                } else {
+                    self.world.servers[server].clock.jump(HOUR);
+                }
+            }
+            Trouble::WriterCrash => self.end_writer(number, writer),
+            _ => {
+                if self.tenants[number].opening.is_some() {
+                    return None;
+                }
+                self.open(number);
+            }
+        }
+        Some(0)
+    }
+
+    fn upset_network(&mut self, trouble: Trouble, server: usize) -> u64 {
+        let lasts = self.world.rng.below(SHORT);
+        let (until, node) = (self.world.now + lasts, Side::One(server_node(server)));
+        let net = &mut self.world.net;
+        match trouble {
+            Trouble::Isolate => {
+                net.cut(node, Side::All, until);
+                net.cut(Side::All, node, until);
+            }
+            Trouble::OneWay => {
+                if self.world.rng.chance(50) {
+                    net.cut(node, Side::All, until);
+                } else {
+                    net.cut(Side::All, node, until);
+                }
+            }
+            Trouble::NonTransitive => {
+                // A writer and a server, or the control plane, can't reach each other; all others can.
+                let number = self.world.rng.index(self.tenants.len());
+                let writer = self.tenants[number].writer.map_or(CONTROL, writer_node);
+                let other = if self.world.rng.chance(70) { node } else { Side::One(CONTROL) };
+                net.cut(Side::One(writer), other, until);
+                net.cut(other, Side::One(writer), until);
+            }
+            _ => net.slow(server_node(server), until),
+        }
+        lasts
+    }
+}
