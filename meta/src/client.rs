@@ -214,6 +214,16 @@ impl Client {
         expect!(self.propose(Command::ReplaceDisk { old, new }).await?, Response::Map)
     }
 
+    /// Groups that disks left, each with a disk that still holds an old copy of it.
+    pub async fn left_groups(&self) -> Result<Vec<(GroupId, DiskId)>, MetaError> {
+        expect!(self.query(Query::Left).await?, Answer::Left)
+    }
+
+    /// The disk holds nothing any more of these groups, which it left.
+    pub async fn groups_cleared(&self, disk: DiskId, groups: Vec<GroupId>) -> Result<(), MetaError> {
+        self.done(Command::GroupsCleared { disk, groups }).await
+    }
+
     pub async fn set_disk_state(&self, disk: DiskId, state: DiskAdmin) -> Result<(), MetaError> {
         self.done(Command::SetDiskState { disk, state }).await
     }

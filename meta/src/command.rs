@@ -100,6 +100,9 @@ pub enum Command {
     /// A disk's keeper says how it is, every few seconds. The control plane puts its own time in the place of
     /// `seen_ms`. -> `Done`
     DiskSeen { disk: DiskId, seen_ms: u64, healthy: bool, used_bytes: u64, why: String },
+    /// The disk holds nothing any more of these groups, which it left: it may be a member of them again.
+    /// -> `Done`
+    GroupsCleared { disk: DiskId, groups: Vec<GroupId> },
 }
 
 /// One object of [`Command::DeleteObjects`].

@@ -8,6 +8,7 @@ pub mod limits;
 pub mod metrics;
 pub mod node;
 pub mod object;
+pub mod planner;
 pub mod query;
 mod raft;
 pub mod record;

@@ -90,6 +90,23 @@ pub const MAX_BATCHES_IN_FLIGHT: usize = 2;
 const _: () = assert!(MAX_BATCH_BYTES + MAX_COMMAND_BYTES < MAX_RECORD_BYTES);
 /// How often a leader tells its peers that it leads.
 pub const HEARTBEAT_MS: u64 = 250;
+/// How often the planner looks at the pool.
+pub const PLAN_INTERVAL_MS: u64 = 5000;
+/// How long a disk must have been gone before others take its places: 10 minutes.
+pub const REPLACE_AFTER_MS: u64 = 600_000;
+/// A disk that was heard of as healthy within this time may get replicas and serve as a source.
+pub const FRESH_MS: u64 = UNSEEN_MS;
+/// The most time between two looks of the planner that counts as silence: what passed beyond it while the
+/// planner itself stood still says nothing about disks.
+pub const MAX_WATCH_STEP_MS: u64 = 3 * PLAN_INTERVAL_MS;
+/// Members that may be catching up when the planner adds others for lost ones.
+pub const MAX_REPAIRS_IN_FLIGHT: usize = 32;
+/// The same when it moves what could as well stay.
+pub const MAX_MOVES_IN_FLIGHT: usize = 4;
+/// A disk that would be fuller than this, in percent, gets no more replicas.
+pub const FULL_PERCENT: u8 = 85;
+/// Disks from either end of the order of fullness that the planner tries for a move.
+pub const MAX_BALANCE_TRIES: usize = 16;
 /// The range a voter draws its election timeout from.
 pub const ELECTION_TIMEOUT_MS: std::ops::Range<u64> = 1000..2000;
 /// How long a start may take to apply the log.

@@ -7,6 +7,7 @@ use crate::limits::{
     ELECTION_TIMEOUT_MS, HEARTBEAT_MS, MAX_OPEN_WAIT_MS, SNAPSHOT_AFTER_BYTES, START_TIMEOUT_MS, STOP_POLL_MS,
 };
 use crate::metrics::MetaMetrics;
+use crate::planner;
 use crate::query::{Answer, Query};
 use crate::raft::apply::{Machine, applied_of};
 use crate::raft::files::{Folder, FolderLock};
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// How a node of the control plane runs.
 #[derive(Clone)]
@@ -41,6 +43,8 @@ pub struct MetaConfig {
     pub metrics: MetaMetrics,
     /// Bytes of log after which a snapshot is taken.
     pub snapshot_after_bytes: u64,
+    /// How the pool mends and balances itself; `None` leaves that to people.
+    pub planner: Option<planner::Settings>,
 }
 
 impl MetaConfig {
@@ -52,6 +56,7 @@ impl MetaConfig {
             clock: Arc::new(SystemClock),
             metrics: MetaMetrics::default(),
             snapshot_after_bytes: SNAPSHOT_AFTER_BYTES,
+            planner: Some(planner::Settings::default()),
         }
     }
 }
@@ -61,6 +66,7 @@ pub struct MetaNode {
     local: Arc<Local>,
     log: LogStore,
     lock: Mutex<Option<FolderLock>>,
+    planner: Option<AbortHandle>,
 }
 
 /// The in-process side of a client.
@@ -92,7 +98,13 @@ impl MetaNode {
         let view = RwLock::new(Some(view));
         let (metrics, clock) = (config.metrics, config.clock);
         let local = Local { raft, view, proposer, metrics, node: config.node.0, clock };
-        Ok(Self { local: Arc::new(local), log, lock: Mutex::new(Some(lock)) })
+        let local = Arc::new(local);
+        let planner = config.planner.map(|settings| {
+            let clock = Arc::clone(&local.clock);
+            let client = Client::local(Arc::clone(&local), Arc::clone(&clock));
+            tokio::spawn(planner::run(client, clock, settings)).abort_handle()
+        });
+        Ok(Self { local, log, lock: Mutex::new(Some(lock)), planner })
     }
 
     /// A client in this process.
@@ -112,6 +124,7 @@ impl MetaNode {
     /// Stops: what is in the air is finished or refused, and the materialised state is written out, so that
     /// the next start has nothing to do. Clients get `Unavailable` from now on.
     pub async fn stop(&self) -> Result<(), MetaError> {
+        self.planner.iter().for_each(AbortHandle::abort);
         let shut = self.local.raft.shutdown().await;
         shut.map_err(|e| {
             MetaError::new(ErrorKind::Storage, "the control plane did not stop cleanly").with_source(e)
@@ -134,6 +147,12 @@ impl MetaNode {
         close.await.map_err(|e| MetaError::new(ErrorKind::Storage, "stopping died").with_source(e))??;
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
+    }
+}
+
+impl Drop for MetaNode {
+    fn drop(&mut self) {
+        self.planner.iter().for_each(AbortHandle::abort);
     }
 }
 

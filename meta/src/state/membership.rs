@@ -140,6 +140,14 @@ pub fn cancel_replace(
     map(txn)
 }
 
+pub fn groups_cleared(txn: &mut Txn<'_>, disk_id: DiskId, cleared: &[GroupId]) -> Outcome<()> {
+    disk(txn, disk_id)?;
+    for id in cleared.iter().take(MAX_GROUPS as usize) {
+        txn.delete(keys::left(*id, disk_id));
+    }
+    Ok(())
+}
+
 pub fn set_disk_state(txn: &mut Txn<'_>, id: DiskId, state: DiskAdmin) -> Outcome<()> {
     let mut record = disk(txn, id)?;
     if record.admin == state {
@@ -333,3 +341,7 @@ fn cut(why: &str) -> String {
 #[cfg(test)]
 #[path = "membership_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "membership_model_test.rs"]
+mod model_tests;

@@ -6,9 +6,9 @@ use crate::command::{Command, Response};
 use crate::query::{Answer, Query, Status};
 use crate::record::VolumeRecord;
 
-const WHY: &str = "does not answer";
+pub const WHY: &str = "does not answer";
 
-fn disk(number: u8) -> DiskId {
+pub fn disk(number: u8) -> DiskId {
     DiskId([number; 16])
 }
 
@@ -17,14 +17,14 @@ fn at(group: u32, epoch: u32) -> Vec<(GroupId, GroupEpoch)> {
 }
 
 /// A pool of four groups on disks 1 to 3.
-struct Pool(Fixture);
+pub struct Pool(pub Fixture);
 
 impl Pool {
     fn new() -> Self {
         Self(Fixture::new())
     }
 
-    fn with_disks(disks: u8) -> Self {
+    pub fn with_disks(disks: u8) -> Self {
         let pool = Self::new();
         for number in 4..=disks {
             pool.0.run(Command::RegisterDisk(disk_record(number, 7000))).unwrap();
@@ -32,12 +32,12 @@ impl Pool {
         pool
     }
 
-    fn map(&self) -> PoolMap {
+    pub fn map(&self) -> PoolMap {
         let Answer::Map(map) = self.0.ask(Query::PoolMap).unwrap() else { panic!() };
         map
     }
 
-    fn status(&self, now_ms: Option<u64>) -> Status {
+    pub fn status(&self, now_ms: Option<u64>) -> Status {
         super::super::status::status(&self.0.kv, now_ms).ok().unwrap()
     }
 
@@ -76,7 +76,7 @@ impl Pool {
     }
 }
 
-use MemberState::{CatchingUp, InSync, Out};
+pub use MemberState::{CatchingUp, InSync, Out};
 
 #[test]
 fn a_member_leaves_and_comes_back() {

@@ -113,6 +113,7 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             membership::cancel_replace(txn, (group, epoch), disk).map(Response::Map)
         }
         Command::SetDiskState { disk, state } => membership::set_disk_state(txn, disk, state).map(done),
+        Command::GroupsCleared { disk, groups } => membership::groups_cleared(txn, disk, &groups).map(done),
         Command::DiskSeen { disk, seen_ms, healthy, used_bytes, why } => {
             let seen = DiskHealth { seen_ms, healthy_ms: 0, healthy, used_bytes, why };
             membership::disk_seen(txn, disk, seen).map(done)

@@ -1,0 +1,44 @@
+//! Makes plans and proposes them, as long as the control plane runs.
+
+use super::{Settings, Watch, plan};
+use crate::client::Client;
+use crate::error::{ErrorKind, MetaError};
+use rt::clock::Clock;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Looks and proposes until it is dropped. Any number of these may run beside each other: what one proposed
+/// is stale for the others. Where the control plane has no leader, it does nothing.
+pub async fn run(client: Client, clock: Arc<dyn Clock>, settings: Settings) {
+    let mut watch = Watch::default();
+    loop {
+        tokio::time::sleep(Duration::from_millis(settings.interval_ms)).await;
+        let now_ms = clock.now().0 / 1_000_000;
+        match look_and_propose(&client, &mut watch, now_ms, &settings).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Unavailable => {}
+            Err(error) => tracing::warn!(%error, "the planner could not look at the pool"),
+        }
+    }
+}
+
+async fn look_and_propose(
+    client: &Client,
+    watch: &mut Watch,
+    now_ms: u64,
+    settings: &Settings,
+) -> Result<(), MetaError> {
+    let map = client.pool_map().await?;
+    let disks = client.disks().await?;
+    let left = client.left_groups().await?;
+    for command in plan(&watch.look(now_ms, map.groups, disks, left, settings)) {
+        let what = format!("{command:?}");
+        match client.propose(command).await {
+            Ok(_) => tracing::info!(what, "planned"),
+            Err(error) if error.is_retryable() => return Err(error),
+            // Somebody else changed the group meanwhile: the next look sees it.
+            Err(error) => tracing::debug!(what, %error, "a planned change came too late"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! For how long each disk was silent, by the planner's own clock.
+
+use super::{DiskView, Settings, View};
+use crate::limits::MAX_WATCH_STEP_MS;
+use crate::record::DiskRecord;
+use proto::control::Group;
+use proto::ids::{DiskId, GroupId};
+use std::collections::BTreeMap;
+
+/// Watches the disks' heartbeats. It judges by whether a heartbeat changed since it last looked, and counts
+/// only time in which it did look: a clock that jumps, a control plane that was away or a planner that stood
+/// still makes no disk look lost.
+#[derive(Debug, Default)]
+pub struct Watch {
+    disks: BTreeMap<DiskId, Heard>,
+    looked_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    healthy_ms: u64,
+    silent_ms: u64,
+    heard: bool,
+}
+
+impl Watch {
+    /// What a plan is made from, at a moment of a monotonic clock.
+    pub fn look(
+        &mut self,
+        now_ms: u64,
+        groups: Vec<Group>,
+        records: Vec<DiskRecord>,
+        left: impl IntoIterator<Item = (GroupId, DiskId)>,
+        settings: &Settings,
+    ) -> View {
+        let passed_ms = self.looked_ms.map_or(0, |before| now_ms.saturating_sub(before));
+        let passed_ms = passed_ms.min(MAX_WATCH_STEP_MS);
+        self.looked_ms = Some(now_ms);
+        let before = std::mem::take(&mut self.disks);
+        let mut disks = BTreeMap::new();
+        for record in records {
+            let healthy_ms = record.health.healthy_ms;
+            let first = Heard { healthy_ms, silent_ms: 0, heard: false };
+            let mut heard = before.get(&record.id).copied().unwrap_or(first);
+            if heard.healthy_ms == healthy_ms {
+                heard.silent_ms += passed_ms;
+            } else {
+                heard = Heard { healthy_ms, silent_ms: 0, heard: true };
+            }
+            self.disks.insert(record.id, heard);
+            let view = DiskView {
+                id: record.id,
+                node: record.node,
+                zone: record.zone,
+                capacity_bytes: record.capacity_bytes,
+                used_bytes: record.health.used_bytes,
+                admin: record.admin,
+                silent_ms: heard.silent_ms,
+                heard: heard.heard && record.health.healthy,
+            };
+            disks.insert(record.id, view);
+        }
+        let left = left.into_iter().collect();
+        View { groups, disks, left, settings: *settings }
+    }
+}
