@@ -39,8 +39,11 @@ impl Progress {
 }
 
 impl ProgressSnapshot {
-    /// 0 to 100. 100 only when all that is known of is done.
+    /// 0 to 100. 100 only when all that is known of is done; 0 while nothing is known.
     pub fn percent(&self) -> u8 {
+        if self.total_bytes == 0 && self.finished_runs > 0 {
+            return 100;
+        }
         let percent = u128::from(self.done_bytes) * 100 / u128::from(self.total_bytes.max(1));
         u8::try_from(percent.min(100)).expect("at most 100")
     }
