@@ -1,6 +1,6 @@
 //! What the CLI and the agent say to each other: JSON over the admin API.
 
-use compute::VmInfo;
+use compute::{VmInfo, VmSpec};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -18,6 +18,18 @@ pub struct CreateVolume {
 pub struct AttachVolume {
     /// Absolute path of the vhost-user-blk socket to serve the volume on.
     pub socket: PathBuf,
+    /// The machine to serve it on, by name; needed where there are several.
+    #[serde(default)]
+    pub node: Option<String>,
+}
+
+/// `POST /v1/volumes/{name}/detach`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetachVolume {
+    /// Even if the machine that serves it does not answer.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// `POST /v1/volumes/{name}/export` and `/import`
@@ -26,6 +38,9 @@ pub struct AttachVolume {
 pub struct CopyVolume {
     /// Absolute path of a raw image on the daemon's machine.
     pub file: PathBuf,
+    /// That machine's name; needed where there are several.
+    #[serde(default)]
+    pub node: Option<String>,
 }
 
 /// The answer of an export or import.
@@ -34,6 +49,16 @@ pub struct Copied {
     pub bytes: u64,
     /// Of them, bytes that were not holes or zeros.
     pub data_bytes: u64,
+}
+
+/// `POST /v1/vms`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunVm {
+    /// The machine to run it on, by name; needed where there are several.
+    #[serde(default)]
+    pub node: Option<String>,
+    pub spec: VmSpec,
 }
 
 /// `POST /v1/vms/{name}/stop`
@@ -61,6 +86,8 @@ pub struct VolumeView {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AttachmentView {
     pub socket: String,
+    /// The machine that serves it.
+    pub node: u64,
     /// The VM whose disk it is, if the agent attached it for one.
     pub vm: Option<String>,
     /// Why it is recorded but not served, if so.
@@ -123,7 +150,7 @@ pub enum Health {
 }
 
 /// One part of the daemon.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceView {
     pub name: String,
     pub address: String,
@@ -152,13 +179,16 @@ pub struct ReplicaSummary {
 }
 
 /// One disk.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DiskView {
     pub id: String,
+    /// The machine it is in.
+    pub node: u64,
     pub address: String,
     pub file: PathBuf,
     pub capacity_bytes: u64,
     pub used_bytes: u64,
+    pub free_bytes: u64,
     /// Bad blocks found and repaired from another replica since the daemon's start.
     pub repaired_blocks: u64,
     pub error: Option<String>,

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::limits::{DEFAULT_DISK_BYTES, MAX_CONFIG_BYTES, MAX_DISK_BYTES, MIN_DISK_BYTES};
 use compute::AccelChoice;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -78,7 +79,7 @@ impl Config {
         let admin = args.admin.clone().or(file.admin).unwrap_or_else(|| "127.0.0.1:7070".into());
         let size = args.disk_size.clone().or(file.disk_size);
         let accel = args.accel.clone().or(file.accel);
-        let region = args.region.clone().or(file.region).unwrap_or_else(|| "ashlar-1".into());
+        let region = args.region.clone().or(file.region);
         Ok(Self {
             data,
             s3: address("s3", &s3)?,
@@ -92,7 +93,8 @@ impl Config {
     }
 }
 
-fn read(path: &Path) -> Result<File, Error> {
+/// Reads a TOML file whose unknown keys are errors.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let failed = |why: String| Error::usage(format!("can't use the config file {}: {why}", path.display()));
     let length = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
     if length > MAX_CONFIG_BYTES {
@@ -106,7 +108,7 @@ fn read(path: &Path) -> Result<File, Error> {
     })
 }
 
-fn address(what: &str, text: &str) -> Result<SocketAddr, Error> {
+pub fn address(what: &str, text: &str) -> Result<SocketAddr, Error> {
     let text = text.replacen("localhost:", "127.0.0.1:", 1);
     text.parse().map_err(|_| {
         Error::usage(format!(
@@ -128,7 +130,7 @@ fn disk_size(text: &str) -> Result<u64, Error> {
     Ok(bytes >> 20 << 20)
 }
 
-fn accel_choice(text: &str) -> Result<AccelChoice, Error> {
+pub fn accel_choice(text: &str) -> Result<AccelChoice, Error> {
     match text {
         "auto" => Ok(AccelChoice::Auto),
         "kvm" => Ok(AccelChoice::Kvm),
@@ -137,7 +139,8 @@ fn accel_choice(text: &str) -> Result<AccelChoice, Error> {
     }
 }
 
-fn region_name(text: String) -> Result<String, Error> {
+pub fn region_name(text: Option<String>) -> Result<String, Error> {
+    let text = text.unwrap_or_else(|| "ashlar-1".into());
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !text.is_empty() && text.len() <= 32 && text.chars().all(good) {
         return Ok(text);

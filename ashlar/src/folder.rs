@@ -7,7 +7,7 @@ use rt::rng::Rng;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The folder's layout: raised when an older binary could not use what a newer one wrote.
@@ -93,10 +93,12 @@ impl Folder {
             rng.fill(&mut token);
             hex::encode(token)
         };
-        let (pool, _) = keep(&dir.join("pool-token"), &mut token)?;
+        let (pool_text, _) = keep(&dir.join("pool-token"), &mut token)?;
         let (admin, _) = keep(&dir.join("admin-token"), &mut token)?;
-        let bytes = hex::decode(&pool).ok().and_then(|bytes| bytes.try_into().ok());
-        let pool = PoolToken(bytes.ok_or_else(|| damaged(&dir.join("pool-token")))?);
+        let pool = pool_token(&pool_text).ok_or_else(|| damaged(&dir.join("pool-token")))?;
+        let text =
+            format!("# The pool's secrets, for its daemons.\nadmin = \"{admin}\"\npool = \"{pool_text}\"\n");
+        write_whole(&self.daemon_token(), text.as_bytes())?;
         let path = dir.join("s3-root-key.json");
         let (text, key_is_new) = keep(&path, &mut || {
             serde_json::to_string(&root_key(rng)).expect("a struct of two strings is always JSON")
@@ -110,10 +112,54 @@ impl Folder {
         write_whole(&self.path.join(name), content)
     }
 
+    /// The file that other daemons are given.
+    pub fn daemon_token(&self) -> PathBuf {
+        self.path.join("secrets").join("daemon.token")
+    }
+
     /// Where a disk's file is.
     pub fn disk(&self, index: usize) -> PathBuf {
         self.path.join("disks").join(format!("disk{index}.img"))
     }
+}
+
+/// What a daemon proves itself with to the others of its pool: the file that `ashlar meta` writes. `Debug` shows
+/// neither.
+#[derive(Clone)]
+pub struct DaemonToken {
+    pub admin: String,
+    pub pool: PoolToken,
+}
+
+impl DaemonToken {
+    /// Reads the file, unless others than its owner may.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let failed = |error| Error::usage(format!("can't read the token file {}: {error}", path.display()));
+        let metadata = std::fs::metadata(path).map_err(failed)?;
+        if metadata.permissions().mode() & 0o077 != 0 {
+            return Err(Error::new(
+                Exit::Denied,
+                format!(
+                    "the token file {0} can be read by others than its owner; run: chmod 600 {0}",
+                    path.display()
+                ),
+            ));
+        }
+        let file: TokenFile = crate::config::read(path)?;
+        let pool = pool_token(&file.pool).ok_or_else(|| damaged(path))?;
+        Ok(Self { admin: file.admin, pool })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenFile {
+    admin: String,
+    pool: String,
+}
+
+fn pool_token(text: &str) -> Option<PoolToken> {
+    hex::decode(text).ok()?.try_into().ok().map(PoolToken)
 }
 
 /// Makes a folder that only its owner reads, with its parents.
@@ -247,7 +293,6 @@ fn write_whole(path: &Path, content: &[u8]) -> Result<(), Error> {
 mod tests {
     use super::*;
     use rt::rng::SystemRng;
-    use std::os::unix::fs::PermissionsExt;
 
     #[tokio::test]
     async fn keeps_its_secrets_and_its_lock() {
@@ -264,11 +309,16 @@ mod tests {
         assert!(!folder.fresh && !second.key_is_new);
         assert_eq!(
             (first.pool, first.admin, first.key.secret),
-            (second.pool, second.admin, second.key.secret)
+            (second.pool, second.admin.clone(), second.key.secret)
         );
         let mode = |name: &str| std::fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(""), 0o700);
         assert_eq!(mode("secrets/s3-root-key.json"), 0o600);
+        assert_eq!(mode("secrets/daemon.token"), 0o600);
+        let token = DaemonToken::read(&folder.daemon_token()).unwrap();
+        assert_eq!((token.admin, token.pool), (second.admin, second.pool));
+        std::fs::set_permissions(folder.daemon_token(), std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(DaemonToken::read(&folder.daemon_token()).err().unwrap().exit, Exit::Denied);
     }
 
     #[tokio::test]

@@ -39,3 +39,32 @@ pub const DELETE_QUEUE: usize = 64;
 /// How often, and how long apart, a data folder that another daemon holds is tried again.
 pub const LOCK_TRIES: u32 = 20;
 pub const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// Most disks of one machine.
+pub const MAX_SHELF_DISKS: usize = 64;
+/// How often a disk's keeper looks at it.
+pub const KEEPER_TICK: Duration = Duration::from_secs(1);
+/// How long a disk that failed waits before it is started again, at first and at most.
+pub const RESTART_PAUSE: Duration = Duration::from_secs(1);
+pub const RESTART_PAUSE_MOST: Duration = Duration::from_secs(30);
+/// How long a disk's start waits for the control plane to say where it listened before.
+pub const REGISTER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most daemons that one admin API knows.
+pub const MAX_DAEMONS: usize = 1024;
+/// Most requests that wait for one daemon.
+pub const MAX_ORDERS: usize = 64;
+/// How long a daemon's call waits for something to do.
+pub const POLL_WAIT: Duration = Duration::from_millis(900);
+/// How long a daemon waits for its call's answer.
+pub const POLL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two calls when the control plane can't be reached.
+pub const POLL_RETRY: Duration = Duration::from_secs(1);
+/// A daemon that was silent for so long is taken for gone.
+pub const DAEMON_GONE: Duration = Duration::from_secs(6);
+/// Longest report of a daemon.
+pub const MAX_POLL_BYTES: usize = 4 << 20;
+/// Between two tries to start a gateway, or to serve an attached volume that could not be served.
+pub const SERVE_RETRY: Duration = Duration::from_secs(2);
+/// How long `up` waits for the S3 gateway before it goes on without it.
+pub const GATEWAY_PATIENCE: Duration = Duration::from_secs(20);
+const _: () = assert!(POLL_WAIT.as_millis() < POLL_TIMEOUT.as_millis());
+const _: () = assert!(POLL_TIMEOUT.as_millis() < DAEMON_GONE.as_millis());

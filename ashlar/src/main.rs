@@ -1,11 +1,21 @@
 //! The one binary: every daemon as a subcommand, and the CLI.
 
+mod admin;
+mod agent;
 mod api;
 mod cli;
 mod config;
+mod daemon;
+mod env_file;
 mod error;
+mod fleet;
 mod folder;
+mod gateway;
 mod limits;
+mod listen;
+mod node;
+mod process;
+mod shelf;
 mod up;
 
 use std::io::Write;

@@ -87,6 +87,11 @@ impl Gateway {
             let why = format!("the S3 gateway can't listen on {}: {error}", config.listen);
             S3Error::with(S3Code::ServiceUnavailable, why).source(error)
         })?;
+        Self::start_on(config, listener).await
+    }
+
+    /// [`start`](Self::start) on a port that was bound before; `config.listen` is not looked at.
+    pub async fn start_on(config: GatewayConfig, listener: TcpListener) -> S3Result<GatewayHandle> {
         let addr = listener.local_addr().map_err(S3Error::internal)?;
         let log = ObjectLog::open(OpenLog {
             meta: config.meta.clone(),
@@ -120,6 +125,12 @@ impl GatewayHandle {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Whether requests are served: its task runs and its log is open. A log that another gateway of this name
+    /// has taken over, or whose thread ended, can't come back but by another start.
+    pub fn is_serving(&self) -> bool {
+        !self.serving.is_finished() && self.shared.log.is_open()
     }
 
     /// Stops listening, lets the requests in flight end for a bounded time, and closes the object log.

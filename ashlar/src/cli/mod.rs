@@ -9,6 +9,7 @@ mod vm;
 mod volume;
 
 use crate::config::UpArgs;
+use crate::daemon::{self, AgentArgs, BlockdArgs, MetaArgs, ObjectdArgs};
 use crate::error::Error;
 use crate::up;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -27,6 +28,14 @@ struct Args {
 enum Command {
     /// Run everything in one process, in the foreground, until SIGTERM or ^C
     Up(UpArgs),
+    /// Run a voter of the control plane with the admin API, in the foreground
+    Meta(MetaArgs),
+    /// Run the chunk servers of this machine's disks, in the foreground
+    Blockd(BlockdArgs),
+    /// Run an S3 gateway, in the foreground
+    Objectd(ObjectdArgs),
+    /// Serve volumes to VMs on this machine, in the foreground
+    Agent(AgentArgs),
     /// Show the health of everything on one screen
     Status {
         #[command(flatten)]
@@ -66,6 +75,10 @@ pub fn run() -> Result<(), Error> {
     let args = Args::from_arg_matches(&matches).map_err(|error| Error::usage(error.to_string()))?;
     match args.command {
         Command::Up(args) => up::run(&args),
+        Command::Meta(args) => daemon::run_meta(args),
+        Command::Blockd(args) => daemon::run_blockd(args),
+        Command::Objectd(args) => daemon::run_objectd(args),
+        Command::Agent(args) => daemon::run_agent(args),
         Command::Status { client } => status::run(&client),
         Command::Volume { command } => volume::run(command),
         Command::Vm { command } => vm::run(command),

@@ -1,6 +1,6 @@
 //! `ashlar vm`.
 
-use crate::api::{StopVm, VmList};
+use crate::api::{RunVm, StopVm, VmList};
 use crate::cli::client::{Client, ClientArgs, path};
 use crate::cli::console;
 use crate::cli::output::{show, table};
@@ -61,6 +61,9 @@ pub struct RunArgs {
     cpus: u32,
     #[arg(long, default_value = "512M", value_parser = size::parse, value_name = "SIZE")]
     memory: u64,
+    /// The machine to run it on; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -100,7 +103,7 @@ fn start(args: RunArgs) -> Result<(), Error> {
     };
     let spec =
         VmSpec { name: args.name, volume: args.volume, boot, cpus: args.cpus, memory_bytes: args.memory };
-    let vm: VmInfo = Client::new(&args.client)?.post("/v1/vms", &spec)?;
+    let vm: VmInfo = Client::new(&args.client)?.post("/v1/vms", &RunVm { node: args.node, spec })?;
     show(args.client.output, &vm, |vm| {
         format!("{} runs, {}\nconsole: ashlar vm console {}\n", vm.name, acceleration(vm), vm.name)
     })

@@ -1,12 +1,12 @@
 //! `ashlar volume`.
 
-use crate::api::{AttachVolume, Copied, CopyVolume, CreateVolume, VolumeDetail, VolumeView};
+use crate::api::{AttachVolume, Copied, CopyVolume, CreateVolume, DetachVolume, VolumeDetail, VolumeView};
 use crate::cli::Format;
 use crate::cli::client::{Client, ClientArgs, path};
 use crate::cli::output::{fields, print, show, table};
 use crate::error::Error;
 use proto::size;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,12 +50,18 @@ pub enum Command {
         /// Where to make the socket
         #[arg(long, value_name = "PATH")]
         socket: PathBuf,
+        /// The machine to serve it on; needed where there are several
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
         #[command(flatten)]
         client: ClientArgs,
     },
     /// Stop serving a volume
     Detach {
         name: String,
+        /// Even if the machine that serves it does not answer: the next to open it fences that one
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -64,6 +70,9 @@ pub enum Command {
         name: String,
         #[arg(long, value_name = "PATH")]
         file: PathBuf,
+        /// The machine to do it on; needed where there are several
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -72,6 +81,9 @@ pub enum Command {
         name: String,
         #[arg(long, value_name = "PATH")]
         file: PathBuf,
+        /// The machine to do it on; needed where there are several
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -86,18 +98,22 @@ pub fn run(command: Command) -> Result<(), Error> {
             show(client.output, &detail, detail_table)
         }
         Command::Delete { name, yes, client } => delete(&client, &name, yes),
-        Command::Attach { name, socket, client } => {
-            let body = AttachVolume { socket: absolute(&socket)? };
+        Command::Attach { name, socket, node, client } => {
+            let body = AttachVolume { socket: absolute(&socket)?, node };
             let view: VolumeView = Client::new(&client)?.post(&path(&["volumes", &name, "attach"]), &body)?;
             show(client.output, &view, |_| format!("{name} is served at {}\n", body.socket.display()))
         }
-        Command::Detach { name, client } => {
+        Command::Detach { name, force, client } => {
             let view: VolumeView =
-                Client::new(&client)?.post(&path(&["volumes", &name, "detach"]), &json!({}))?;
+                Client::new(&client)?.post(&path(&["volumes", &name, "detach"]), &DetachVolume { force })?;
             show(client.output, &view, |_| format!("{name} is detached\n"))
         }
-        Command::Export { name, file, client } => copy(&client, &name, &file, "export"),
-        Command::Import { name, file, client } => copy(&client, &name, &file, "import"),
+        Command::Export { name, file, node, client } => {
+            copy(&client, &name, CopyVolume { file: absolute(&file)?, node }, "export")
+        }
+        Command::Import { name, file, node, client } => {
+            copy(&client, &name, CopyVolume { file: absolute(&file)?, node }, "import")
+        }
     }
 }
 
@@ -194,8 +210,7 @@ fn confirmed(name: &str) -> Result<bool, Error> {
     Ok(line.trim() == name)
 }
 
-fn copy(client: &ClientArgs, name: &str, file: &Path, what: &str) -> Result<(), Error> {
-    let body = CopyVolume { file: absolute(file)? };
+fn copy(client: &ClientArgs, name: &str, body: CopyVolume, what: &str) -> Result<(), Error> {
     let spinner = indicatif::ProgressBar::new_spinner().with_message(format!("{what} of {name}"));
     spinner.enable_steady_tick(Duration::from_millis(200));
     let copied: Result<Copied, Error> =

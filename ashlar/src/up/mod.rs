@@ -3,49 +3,24 @@
 //! The order of starting is the order of dependence, and ports are bound before anything is written, so that
 //! a start that can't succeed leaves nothing half-made.
 
-mod agent;
-mod copy;
-mod deleter;
-mod disks;
-mod env_file;
-mod listen;
-mod metrics;
 mod parts;
-mod report;
-mod routes;
 
 use crate::config::{Config, UpArgs};
+use crate::env_file;
 use crate::error::Error;
 use crate::folder::{Folder, Secrets};
-use crate::limits::SHUTDOWN_DEADLINE;
+use crate::listen;
+use crate::process::{self, Stop};
 use rt::rng::SystemRng;
-use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(args: &UpArgs) -> Result<(), Error> {
     let config = Config::resolve(args)?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::failed(format!("can't start a runtime: {error}")))?;
-    let outcome = runtime.block_on(serve(config));
-    // Tasks that wait for nothing any more must not keep the process.
-    runtime.shutdown_background();
-    outcome
+    process::run(|| serve(config))
 }
 
 async fn serve(config: Config) -> Result<(), Error> {
-    // Asked for first: a signal during the start must not kill half-way.
     let mut stop = Stop::new()?;
     Folder::check(&config.data).await?;
     let admin = listen::bind("the admin API", "admin", config.admin)?;
@@ -54,24 +29,11 @@ async fn serve(config: Config) -> Result<(), Error> {
     let secrets = folder.secrets(&mut SystemRng)?;
     let addresses = Addresses { admin: listen::address(&admin)?, s3: listen::address(&s3)? };
     let starting = parts::Parts::start(&config, folder, &secrets, addresses, admin, s3);
-    let parts = tokio::select! {
-        parts = starting => parts?,
-        () = stop.asked() => {
-            tracing::info!("stopped while starting");
-            return Ok(());
-        }
-    };
-    env_file::write(&parts.agent().folder, &config, &secrets, addresses)?;
-    announce(&config, &secrets, addresses)?;
+    let Some(parts) = stop.or_started(starting).await? else { return Ok(()) };
+    env_file::write(&parts.folder, &secrets, &config.region, addresses.admin, Some(addresses.s3))?;
+    announce(&config, &secrets, addresses);
     stop.asked().await;
-    tracing::info!("stopping");
-    let stopping = parts.stop();
-    tokio::select! {
-        outcome = tokio::time::timeout(SHUTDOWN_DEADLINE, stopping) => outcome.unwrap_or_else(|_| {
-            Err(Error::failed("some parts did not stop in time; the next start recovers"))
-        }),
-        () = stop.asked() => Err(Error::failed("told twice to stop, so it ended at once; the next start recovers")),
-    }
+    stop.while_stopping(parts.stop()).await
 }
 
 /// Where the two faces listen, with the ports they really got.
@@ -81,31 +43,8 @@ pub struct Addresses {
     pub s3: SocketAddr,
 }
 
-/// The wish to stop, from a terminal or a supervisor.
-struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, Error> {
-        let failed = |error| Error::failed(format!("can't listen to signals: {error}"));
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 /// The lines a newcomer can paste, and the one a script waits for.
-fn announce(config: &Config, secrets: &Secrets, addresses: Addresses) -> Result<(), Error> {
+fn announce(config: &Config, secrets: &Secrets, addresses: Addresses) {
     let env = config.data.join("env.sh");
     let program = std::env::current_exe().unwrap_or_else(|_| "ashlar".into());
     let (env, program) = (env_file::quoted(&env.display().to_string()), program.display().to_string());
@@ -136,11 +75,5 @@ fn announce(config: &Config, secrets: &Secrets, addresses: Addresses) -> Result<
         ));
     }
     text.push_str(&format!("ready s3=http://{} admin=http://{}\n", addresses.s3, addresses.admin));
-    let mut out = std::io::stdout().lock();
-    // Nobody may be reading any more; the daemon serves all the same.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    Ok(())
+    process::announce(&text);
 }
-
-/// What every part shares.
-pub type SharedAgent = Arc<agent::Agent>;

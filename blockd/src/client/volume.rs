@@ -52,6 +52,11 @@ impl Volume {
         self.inner.size_bytes
     }
 
+    /// Whether its thread still takes operations.
+    pub fn is_open(&self) -> bool {
+        self.inner.commands.as_ref().is_some_and(|commands| !commands.is_closed())
+    }
+
     /// `len` bytes from `offset`.
     pub async fn read(&self, offset: u64, len: usize, holes: Holes) -> Result<Bytes, ClientError> {
         let data = self.call(VolumeOp::Read { offset, len, holes }).await?;

@@ -99,6 +99,11 @@ impl ChunkServer {
         self.addr
     }
 
+    /// Whether its thread is alive; one that died by itself serves nobody.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// How the disk was doing a fraction of a second ago.
     pub fn status(&self) -> ServerStatus {
         self.shared.status()

@@ -53,6 +53,11 @@ impl Store {
         write_superblock(dev, &superblock)
     }
 
+    /// Which disk a device is, by its superblock. `NotADisk` if it is none.
+    pub fn identify(dev: &dyn BlockDevice) -> Result<DiskId, Error> {
+        read_superblock(dev).map(|(superblock, _)| superblock.disk)
+    }
+
     /// Takes a disk into use: brings back what it holds and begins a new life of it.
     pub fn mount(dev: &dyn BlockDevice) -> Result<(Self, MountReport), Error> {
         let Recovered {

@@ -166,6 +166,11 @@ impl ObjectLog {
         self.garbage.notify_one();
     }
 
+    /// Whether the log's thread still serves.
+    pub fn is_open(&self) -> bool {
+        self.volume.is_open()
+    }
+
     /// Ends the log's thread. What is in progress fails.
     pub async fn close(&self) {
         self.volume.close().await;

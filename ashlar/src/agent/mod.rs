@@ -1,35 +1,33 @@
 //! The agent of this machine: serves volumes as vhost-user-blk sockets and runs VMs on them.
 
-use crate::api::{AttachmentView, ReplicaView, VolumeDetail, VolumeView};
+mod copy;
+mod metrics;
+
+use crate::api::ServiceView;
 use crate::error::{Error, Exit};
-use crate::folder::Folder;
-use crate::limits::DISK_STAT_TIMEOUT;
-use crate::up::deleter::Deletion;
-use crate::up::disks::Disk;
-use blockd::client::{OnFull, VolumeConfig, admin};
+use crate::fleet::{AttachmentReport, DaemonId, DaemonKind, Part, Performing, Report, Task};
+use crate::limits::SERVE_RETRY;
+use blockd::client::{OnFull, VolumeConfig};
 use compute::{Compute, Exit as VmExit, VmInfo, VmSpec};
-use meta::record::{Attachment, VolumeKind, VolumeRecord, VolumeState};
+use meta::record::{Attachment, NodeRecord, VolumeRecord, VolumeState};
 use proto::ClientId;
 use proto::control::PoolToken;
-use proto::ids::NodeId;
 use rt::rng::{Rng, SystemRng};
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{mpsc, oneshot};
+use std::time::Duration;
+use tokio::sync::mpsc;
 use vhost_user::{Device, DeviceConfig, DeviceHandle};
 
-/// The one machine of an embedded store.
-pub const NODE: NodeId = NodeId(1);
-
 pub struct Agent {
-    pub folder: Folder,
+    /// The machine it serves.
+    pub node: NodeRecord,
     pub meta: meta::client::Client,
     pub token: PoolToken,
     pub compute: Compute,
-    /// Emptied when the daemon stops.
-    pub disks: Mutex<Vec<Disk>>,
-    deletions: mpsc::Sender<Deletion>,
     served: Mutex<BTreeMap<String, Served>>,
     /// One change of attachments at a time: an attach is several steps, and two must not mix.
     changes: tokio::sync::Mutex<()>,
@@ -42,25 +40,18 @@ enum Served {
     Failed(String),
 }
 
-/// What an [`Agent`] is made of.
-pub struct AgentParts {
-    pub folder: Folder,
-    pub meta: meta::client::Client,
-    pub token: PoolToken,
-    pub compute: Compute,
-    pub disks: Vec<Disk>,
-    pub deletions: mpsc::Sender<Deletion>,
-}
-
 impl Agent {
-    pub fn new(parts: AgentParts) -> Arc<Self> {
+    pub fn new(
+        node: NodeRecord,
+        meta: meta::client::Client,
+        token: PoolToken,
+        compute: Compute,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            folder: parts.folder,
-            meta: parts.meta,
-            token: parts.token,
-            compute: parts.compute,
-            disks: Mutex::new(parts.disks),
-            deletions: parts.deletions,
+            node,
+            meta,
+            token,
+            compute,
             served: Mutex::new(BTreeMap::new()),
             changes: tokio::sync::Mutex::new(()),
         })
@@ -71,7 +62,7 @@ impl Agent {
         let _change = self.changes.lock().await;
         for volume in self.meta.volumes().await? {
             let Some(attachment) = &volume.attachment else { continue };
-            if attachment.node != NODE {
+            if attachment.node != self.node.id {
                 continue;
             }
             let socket = PathBuf::from(&attachment.socket);
@@ -95,43 +86,7 @@ impl Agent {
         Ok(())
     }
 
-    pub async fn create(&self, name: &str, size_bytes: u64) -> Result<VolumeView, Error> {
-        let volume = self.meta.create_volume(name, size_bytes).await?;
-        Ok(self.view(&volume))
-    }
-
-    /// Every user's volume.
-    pub async fn list(&self) -> Result<Vec<VolumeView>, Error> {
-        let volumes = self.meta.volumes().await?;
-        Ok(volumes.iter().filter(|volume| volume.kind == VolumeKind::User).map(|v| self.view(v)).collect())
-    }
-
-    pub async fn show(&self, name: &str) -> Result<VolumeDetail, Error> {
-        let volume = self.meta.volume(name).await?;
-        let map = self.meta.pool_map().await?;
-        let mut replicas = Vec::new();
-        for place in &map.disks {
-            let asked = admin::volume_stat(place, self.token, volume.id);
-            let answer = match tokio::time::timeout(DISK_STAT_TIMEOUT, asked).await {
-                Ok(Ok(stat)) => Ok(stat.live_blocks * proto::units::BLOCK_BYTES),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err("it does not answer".to_owned()),
-            };
-            replicas.push(ReplicaView {
-                disk: place.disk.to_string(),
-                address: place.addr.to_string(),
-                used_bytes: *answer.as_ref().unwrap_or(&0),
-                error: answer.err(),
-            });
-        }
-        let answered = replicas.iter().filter(|replica| replica.error.is_none()).count().max(1);
-        let total: u64 = replicas.iter().map(|replica| replica.used_bytes).sum();
-        // Each block is on as many disks as a group has members; disks that did not answer are estimated.
-        let copies = answered.min(proto::limits::REPLICAS) as u64;
-        Ok(VolumeDetail { volume: self.view(&volume), used_bytes: total / copies, replicas })
-    }
-
-    pub async fn attach(&self, name: &str, socket: &Path) -> Result<VolumeView, Error> {
+    async fn attach(&self, name: &str, socket: &Path) -> Result<(), Error> {
         if !socket.is_absolute() {
             return Err(Error::usage(format!("the socket {} must be an absolute path", socket.display())));
         }
@@ -139,7 +94,7 @@ impl Agent {
         self.attach_locked(name, socket).await
     }
 
-    pub async fn detach(&self, name: &str) -> Result<VolumeView, Error> {
+    async fn detach(&self, name: &str) -> Result<(), Error> {
         let _change = self.changes.lock().await;
         let volume = self.meta.volume(name).await?;
         let Some(attachment) = &volume.attachment else {
@@ -156,38 +111,8 @@ impl Agent {
         self.detach_locked(name).await
     }
 
-    /// Deletes a volume that is not attached: its name at once, its data before this returns.
-    pub async fn delete(&self, name: &str) -> Result<(), Error> {
-        let _change = self.changes.lock().await;
-        let volume = self.meta.volume(name).await?;
-        if let Some(attachment) = &volume.attachment {
-            return Err(Error::new(
-                Exit::Conflict,
-                format!(
-                    "volume '{name}' is attached at {}; detach it first: ashlar volume detach {name}",
-                    attachment.socket
-                ),
-            ));
-        }
-        let volume = self.meta.delete_volume(name).await?;
-        let (done, outcome) = oneshot::channel();
-        let gone =
-            |_| Error::new(Exit::Unavailable, "the daemon is stopping; its next start goes on deleting");
-        self.deletions.send(Deletion { volume, done: Some(done) }).await.map_err(|_| {
-            Error::new(Exit::Unavailable, "the daemon is stopping; its next start goes on deleting")
-        })?;
-        outcome.await.map_err(gone)?.map_err(|why| {
-            Error::new(
-                Exit::Unavailable,
-                format!(
-                    "volume '{name}' is deleted, but its data is not yet removed ({why}); this is tried again"
-                ),
-            )
-        })
-    }
-
     /// Attaches the VM's volume and starts it.
-    pub async fn run_vm(&self, spec: VmSpec) -> Result<VmInfo, Error> {
+    async fn run_vm(&self, spec: VmSpec) -> Result<VmInfo, Error> {
         spec.check()?;
         let _change = self.changes.lock().await;
         self.compute.check_qemu()?;
@@ -206,8 +131,58 @@ impl Agent {
         }
     }
 
+    /// Lets go of the disks of VMs that end, and tries again to serve what could not be served. Until dropped.
+    pub async fn tend(self: Arc<Self>, mut exits: mpsc::Receiver<VmExit>) {
+        let mut retry = tokio::time::interval(SERVE_RETRY);
+        loop {
+            tokio::select! {
+                exit = exits.recv() => match exit {
+                    Some(exit) => self.vm_ended(&exit).await,
+                    None => return,
+                },
+                _ = retry.tick() => self.serve_failed().await,
+            }
+        }
+    }
+
+    async fn serve_failed(&self) {
+        let failed: Vec<String> = {
+            let served = self.served();
+            served
+                .iter()
+                .filter(|(_, served)| served.error().is_some())
+                .map(|(name, _)| name.clone())
+                .collect()
+        };
+        for name in failed {
+            let _change = self.changes.lock().await;
+            let volume = match self.meta.volume(&name).await {
+                Ok(volume) => volume,
+                Err(error) => {
+                    tracing::debug!(volume = %name, %error, "an attached volume can't be looked up");
+                    continue;
+                }
+            };
+            let attachment = volume.attachment.as_ref().filter(|at| at.node == self.node.id);
+            let Some(attachment) = attachment else {
+                // Detached by force meanwhile.
+                self.served().remove(&name);
+                continue;
+            };
+            match self.serve(&volume, Path::new(&attachment.socket)).await {
+                Ok(handle) => {
+                    tracing::info!(volume = %name, "an attached volume is served again");
+                    self.served().insert(name, Served::Device(handle));
+                }
+                Err(error) => {
+                    self.served().insert(name, Served::Failed(error.to_string()));
+                }
+            }
+        }
+    }
+
     /// Lets go of the disk of a VM that ended.
-    pub async fn vm_ended(&self, exit: &VmExit) {
+    async fn vm_ended(&self, exit: &VmExit) {
         let _change = self.changes.lock().await;
         let socket = exit.disk_socket.display().to_string();
         let volumes = match self.meta.volumes().await {
@@ -218,7 +193,7 @@ impl Agent {
             }
         };
         let disk = volumes.into_iter().find(|volume| {
-            volume.attachment.as_ref().is_some_and(|at| at.node == NODE && at.socket == socket)
+            volume.attachment.as_ref().is_some_and(|at| at.node == self.node.id && at.socket == socket)
         });
         if let Some(volume) = disk
             && let Err(error) = self.detach_locked(&volume.name).await
@@ -240,17 +215,6 @@ impl Agent {
         }
     }
 
-    /// Why attached volumes are not served, by name; and what ails those that are.
-    pub fn attachment_problems(&self) -> Vec<String> {
-        self.served()
-            .iter()
-            .filter_map(|(name, served)| match served {
-                Served::Failed(why) => Some(format!("volume '{name}' is attached but not served: {why}")),
-                Served::Device(_) => None,
-            })
-            .collect()
-    }
-
     /// Calls `each` with every device that is served.
     pub fn each_device(&self, mut each: impl FnMut(&str, &vhost_user::DeviceStatus)) {
         for (name, served) in self.served().iter() {
@@ -258,14 +222,6 @@ impl Agent {
                 each(name, &handle.status());
             }
         }
-    }
-
-    pub fn attached_count(&self) -> usize {
-        self.served().len()
-    }
-
-    pub fn disks(&self) -> MutexGuard<'_, Vec<Disk>> {
-        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A volume that may be opened now: ready and not attached. Hold [`Self::exclusive`] meanwhile.
@@ -300,34 +256,31 @@ impl Agent {
         })
     }
 
-    async fn attach_locked(&self, name: &str, socket: &Path) -> Result<VolumeView, Error> {
+    async fn attach_locked(&self, name: &str, socket: &Path) -> Result<(), Error> {
         let volume = self.free_volume(name).await?;
         let text = socket
             .to_str()
             .ok_or_else(|| Error::usage(format!("the socket's path {} is not UTF-8", socket.display())))?;
         let handle = self.serve(&volume, socket).await?;
-        let attachment = Attachment { node: NODE, socket: text.to_owned() };
+        let attachment = Attachment { node: self.node.id, socket: text.to_owned() };
         // Recorded once it is served: a crash between the two leaves a volume that is simply not attached.
-        let volume = match self.meta.set_attachment(name, Some(attachment)).await {
-            Ok(volume) => volume,
-            Err(error) => {
-                let _ = tokio::task::spawn_blocking(move || handle.stop()).await;
-                return Err(error.into());
-            }
-        };
+        if let Err(error) = self.meta.set_attachment(name, Some(attachment)).await {
+            let _ = tokio::task::spawn_blocking(move || handle.stop()).await;
+            return Err(error.into());
+        }
         self.served().insert(name.to_owned(), Served::Device(handle));
-        Ok(self.view(&volume))
+        Ok(())
     }
 
-    async fn detach_locked(&self, name: &str) -> Result<VolumeView, Error> {
+    async fn detach_locked(&self, name: &str) -> Result<(), Error> {
         let served = self.served().remove(name);
         if let Some(Served::Device(handle)) = served {
             tokio::task::spawn_blocking(move || handle.stop()).await.map_err(|error| {
                 Error::failed(format!("the device of '{name}' did not stop well: {error}"))
             })?;
         }
-        let volume = self.meta.set_attachment(name, None).await?;
-        Ok(self.view(&volume))
+        self.meta.set_attachment(name, None).await?;
+        Ok(())
     }
 
     async fn serve(&self, volume: &VolumeRecord, socket: &Path) -> Result<DeviceHandle, Error> {
@@ -338,29 +291,6 @@ impl Agent {
             .await
             .map_err(|error| Error::failed(format!("the device of {place} died at its start: {error}")))?
             .map_err(|error| Error::failed(format!("can't serve '{}' at {place}: {error}", volume.name)))
-    }
-
-    fn view(&self, volume: &VolumeRecord) -> VolumeView {
-        let attachment = volume.attachment.as_ref().map(|attachment| AttachmentView {
-            vm: self.vm_of(Path::new(&attachment.socket)),
-            error: match self.served().get(&volume.name) {
-                Some(Served::Failed(why)) => Some(why.clone()),
-                _ => None,
-            },
-            socket: attachment.socket.clone(),
-        });
-        VolumeView {
-            name: volume.name.clone(),
-            id: volume.id.0,
-            size_bytes: volume.size_bytes,
-            state: match volume.state {
-                VolumeState::Ready => "ready".to_owned(),
-                VolumeState::Deleting => "deleting".to_owned(),
-            },
-            epoch: volume.epoch.0,
-            created_ms: volume.created_ms,
-            attachment,
-        }
     }
 
     /// The VM whose folder a socket is in.
@@ -374,7 +304,75 @@ impl Agent {
         self.compute.get(&name).is_ok_and(|vm| vm.state.is_running()).then_some(name)
     }
 
+    /// With the VM that each is the disk of: by its socket, which is in the VM's folder.
+    fn attachments(&self, served: Vec<(String, Option<String>)>) -> Vec<AttachmentReport> {
+        let owner = |volume: &str| {
+            let vms = self.compute.list();
+            vms.into_iter().find(|vm| vm.volume == volume && vm.state.is_running()).map(|vm| vm.name)
+        };
+        served
+            .into_iter()
+            .map(|(volume, error)| AttachmentReport { vm: owner(&volume), volume, error })
+            .collect()
+    }
+
     fn served(&self) -> MutexGuard<'_, BTreeMap<String, Served>> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Part for Agent {
+    fn daemon(&self) -> DaemonId {
+        DaemonId {
+            kind: DaemonKind::Agent,
+            node: self.node.id,
+            node_name: self.node.name.clone(),
+            name: String::new(),
+        }
+    }
+
+    fn report(&self) -> Report {
+        let attachments = self.served().iter().map(|(name, served)| (name.clone(), served.error())).collect();
+        Report {
+            services: vec![ServiceView {
+                name: "agent".into(),
+                address: String::new(),
+                state: "running".into(),
+            }],
+            attachments: self.attachments(attachments),
+            vms: self.compute.list(),
+            metrics: metrics::of(self),
+            ..Report::default()
+        }
+    }
+
+    fn perform(self: Arc<Self>, task: Task) -> Performing {
+        Box::pin(async move {
+            match task {
+                Task::Attach { volume, socket } => answer(self.attach(&volume, &socket).await?),
+                Task::Detach { volume } => answer(self.detach(&volume).await?),
+                Task::Export { volume, file } => answer(copy::export(&self, &volume, &file).await?),
+                Task::Import { volume, file } => answer(copy::import(&self, &volume, &file).await?),
+                Task::RunVm { spec } => answer(self.run_vm(spec).await?),
+                Task::StopVm { name, deadline_ms } => {
+                    answer(self.compute.stop(&name, Duration::from_millis(deadline_ms)).await?)
+                }
+                Task::Resized { .. } => Ok(json!({})),
+                Task::AddDisk { .. } => Err(Error::usage("the agent has no disks; ask blockd")),
+            }
+        })
+    }
+}
+
+impl Served {
+    fn error(&self) -> Option<String> {
+        match self {
+            Self::Device(_) => None,
+            Self::Failed(why) => Some(why.clone()),
+        }
+    }
+}
+
+fn answer<T: Serialize>(value: T) -> Result<Value, Error> {
+    serde_json::to_value(value).map_err(|error| Error::failed(format!("can't write the answer: {error}")))
 }

@@ -1,21 +1,27 @@
 //! `DIR/env.sh`: what a shell sources to reach this store.
 
-use crate::config::Config;
 use crate::error::Error;
 use crate::folder::{Folder, Secrets};
-use crate::up::Addresses;
+use std::net::SocketAddr;
 
-/// Writes it whole, readable by its owner only.
-pub fn write(folder: &Folder, config: &Config, secrets: &Secrets, addresses: Addresses) -> Result<(), Error> {
-    let mut text = String::from("# Written by ashlar up at each start. Source it: . env.sh\n");
-    for (name, value) in [
+/// Writes it whole, readable by its owner only. Without `s3` the endpoint is left to whoever runs the gateway.
+pub fn write(
+    folder: &Folder,
+    secrets: &Secrets,
+    region: &str,
+    admin: SocketAddr,
+    s3: Option<SocketAddr>,
+) -> Result<(), Error> {
+    let mut text = String::from("# Written by ashlar at each start. Source it: . env.sh\n");
+    let endpoint = s3.map(|s3| ("AWS_ENDPOINT_URL", format!("http://{}", reachable(s3))));
+    let lines = [
         ("AWS_ACCESS_KEY_ID", secrets.key.id.clone()),
         ("AWS_SECRET_ACCESS_KEY", secrets.key.secret.clone()),
-        ("AWS_DEFAULT_REGION", config.region.clone()),
-        ("AWS_ENDPOINT_URL", format!("http://{}", reachable(addresses.s3))),
-        ("ASHLAR_ADMIN", format!("http://{}", reachable(addresses.admin))),
+        ("AWS_DEFAULT_REGION", region.to_owned()),
+        ("ASHLAR_ADMIN", format!("http://{}", reachable(admin))),
         ("ASHLAR_TOKEN", secrets.admin.clone()),
-    ] {
+    ];
+    for (name, value) in lines.into_iter().chain(endpoint) {
         text.push_str(&format!("export {name}={}\n", quoted(&value)));
     }
     folder.write("env.sh", text.as_bytes())

@@ -1,8 +1,8 @@
 //! Raw images in and out of volumes: bulk streams on tokio-uring, in a thread of their own.
 
+use super::Agent;
 use crate::api::Copied;
 use crate::error::{Error, Exit};
-use crate::up::SharedAgent;
 use blockd::client::{Holes, OnFull, Volume};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const PIECES: usize = 8;
 type Piece = (u64, Bytes);
 
 /// Copies a volume that is not attached into a new file; what is zero stays a hole.
-pub async fn export(agent: &SharedAgent, name: &str, file: &Path) -> Result<Copied, Error> {
+pub async fn export(agent: &Agent, name: &str, file: &Path) -> Result<Copied, Error> {
     check_path(file)?;
     let _exclusive = agent.exclusive().await;
     let record = agent.free_volume(name).await?;
@@ -52,7 +52,7 @@ pub async fn export(agent: &SharedAgent, name: &str, file: &Path) -> Result<Copi
 }
 
 /// Copies a file into a volume that is not attached and at least as large.
-pub async fn import(agent: &SharedAgent, name: &str, file: &Path) -> Result<Copied, Error> {
+pub async fn import(agent: &Agent, name: &str, file: &Path) -> Result<Copied, Error> {
     check_path(file)?;
     let _exclusive = agent.exclusive().await;
     let record = agent.free_volume(name).await?;
@@ -95,7 +95,7 @@ pub async fn import(agent: &SharedAgent, name: &str, file: &Path) -> Result<Copi
     written.and(read).map(|()| copied)
 }
 
-async fn open(agent: &SharedAgent, name: &str, on_full: OnFull) -> Result<Volume, Error> {
+async fn open(agent: &Agent, name: &str, on_full: OnFull) -> Result<Volume, Error> {
     let record = agent.free_volume(name).await?;
     let config = agent.open(&record, on_full).await?;
     Volume::open(config)

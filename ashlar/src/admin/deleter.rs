@@ -1,8 +1,8 @@
 //! Removes deleted volumes' data from the disks, and then their records. What a crash interrupts, the next
 //! start takes up again: the record stays in state *deleting* until the data is gone.
 
+use super::Shared;
 use crate::limits::{DELETE_QUEUE, DELETE_RETRY};
-use crate::up::SharedAgent;
 use blockd::client::admin;
 use meta::record::{VolumeRecord, VolumeState};
 use tokio::sync::{mpsc, oneshot};
@@ -20,12 +20,12 @@ pub fn channel() -> (mpsc::Sender<Deletion>, mpsc::Receiver<Deletion>) {
 }
 
 /// Deletes one after another; what fails is tried again later.
-pub async fn run(agent: SharedAgent, mut requests: mpsc::Receiver<Deletion>) {
-    let mut waiting: Vec<VolumeRecord> = unfinished(&agent).await;
+pub async fn run(shared: Shared, mut requests: mpsc::Receiver<Deletion>) {
+    let mut waiting: Vec<VolumeRecord> = unfinished(&shared).await;
     loop {
         let mut again = Vec::new();
         for volume in waiting {
-            if let Err(why) = delete(&agent, &volume).await {
+            if let Err(why) = delete(&shared, &volume).await {
                 tracing::warn!(volume = %volume.name, why, "a deleted volume's data is still there");
                 again.push(volume);
             }
@@ -40,7 +40,7 @@ pub async fn run(agent: SharedAgent, mut requests: mpsc::Receiver<Deletion>) {
             }
         };
         let Some(request) = next else { return };
-        let outcome = delete(&agent, &request.volume).await;
+        let outcome = delete(&shared, &request.volume).await;
         if outcome.is_err() {
             waiting.push(request.volume);
         }
@@ -50,8 +50,8 @@ pub async fn run(agent: SharedAgent, mut requests: mpsc::Receiver<Deletion>) {
     }
 }
 
-async fn unfinished(agent: &SharedAgent) -> Vec<VolumeRecord> {
-    match agent.meta.volumes().await {
+async fn unfinished(shared: &Shared) -> Vec<VolumeRecord> {
+    match shared.meta.volumes().await {
         Ok(volumes) => volumes.into_iter().filter(|volume| volume.state == VolumeState::Deleting).collect(),
         Err(error) => {
             tracing::warn!(%error, "can't tell which volumes are still to be deleted");
@@ -60,14 +60,14 @@ async fn unfinished(agent: &SharedAgent) -> Vec<VolumeRecord> {
     }
 }
 
-async fn delete(agent: &SharedAgent, volume: &VolumeRecord) -> Result<(), String> {
-    let map = agent.meta.pool_map().await.map_err(|error| error.to_string())?;
+async fn delete(shared: &Shared, volume: &VolumeRecord) -> Result<(), String> {
+    let map = shared.meta.pool_map().await.map_err(|error| error.to_string())?;
     for place in &map.disks {
-        admin::delete_volume(place, agent.token, volume.id, volume.epoch)
+        admin::delete_volume(place, shared.token, volume.id, volume.epoch)
             .await
             .map_err(|error| error.to_string())?;
     }
-    agent.meta.finish_delete(volume.id).await.map_err(|error| error.to_string())?;
+    shared.meta.finish_delete(volume.id).await.map_err(|error| error.to_string())?;
     tracing::info!(volume = %volume.name, id = %volume.id, "a volume is deleted");
     Ok(())
 }

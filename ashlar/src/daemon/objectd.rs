@@ -1,0 +1,118 @@
+//! `ashlar objectd`: an S3 gateway.
+
+use super::remote::{Remote, RemoteArgs};
+use crate::daemon::config::{file, listen};
+use crate::error::Error;
+use crate::fleet::link;
+use crate::gateway::GatewayPart;
+use crate::listen as ports;
+use crate::process::{self, Stop};
+use ::objectd::{GatewayConfig, Metrics};
+use prometheus_client::registry::Registry;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// `ashlar objectd`'s flags and config file.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ObjectdArgs {
+    /// Where the S3 gateway listens [default: 127.0.0.1:9000]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Names the gateway and its object log: the same at each start, another for every gateway
+    /// [default: gateway-NODE]
+    #[arg(long, value_name = "NAME")]
+    gateway: Option<String>,
+    /// The region that signatures must name [default: ashlar-1]
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+    #[command(flatten)]
+    #[serde(skip)]
+    remote: RemoteArgs,
+    /// A TOML file with any of these, named alike
+    #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    #[arg(skip)]
+    meta: Option<String>,
+    #[arg(skip)]
+    token_file: Option<PathBuf>,
+    #[arg(skip)]
+    node: Option<String>,
+    #[arg(skip)]
+    zone: Option<String>,
+    #[arg(skip)]
+    insecure_network: bool,
+}
+
+struct Config {
+    remote: Remote,
+    listen: SocketAddr,
+    gateway: String,
+    region: String,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(args: ObjectdArgs) -> Result<(), Error> {
+    let config = resolve(args)?;
+    process::run(|| serve(config))
+}
+
+fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
+    let file: ObjectdArgs = file(args.config.as_deref())?;
+    let below = RemoteArgs {
+        meta: file.meta,
+        token_file: file.token_file,
+        node: file.node,
+        zone: file.zone,
+        insecure_network: file.insecure_network,
+    };
+    let remote = args.remote.over(below);
+    let address = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:9000".into());
+    let listen = listen(&address, remote.insecure_network)?;
+    let remote = remote.resolve()?;
+    Ok(Config {
+        listen,
+        gateway: args.gateway.or(file.gateway).unwrap_or_else(|| format!("gateway-{}", remote.node.name)),
+        region: crate::config::region_name(args.region.or(file.region))?,
+        remote,
+    })
+}
+
+async fn serve(config: Config) -> Result<(), Error> {
+    let mut stop = Stop::new()?;
+    let Config { remote, listen, gateway, region } = config;
+    let listener = ports::bind("the S3 gateway", "listen", listen)?;
+    let addr = ports::address(&listener)?;
+    if stop.or_started(remote.register()).await?.is_none() {
+        return Ok(());
+    }
+    let mut registry = Registry::default();
+    let gateway = GatewayConfig {
+        listen: addr,
+        region,
+        gateway,
+        meta: remote.client.clone(),
+        token: remote.pool,
+        virtual_host_bases: Vec::new(),
+        metrics: Metrics::register(&mut registry),
+    };
+    let gateway = GatewayPart::start(remote.node.clone(), gateway, listener);
+    let link = tokio::spawn(link::run(Arc::clone(&gateway) as _, remote.endpoint));
+    let serves = async {
+        gateway.serves().await;
+        Ok(())
+    };
+    if stop.or_started(serves).await?.is_some() {
+        process::announce(&format!("ready s3=http://{addr} node={}\n", remote.node.name));
+        stop.asked().await;
+    }
+    link.abort();
+    stop.while_stopping(async {
+        gateway.stop().await;
+        Ok(())
+    })
+    .await
+}

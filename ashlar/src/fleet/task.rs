@@ -1,0 +1,178 @@
+//! What daemons and the admin API say to each other.
+
+use crate::api::{DiskView, ServiceView};
+use crate::error::{Error, Exit};
+use compute::{VmInfo, VmSpec};
+use proto::ids::NodeId;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Which part of Ashlar a daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DaemonKind {
+    Blockd,
+    Agent,
+    Objectd,
+}
+
+impl fmt::Display for DaemonKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blockd => "blockd",
+            Self::Agent => "agent",
+            Self::Objectd => "objectd",
+        })
+    }
+}
+
+/// One daemon: the same over its restarts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DaemonId {
+    pub kind: DaemonKind,
+    pub node: NodeId,
+    pub node_name: String,
+    /// Tells daemons of one kind on one node apart.
+    pub name: String,
+}
+
+impl fmt::Display for DaemonId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} of node '{}'", self.kind, self.node_name)
+    }
+}
+
+/// What a daemon is asked to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do", deny_unknown_fields)]
+pub enum Task {
+    /// Of the agent, as the next six.
+    Attach {
+        volume: String,
+        socket: PathBuf,
+    },
+    Detach {
+        volume: String,
+    },
+    /// The volume has grown.
+    Resized {
+        volume: String,
+    },
+    Export {
+        volume: String,
+        file: PathBuf,
+    },
+    Import {
+        volume: String,
+        file: PathBuf,
+    },
+    RunVm {
+        spec: VmSpec,
+    },
+    StopVm {
+        name: String,
+        deadline_ms: u64,
+    },
+    /// Of blockd: take a disk into use, made if there is none and a size is given.
+    AddDisk {
+        path: PathBuf,
+        size_bytes: Option<u64>,
+    },
+}
+
+/// A task on its way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    pub id: u64,
+    pub task: Task,
+}
+
+/// What a daemon says of itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    pub services: Vec<ServiceView>,
+    pub disks: Vec<DiskView>,
+    pub attachments: Vec<AttachmentReport>,
+    pub vms: Vec<VmInfo>,
+    pub rebuilds: Vec<Rebuild>,
+    pub metrics: Vec<Metric>,
+}
+
+/// An attached volume, as the agent that serves it sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachmentReport {
+    pub volume: String,
+    /// The VM whose disk it is.
+    pub vm: Option<String>,
+    /// Why it is not served, if so.
+    pub error: Option<String>,
+}
+
+/// A disk that catches up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rebuild {
+    pub disk: String,
+    pub groups_done: u64,
+    pub groups_total: u64,
+    pub copied_bytes: u64,
+    pub running_ms: u64,
+    /// Why the last try failed, if it did.
+    pub trouble: Option<String>,
+}
+
+/// One metric: its name, its type, its help, and its samples as (labels, value).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metric {
+    pub name: String,
+    pub kind: String,
+    pub help: String,
+    pub samples: Vec<(String, u64)>,
+}
+
+/// `POST /v1/daemons/poll`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Poll {
+    pub daemon: DaemonId,
+    pub instance: String,
+    pub report: Report,
+    /// Orders that the daemon has, done or not.
+    pub known: Vec<u64>,
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    pub id: u64,
+    pub result: Result<Value, Failure>,
+}
+
+/// An [`Error`] on its way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    status: u16,
+    message: String,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { status: error.exit.status(), message: error.message }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::new(Exit::of_status(failure.status), failure.message)
+    }
+}

@@ -1,0 +1,152 @@
+//! The S3 gateway as a part of a daemon: started as soon as that is possible, and started again if it ends.
+
+use crate::api::ServiceView;
+use crate::error::{Error, Exit};
+use crate::fleet::{DaemonId, DaemonKind, Part, Performing, Report, Task};
+use crate::limits::SERVE_RETRY;
+use meta::record::NodeRecord;
+use objectd::{Gateway, GatewayConfig, GatewayHandle};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A gateway, whether it serves or not.
+pub struct GatewayPart {
+    node: NodeRecord,
+    name: String,
+    addr: SocketAddr,
+    state: Arc<Mutex<State>>,
+    stop: watch::Sender<bool>,
+    serving: watch::Receiver<bool>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum State {
+    /// And why it does not serve yet.
+    Starting(String),
+    Serving(GatewayHandle),
+}
+
+impl GatewayPart {
+    /// Takes the bound port, which clients may connect to from now on, and starts the gateway behind it as soon
+    /// as its log can be opened.
+    pub fn start(node: NodeRecord, config: GatewayConfig, listener: TcpListener) -> Arc<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let (serves, serving) = watch::channel(false);
+        let state = Arc::new(Mutex::new(State::Starting("it is being started".to_owned())));
+        let (name, addr) = (config.gateway.clone(), config.listen);
+        let keeper = Keeper { state: Arc::clone(&state), config, listener, serves };
+        let keeper = Mutex::new(Some(tokio::spawn(keeper.run(stopped))));
+        Arc::new(Self { node, name, addr, state, stop, serving, keeper })
+    }
+
+    /// Returns when it serves.
+    pub async fn serves(&self) {
+        let mut serving = self.serving.clone();
+        let _ = serving.wait_for(|serving| *serving).await;
+    }
+
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keeper) = keeper {
+            let _ = keeper.await;
+        }
+    }
+}
+
+struct Keeper {
+    state: Arc<Mutex<State>>,
+    config: GatewayConfig,
+    listener: TcpListener,
+    serves: watch::Sender<bool>,
+}
+
+impl Keeper {
+    async fn run(self, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.keep() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        let stopping = State::Starting("it is being stopped".to_owned());
+        let state = std::mem::replace(&mut *lock(&self.state), stopping);
+        if let State::Serving(handle) = state {
+            handle.stop().await;
+        }
+    }
+
+    async fn keep(&self) {
+        loop {
+            let ended = match &*lock(&self.state) {
+                State::Serving(handle) => !handle.is_serving(),
+                State::Starting(_) => true,
+            };
+            if ended {
+                self.start().await;
+            }
+            tokio::time::sleep(SERVE_RETRY).await;
+        }
+    }
+
+    async fn start(&self) {
+        // The former one's log must be closed before another life of it is opened.
+        let former = std::mem::replace(
+            &mut *lock(&self.state),
+            State::Starting("it ended and is being started again".to_owned()),
+        );
+        if let State::Serving(former) = former {
+            self.serves.send_replace(false);
+            tracing::error!("the S3 gateway ended; it is started again");
+            former.stop().await;
+        }
+        let started = match self.listener.try_clone().and_then(tokio::net::TcpListener::from_std) {
+            Ok(listener) => {
+                let started = Gateway::start_on(self.config.clone(), listener).await;
+                started.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(format!("its socket can't be used: {error}")),
+        };
+        match started {
+            Ok(handle) => {
+                *lock(&self.state) = State::Serving(handle);
+                self.serves.send_replace(true);
+            }
+            Err(why) => {
+                tracing::warn!(why, "the S3 gateway can't start yet");
+                *lock(&self.state) = State::Starting(why);
+            }
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Part for GatewayPart {
+    fn daemon(&self) -> DaemonId {
+        DaemonId {
+            kind: DaemonKind::Objectd,
+            node: self.node.id,
+            node_name: self.node.name.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    fn report(&self) -> Report {
+        let state = match &*lock(&self.state) {
+            State::Serving(handle) if handle.is_serving() => "running".to_owned(),
+            State::Serving(_) => "it ended and will be started again".to_owned(),
+            State::Starting(why) => format!("not serving: {why}"),
+        };
+        let service = ServiceView { name: "s3 gateway".into(), address: self.addr.to_string(), state };
+        Report { services: vec![service], ..Report::default() }
+    }
+
+    fn perform(self: Arc<Self>, _: Task) -> Performing {
+        Box::pin(async {
+            Err(Error::new(Exit::Usage, "the gateway takes no requests of this kind; ask another daemon"))
+        })
+    }
+}
