@@ -19,8 +19,6 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct Folder {
     pub path: PathBuf,
-    /// Whether this start made it.
-    pub fresh: bool,
     /// Locked for as long as it is open; the kernel lets go when the process ends, however it ends.
     _lock: File,
 }
@@ -81,7 +79,7 @@ impl Folder {
         if fresh {
             write_whole(&path.join(MARKER), format!("ashlar data folder\nformat {FORMAT}\n").as_bytes())?;
         }
-        Ok(Self { path: path.to_owned(), fresh, _lock: lock })
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// Reads the secrets, making at random those that are missing.
@@ -299,14 +297,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
         let folder = Folder::take(&path).await.unwrap();
-        assert!(folder.fresh);
         let first = folder.secrets(&mut SystemRng).unwrap();
         assert!(first.key_is_new);
         assert_eq!(Folder::take(&path).await.expect_err("held").exit, Exit::Conflict);
         drop(folder);
         let folder = Folder::take(&path).await.unwrap();
         let second = folder.secrets(&mut SystemRng).unwrap();
-        assert!(!folder.fresh && !second.key_is_new);
+        assert!(!second.key_is_new);
         assert_eq!(
             (first.pool, first.admin, first.key.secret),
             (second.pool, second.admin.clone(), second.key.secret)

@@ -5,6 +5,7 @@ mod agent;
 mod api;
 mod cli;
 mod config;
+mod control;
 mod daemon;
 mod env_file;
 mod error;

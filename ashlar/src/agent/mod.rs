@@ -4,6 +4,7 @@ mod copy;
 mod metrics;
 
 use crate::api::ServiceView;
+use crate::control;
 use crate::error::{Error, Exit};
 use crate::fleet::{AttachmentReport, DaemonId, DaemonKind, Part, Performing, Report, Task};
 use crate::limits::SERVE_RETRY;
@@ -252,7 +253,7 @@ impl Agent {
             token: self.token,
             client: ClientId(SystemRng.id()),
             on_full,
-            control: None,
+            control: Some(control::handle(&self.meta)),
         })
     }
 

@@ -1,6 +1,7 @@
 //! `ashlar objectd`: an S3 gateway.
 
 use super::remote::{Remote, RemoteArgs};
+use crate::control;
 use crate::daemon::config::{file, listen};
 use crate::error::Error;
 use crate::fleet::link;
@@ -96,6 +97,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         gateway,
         meta: remote.client.clone(),
         token: remote.pool,
+        control: Some(control::handle(&remote.client)),
         virtual_host_bases: Vec::new(),
         metrics: Metrics::register(&mut registry),
     };

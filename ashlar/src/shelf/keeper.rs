@@ -7,6 +7,7 @@ use crate::limits::{
     KEEPER_TICK, LOCK_PAUSE, LOCK_TRIES, REGISTER_TIMEOUT, RESTART_PAUSE, RESTART_PAUSE_MOST,
 };
 use blockd::server::{ChunkServer, Missing, ServerConfig};
+use meta::limits::MAX_LABEL_BYTES;
 use meta::record::{DiskRecord, NodeRecord};
 use proto::DiskId;
 use proto::control::PoolToken;
@@ -168,11 +169,8 @@ impl Keeper {
             return Ok(());
         };
         let record = DiskRecord {
-            id,
-            node: self.node.id,
-            addr,
-            zone: self.node.zone.clone(),
-            capacity_bytes: status.stat.capacity_bytes,
+            label: label(&self.slot.spec.path),
+            ..DiskRecord::new(id, self.node.id, addr, self.node.zone.clone(), status.stat.capacity_bytes)
         };
         if self.registered.as_ref() != Some(&record) {
             self.meta.register_node(self.node.clone()).await?;
@@ -181,6 +179,13 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// A path that fits: its end tells more than its beginning.
+fn label(path: &Path) -> String {
+    let text = path.display().to_string();
+    let from = text.char_indices().map(|(at, _)| at).find(|at| text.len() - at <= MAX_LABEL_BYTES);
+    text[from.unwrap_or(text.len())..].to_owned()
 }
 
 async fn start_server(config: ServerConfig) -> Result<ChunkServer, String> {

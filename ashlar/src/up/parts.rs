@@ -3,6 +3,7 @@
 use crate::admin::{self, Admin, AdminConfig};
 use crate::agent::Agent;
 use crate::config::Config;
+use crate::control;
 use crate::error::{Error, Exit};
 use crate::fleet::Fleet;
 use crate::folder::{Folder, Secrets};
@@ -89,6 +90,7 @@ impl Parts {
             gateway: "gateway-1".to_owned(),
             meta: client.clone(),
             token: secrets.pool,
+            control: Some(control::handle(&client)),
             virtual_host_bases: Vec::new(),
             metrics: objectd::Metrics::register(&mut registry),
         };

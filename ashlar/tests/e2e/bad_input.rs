@@ -109,8 +109,12 @@ fn commands_that_cannot_be_right_say_why() {
         assert!(!output.status.success());
     }
     std::fs::rename(store.disk_file(1), store.dir.path().join("away")).unwrap();
-    let line = refused(1, &up(&store, &[]));
-    assert!(line.contains("disk1.img"), "{line}");
+    store.up();
+    let status = store.json(&["status"]);
+    let causes = status["causes"].to_string();
+    assert!(status["health"] != "healthy" && causes.contains("disk1.img"), "{status}");
+    assert!(!store.disk_file(1).exists(), "a disk that was known was made anew");
+    store.stop();
     std::fs::rename(store.dir.path().join("away"), store.disk_file(1)).unwrap();
     store.up();
     assert_eq!(store.json(&["volume", "list"]), before);
