@@ -225,7 +225,6 @@ impl Slot {
             free_bytes: status.stat.free_bytes,
             repaired_blocks: status.stat.repaired_blocks,
             error: self.failure(),
-            ..DiskView::default()
         }
     }
 
