@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(node("local"), local());
         assert_eq!(node("n1"), node("n1"));
         assert_ne!(node("n1").id, node("n2").id);
-        assert_eq!(node("n1").id, NodeId(0x08b3_7a06_b4d9_8780));
+        assert_eq!(node("n1").id, NodeId(0x08b3_7b07_b558_d4c0));
         assert_eq!(named(Some("a".into()), Some("z".into())).unwrap().zone, "z");
     }
 }
