@@ -76,7 +76,7 @@ impl From<WireError> for Error {
             ErrorCode::Corrupt | ErrorCode::BadChecksum => ErrorKind::Corrupt,
             ErrorCode::Io => ErrorKind::Io,
             ErrorCode::StaleGroupEpoch => ErrorKind::Unavailable,
-            ErrorCode::Busy => ErrorKind::Busy,
+            ErrorCode::Busy | ErrorCode::Changed => ErrorKind::Busy,
             ErrorCode::BadRequest => ErrorKind::Invalid,
             ErrorCode::Unauthorized => ErrorKind::Unauthorized,
             ErrorCode::Deleted => ErrorKind::Closed,

@@ -26,6 +26,8 @@ pub enum ErrorCode {
     Deleted = 9,
     /// The data of a write does not match its checksums: it changed on the way.
     BadChecksum = 10,
+    /// What is held is not what the request was to take the place of; look again.
+    Changed = 11,
 }
 
 impl ErrorCode {
@@ -42,6 +44,7 @@ impl ErrorCode {
             8 => Self::Unauthorized,
             9 => Self::Deleted,
             10 => Self::BadChecksum,
+            11 => Self::Changed,
             _ => return None,
         })
     }

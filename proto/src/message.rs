@@ -28,7 +28,7 @@
 //! | Digests | volume | cursor 8, group 4, groups 4 | |
 //! | DigestsReply | | next cursor 8, 16 a chunk: chunk 4, zero 4, digest 8 | |
 //! | ListChunk | volume, chunk | | |
-//! | CopyIn | volume, chunk, blocks, version | CRC 4 a block | blocks |
+//! | CopyIn | volume, chunk, blocks, version, flags bit 0: expects | CRC 4 a block; if it expects, a version 8 | blocks |
 //! | CopyTrim | volume, chunk, blocks, version | | |
 //! | Fence | volume, version = epoch | | |
 //! | Verify | volume, chunk, blocks | | |
@@ -53,6 +53,7 @@ const FLAG_REPAIR: u16 = 1;
 const FLAG_READER: u16 = 1;
 const FLAG_REPAIRER: u16 = 2;
 const FLAG_WHOLE: u16 = 1;
+const FLAG_EXPECTS: u16 = 1;
 /// The cursor that says a listing has ended.
 pub const LIST_END: u64 = u64::MAX;
 
@@ -180,10 +181,13 @@ pub enum RequestBody {
         chunk: ChunkIndex,
     },
     /// Blocks of another member, with the version they have there. A higher version that is held stays, an
-    /// equal one is replaced: its copy may be bad.
+    /// equal one is replaced: its copy may be bad. `expect`: only if each block is held with this version
+    /// ([`Version::ZERO`]: not at all), else `Changed`. Among members in sync a copy must not come after a
+    /// trim that they have forgotten since it was read; a member that is catching up forgets none.
     CopyIn {
         range: BlockRange,
         version: Version,
+        expect: Option<Version>,
         crcs: BlockCrcs,
         data: Bytes,
     },
@@ -328,10 +332,14 @@ impl RequestBody {
                 header.flags = if *repair { FLAG_REPAIR } else { 0 };
                 table.extend_from_slice(crcs.as_bytes());
             }
-            Self::CopyIn { range, version, crcs, .. } => {
+            Self::CopyIn { range, version, expect, crcs, .. } => {
                 put_range(header, range);
                 header.version = *version;
                 table.extend_from_slice(crcs.as_bytes());
+                if let Some(expect) = expect {
+                    header.flags = FLAG_EXPECTS;
+                    table.extend_from_slice(&expect.0.to_le_bytes());
+                }
             }
             Self::Trim { range, version } | Self::CopyTrim { range, version } => {
                 put_range(header, range);
@@ -456,13 +464,16 @@ fn decode_greeting(header: &FrameHeader, payload: &Bytes) -> Result<RequestBody,
 
 fn decode_write(header: &FrameHeader, payload: &Bytes) -> Result<RequestBody, FrameError> {
     let range = range_of(header, MAX_BLOCKS_PER_IO)?;
-    let (table, data) = table_of(header, payload, usize::from(range.count) * 4)?;
+    let crcs_len = usize::from(range.count) * 4;
+    let expects = header.kind == FrameType::CopyIn && header.flags & FLAG_EXPECTS != 0;
+    let (table, data) = table_of(header, payload, crcs_len + if expects { 8 } else { 0 })?;
     if data.len() != range.len_bytes() {
         return Err(FrameError::BadPayload("a write's data is not its blocks"));
     }
-    let (crcs, version) = (BlockCrcs::from_bytes(table), header.version);
+    let expect = expects.then(|| Version(u64_at(&table, crcs_len)));
+    let (crcs, version) = (BlockCrcs::from_bytes(table.slice(..crcs_len)), header.version);
     Ok(match header.kind {
-        FrameType::CopyIn => RequestBody::CopyIn { range, version, crcs, data },
+        FrameType::CopyIn => RequestBody::CopyIn { range, version, expect, crcs, data },
         _ => RequestBody::Write { range, version, crcs, data, repair: header.flags & FLAG_REPAIR != 0 },
     })
 }

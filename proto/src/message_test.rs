@@ -45,7 +45,14 @@ fn upkeep() -> Vec<Request> {
         RequestBody::Volumes { cursor: 6 },
         RequestBody::Digests { volume, group, groups: 128, cursor: 6 },
         RequestBody::ListChunk { volume, chunk: ChunkIndex(3) },
-        RequestBody::CopyIn { range: range(), version: Version(8), crcs, data },
+        RequestBody::CopyIn {
+            range: range(),
+            version: Version(8),
+            expect: None,
+            crcs: crcs.clone(),
+            data: data.clone(),
+        },
+        RequestBody::CopyIn { range: range(), version: Version(8), expect: Some(Version(7)), crcs, data },
         RequestBody::CopyTrim { range: range(), version: Version(8) },
         RequestBody::Fence { volume, epoch: VolumeEpoch(4) },
         RequestBody::Verify { range: range() },
@@ -147,7 +154,7 @@ fn golden_frames() {
 const GOLDEN: u32 = 2_827_462_849;
 /// Type and header checksum of each frame; the header has the table's checksum, and that the blocks'. (A
 /// checksum over the whole would be the same for all: a CRC behind what it is of leaves a constant.)
-const GOLDEN_UPKEEP: [(u8, u32); 13] = [
+const GOLDEN_UPKEEP: [(u8, u32); 14] = [
     (2, 1997184590),
     (6, 746263398),
     (11, 1097688087),
@@ -155,6 +162,7 @@ const GOLDEN_UPKEEP: [(u8, u32); 13] = [
     (13, 275493347),
     (14, 361117392),
     (15, 979782075),
+    (15, 2693964646),
     (16, 1692970177),
     (17, 951017792),
     (18, 1347386319),

@@ -49,8 +49,11 @@ impl<L: Log> Replica<L> {
                 let entries = runs.iter().map(|run| list_entry(chunk, run)).collect();
                 Ok(Some(ReplyBody::List { entries, next_cursor: LIST_END }))
             }
-            RequestBody::CopyIn { range, version, crcs, data } => {
+            RequestBody::CopyIn { range, version, expect, crcs, data } => {
                 let session = self.check_copy(conn, sequence, (&range, version), epoch)?;
+                if let Some(expect) = expect {
+                    self.check_expected(&range, version, expect)?;
+                }
                 let (ticket, kind) = (self.ticket(waiting), WriteKind::Repair);
                 self.tell(Event::Write { ticket, session, range, version, crcs, data, kind });
                 Ok(None)
@@ -109,6 +112,26 @@ impl<L: Log> Replica<L> {
         }
         self.check_group(&opened, range, epoch)?;
         Ok(Session { client: opened.client, sequence })
+    }
+
+    /// Between members in sync, a trim is forgotten once all have it. A copy that was read before it and
+    /// comes after that would bring back what was trimmed. So it must find what it is to take the place of,
+    /// and nothing at all only if no trim that it overtook can have been forgotten. (A write that waits for
+    /// its batch is not seen here, and need not be: it is applied before the copy, and versions decide.)
+    fn check_expected(&self, range: &BlockRange, version: Version, expect: Version) -> Result<(), Refusal> {
+        let runs = self.store.chunk_runs(range.volume, range.chunk);
+        let held = |block: u16| {
+            let run = runs.iter().find(|run| (run.first..run.first + run.count).contains(&block));
+            run.map_or(Version::ZERO, |run| run.version)
+        };
+        let forgotten = self.store.volume_info(range.volume).forgotten;
+        let nothing = expect == Version::ZERO;
+        if nothing && version <= forgotten
+            || (range.first..range.first + range.count).any(|b| held(b) != expect)
+        {
+            return refuse(ErrorCode::Changed, "what is held is not what the copy was to take the place of");
+        }
+        Ok(())
     }
 
     fn volumes(&self, cursor: u64) -> ReplyBody {

@@ -11,7 +11,7 @@ fn repair() -> RequestBody {
 fn copy_in(version: Version) -> RequestBody {
     let data = Bytes::from(vec![1; BLOCK_LEN]);
     let crcs = BlockCrcs::of(&data);
-    RequestBody::CopyIn { range: range(), version, crcs, data }
+    RequestBody::CopyIn { range: range(), version, expect: None, crcs, data }
 }
 
 fn group() -> GroupId {
@@ -176,4 +176,30 @@ fn a_flush_says_whether_all_groups_are_whole() {
     rig.acked(1, flush(stable));
     let told = ["fence 5", "horizon 5.3 5.3 whole", "flush", "horizon 5.3 5.3", "flush"];
     assert_eq!(rig.replica.store().told, told);
+}
+
+#[test]
+fn a_copy_takes_the_place_of_what_it_expects_and_of_nothing_else() {
+    let mut rig = Rig::new();
+    rig.connect(1);
+    rig.opened(1, repair());
+    rig.acked(1, RequestBody::Fence { volume: VOLUME, epoch: VolumeEpoch(5) });
+    let expecting = |counter, expected| {
+        let RequestBody::CopyIn { range, version, crcs, data, .. } = copy_in(version(1, counter)) else {
+            panic!("a copy");
+        };
+        RequestBody::CopyIn { range, version, expect: Some(expected), crcs, data }
+    };
+    let held = ChunkRun { first: 0, count: 3, version: version(1, 7), state: BlockState::Corrupt };
+    rig.replica.store.runs = vec![held];
+    rig.acked(1, expecting(7, version(1, 7)));
+    rig.acked(1, expecting(8, version(1, 7)));
+    assert_eq!(rig.refused(1, expecting(8, version(1, 6))), ErrorCode::Changed);
+    assert_eq!(rig.refused(1, expecting(8, Version::ZERO)), ErrorCode::Changed);
+    rig.replica.store.runs.clear();
+    assert_eq!(rig.refused(1, expecting(7, version(1, 7))), ErrorCode::Changed, "trimmed, and forgotten");
+    rig.acked(1, expecting(7, Version::ZERO));
+    rig.replica.store.info.forgotten = version(1, 7);
+    assert_eq!(rig.refused(1, expecting(7, Version::ZERO)), ErrorCode::Changed, "trimmed, for all one knows");
+    rig.acked(1, expecting(8, Version::ZERO));
 }

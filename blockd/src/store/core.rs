@@ -98,6 +98,8 @@ pub struct VolumeInfo {
     pub stable: Version,
     /// The highest version ever held.
     pub highest: Version,
+    /// Trims up to it may be forgotten here: all members have them for good.
+    pub forgotten: Version,
     pub deleted: bool,
 }
 
@@ -273,6 +275,7 @@ impl Store {
             settled: held.settled,
             stable: held.stable,
             highest: held.highest,
+            forgotten: held.forgotten,
             deleted: held.deleted,
         })
     }

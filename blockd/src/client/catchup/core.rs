@@ -507,7 +507,7 @@ impl CatchUpCore {
             Err(many) => many.concat().into(),
         };
         self.in_flight += bytes_of(&range);
-        let body = RequestBody::CopyIn { range, version, crcs: BlockCrcs::of(&data), data };
+        let body = RequestBody::CopyIn { range, version, expect: None, crcs: BlockCrcs::of(&data), data };
         self.talk.ask(now, (TARGET, Ask::Copy { range, trim: false }), body, out);
     }
 

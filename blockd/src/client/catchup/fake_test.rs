@@ -183,7 +183,15 @@ impl Server {
             RequestBody::CopyIn { .. } | RequestBody::CopyTrim { .. } if self.refusal.is_some() => {
                 refuse(self.refusal.unwrap())
             }
-            RequestBody::CopyIn { range, version, crcs, data } => {
+            RequestBody::CopyIn { range, version, expect, crcs, data } => {
+                let held =
+                    |block| self.blocks.get(&(range.volume, range.chunk.0, block)).map(|held| held.version);
+                let changed = |expect: Version| {
+                    (range.first..range.first + range.count).any(|b| held(b).unwrap_or_default() != expect)
+                };
+                if expect.is_some_and(changed) {
+                    return refuse(ErrorCode::Changed);
+                }
                 assert_eq!(BlockCrcs::of(data), *crcs);
                 self.copy(range, *version, data.chunks(BLOCK_LEN).map(|block| Some(block[0])));
                 self.copied_blocks += u64::from(range.count);
