@@ -88,6 +88,8 @@ pub struct DeviceStatus {
     pub written_bytes: u64,
     pub flushes: u64,
     pub trims: u64,
+    /// Requests that a former device had in flight and that this one asked again.
+    pub recovered: u64,
     pub errors: u64,
     /// Why a session ended, if one ended by more than a disconnect.
     pub last_error: Option<String>,
@@ -165,6 +167,7 @@ impl DeviceHandle {
             written_bytes: of(&self.counters.written_bytes),
             flushes: of(&self.counters.flushes),
             trims: of(&self.counters.trims),
+            recovered: of(&self.counters.recovered),
             errors: of(&self.counters.errors),
             last_error: line.last_error,
         }

@@ -30,6 +30,8 @@ pub struct Counters {
     pub flushes: AtomicU64,
     /// Discards and write-zeroes.
     pub trims: AtomicU64,
+    /// Requests that a former device had taken and that this one asked again.
+    pub recovered: AtomicU64,
     /// Requests answered with an error, and chains that were none.
     pub errors: AtomicU64,
 }
@@ -365,6 +367,9 @@ impl Engine {
                 running.is_pending = running.vring.listen(&ram)?;
                 continue;
             };
+            if taken.order == 0 {
+                count(&self.counters.recovered, 1);
+            }
             let parsed = parse(&ram, running.vring.table(), taken.head, self.disk.size_bytes);
             self.admit(index, taken, parsed, &ram, out)?;
         }

@@ -107,6 +107,7 @@ fn a_device_that_dies_is_followed_by_one_that_knows() {
     front.reconnect(&volume);
     front.start(&record, 3);
     assert_eq!(front.reap(5), [lost, later].concat());
+    assert_eq!(front.device.status().recovered, 3);
     assert_eq!(volume.take_asked(), blocks(4..9), "each once, in the order they were taken");
     assert_eq!(front.statuses(1..9), [0; 8]);
     assert!((4..9).all(|block| volume.get(block * 4096..(block + 1) * 4096) == [block as u8; 4096]));
