@@ -4,6 +4,8 @@ pub mod admin;
 pub mod client;
 pub mod command;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limits;
 pub mod metrics;
 pub mod node;
