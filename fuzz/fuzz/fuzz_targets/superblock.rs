@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| (fuzz_targets::target("superblock").expect("it is in the list").run)(input));
