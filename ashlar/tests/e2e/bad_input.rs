@@ -1,11 +1,12 @@
 //! Input that can't be right: one clear line, the exit code of its kind, and nothing changed.
 
-use crate::harness::{PROGRAM, Store, clean, refused};
+use crate::harness::{Store, clean, refused};
 use std::net::TcpListener;
 use std::process::Output;
+use trial::process::program;
 
 fn up(store: &Store, args: &[&str]) -> Output {
-    clean(PROGRAM)
+    clean(program())
         .arg("up")
         .arg("--data")
         .arg(store.data())
@@ -33,7 +34,7 @@ fn a_start_that_cannot_be_right_changes_nothing() {
         ("", vec!["--accel", "warp"], 2, "none of auto"),
     ] {
         std::fs::write(&config, text).unwrap();
-        let mut command = clean(PROGRAM);
+        let mut command = clean(program());
         command.arg("up").arg("--data").arg(store.data()).args(&args);
         let line = refused(code, &command.output().unwrap());
         assert!(line.contains(part), "{args:?}: {line}");
@@ -41,7 +42,7 @@ fn a_start_that_cannot_be_right_changes_nothing() {
     }
     for flag in ["--s3", "--admin"] {
         let other = if flag == "--s3" { "--admin" } else { "--s3" };
-        let mut command = clean(PROGRAM);
+        let mut command = clean(program());
         command.arg("up").arg("--data").arg(store.data()).args([flag, &port, other, "127.0.0.1:0"]);
         let line = refused(5, &command.output().unwrap());
         assert!(line.contains(&port) && line.contains(flag), "{line}");
@@ -105,7 +106,7 @@ fn commands_that_cannot_be_right_say_why() {
     let line = refused(5, &up(&store, &["--disk-size", "2G"]));
     assert!(line.contains("--disk-size"), "{line}");
     for path in ["/nonexistent.img", "/etc/hostname"] {
-        let output = clean(PROGRAM).args(["disk", "check", path]).output().unwrap();
+        let output = clean(program()).args(["disk", "check", path]).output().unwrap();
         assert!(!output.status.success());
     }
     std::fs::rename(store.disk_file(1), store.dir.path().join("away")).unwrap();

@@ -1,10 +1,11 @@
 //! Bits flipped in one replica's file while nothing runs.
 
 use crate::block_client::BlockClient;
-use crate::harness::{PROGRAM, Store, clean, eventually, noise};
+use crate::harness::{Store, clean, eventually, noise};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
+use trial::process::program;
 
 const PIECE: usize = 64 << 10;
 const PIECES: u64 = 128;
@@ -80,7 +81,7 @@ fn flip(store: &Store, disk: usize) -> u64 {
 /// `ashlar disk check` of a disk that no daemon uses; its output.
 #[track_caller]
 fn check_disk(store: &Store, disk: usize, code: i32) -> String {
-    let output = clean(PROGRAM).args(["disk", "check"]).arg(store.disk_file(disk)).output().unwrap();
+    let output = clean(program()).args(["disk", "check"]).arg(store.disk_file(disk)).output().unwrap();
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{text}");

@@ -2,7 +2,7 @@
 //! for byte; what was not is wholly old or wholly new.
 
 use crate::block_client::{BlockClient, SLOTS};
-use crate::harness::{Store, deadline, noise, sleep, timed};
+use crate::harness::{Random, Store, deadline, noise, seed, sleep, timed};
 use crate::s3_client::{S3Client, runtime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -236,25 +236,4 @@ fn object(number: u64) -> Vec<u8> {
     let sizes = [0, 700, 3072, 3073, 8192, 40_000, 300_000];
     let len = sizes[usize::try_from(number % 7).unwrap()];
     noise(number, len)
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ (value >> 31)
-    }
-}
-
-/// Another one each time; `ASHLAR_TEST_SEED` repeats one.
-fn seed() -> u64 {
-    let given = std::env::var("ASHLAR_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| {
-        use rt::rng::Rng;
-        rt::rng::SystemRng.u64()
-    })
 }

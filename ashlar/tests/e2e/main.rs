@@ -7,11 +7,10 @@
 mod awscli;
 mod bad_input;
 mod bit_flips;
-mod block_client;
 mod disk_full;
 mod guest;
-mod harness;
 mod kill;
-mod s3_client;
 mod surface;
 mod vm;
+
+use trial::{block_client, harness, s3_client};

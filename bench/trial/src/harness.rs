@@ -1,29 +1,23 @@
 //! A store under test: starts `ashlar up`, runs the CLI against it, stops or kills it by pid.
 
+use crate::process::{Daemon, program};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ashlar");
-/// Enough for a debug build on a busy machine.
-const START: Duration = Duration::from_secs(60);
 
 /// A data folder, and the daemon that runs on it, if one does.
 pub struct Store {
     pub dir: tempfile::TempDir,
     args: Vec<String>,
-    daemon: Option<Daemon>,
+    daemon: Option<Running>,
 }
 
-struct Daemon {
-    child: Child,
+struct Running {
+    daemon: Daemon,
     env: BTreeMap<String, String>,
-    stdout: String,
 }
 
 impl Store {
@@ -51,52 +45,35 @@ impl Store {
     /// Starts the daemon and waits for its `ready` line.
     pub fn up(&mut self) {
         assert!(self.daemon.is_none(), "it runs already");
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("up.log"))
-            .unwrap();
-        let mut child = clean(PROGRAM)
+        let mut command = clean(program());
+        command
             .arg("up")
             .arg("--data")
             .arg(self.data())
             .args(["--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args(&self.args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let out = child.stdout.take().unwrap();
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut text = String::new();
-            let mut sender = Some(sender);
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                text.push_str(&line);
-                text.push('\n');
-                if line.starts_with("ready")
-                    && let Some(sender) = sender.take()
-                {
-                    let _ = sender.send(std::mem::take(&mut text));
-                }
-            }
-        });
-        let stdout = match receiver.recv_timeout(START) {
-            Ok(stdout) => stdout,
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!("ashlar up did not get ready ({error}): {}", self.log());
-            }
-        };
+            .args(&self.args);
+        let daemon = Daemon::start("ashlar up", &mut command, &self.dir.path().join("up.log"));
         let env = read_env(&self.data().join("env.sh"));
-        self.daemon = Some(Daemon { child, env, stdout });
+        self.daemon = Some(Running { daemon, env });
+    }
+
+    /// Starts the daemon and kills it before it may be ready, after this time.
+    pub fn up_and_kill(&mut self, after: Duration) {
+        let mut command = clean(program());
+        command
+            .arg("up")
+            .arg("--data")
+            .arg(self.data())
+            .args(["--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(&self.args);
+        let daemon = Daemon::launch("ashlar up", &mut command, &self.dir.path().join("up.log"));
+        sleep(after);
+        daemon.kill();
     }
 
     /// What `up` printed, to its ready line.
     pub fn stdout(&self) -> &str {
-        &self.daemon.as_ref().expect("it runs").stdout
+        &self.daemon.as_ref().expect("it runs").daemon.stdout
     }
 
     /// A variable of env.sh.
@@ -106,30 +83,27 @@ impl Store {
 
     /// SIGTERM, and a clean end.
     pub fn stop(&mut self) {
-        let mut daemon = self.daemon.take().expect("it runs");
-        signal(daemon.child.id(), rustix::process::Signal::TERM);
-        let status = wait(&mut daemon.child, Duration::from_secs(60));
-        assert!(status.success(), "up ended with {status}: {}", self.log());
+        self.daemon.take().expect("it runs").daemon.stop();
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        let mut daemon = self.daemon.take().expect("it runs");
-        daemon.child.kill().unwrap();
-        let status = daemon.child.wait().unwrap();
-        assert_eq!(status.signal(), Some(9), "it ended by itself before: {}", self.log());
+        self.daemon.take().expect("it runs").daemon.kill();
+    }
+
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("it runs").daemon.pid()
     }
 
     /// The daemon's log so far.
     pub fn log(&self) -> String {
-        let text = std::fs::read(self.dir.path().join("up.log")).unwrap_or_default();
-        let start = text.len().saturating_sub(6000);
-        String::from_utf8_lossy(&text[start..]).into_owned()
+        crate::process::tail(&self.dir.path().join("up.log"))
     }
 
     /// A CLI command with env.sh sourced.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = clean(PROGRAM);
+        let mut command = clean(program());
         command.args(args).envs(&self.daemon.as_ref().expect("it runs").env).stdin(Stdio::null());
         command
     }
@@ -155,15 +129,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            signal(daemon.child.id(), rustix::process::Signal::TERM);
-            let end = deadline(Duration::from_secs(30));
-            while daemon.child.try_wait().unwrap().is_none() && !end.over() {
-                pause();
-            }
-            let _ = daemon.child.kill();
-            let _ = daemon.child.wait();
-        }
+        drop(self.daemon.take());
         if std::thread::panicking() {
             let _ = writeln!(std::io::stderr(), "the daemon's log:\n{}", self.log());
         }
@@ -260,22 +226,25 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
 /// A moment after which a wait is given up.
 pub struct Deadline(std::time::Instant);
 
-#[expect(clippy::disallowed_methods, reason = "tests of real processes wait in real time")]
 pub fn deadline(after: Duration) -> Deadline {
-    Deadline(std::time::Instant::now() + after)
+    Deadline(now() + after)
 }
 
 impl Deadline {
-    #[expect(clippy::disallowed_methods, reason = "tests of real processes wait in real time")]
     pub fn over(&self) -> bool {
-        std::time::Instant::now() > self.0
+        now() > self.0
     }
 }
 
+/// The monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "trials of real processes measure real time")]
+pub fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 /// Seconds that something took.
-#[expect(clippy::disallowed_methods, reason = "it measures")]
 pub fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let start = std::time::Instant::now();
+    let start = now();
     let result = work();
     (result, start.elapsed().as_secs_f64())
 }
@@ -303,20 +272,42 @@ pub fn eventually<T>(what: &str, limit: Duration, mut done: impl FnMut() -> Opti
     }
 }
 
-pub fn signal(pid: u32, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    let _ = rustix::process::kill_process(pid, signal);
-}
-
-fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
-    eventually("the daemon's end", limit, || child.try_wait().unwrap())
-}
-
-fn read_env(path: &Path) -> BTreeMap<String, String> {
-    let mut text = String::new();
-    std::fs::File::open(path).unwrap().read_to_string(&mut text).unwrap();
+/// The variables that an env.sh exports.
+pub fn read_env(path: &Path) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines()
         .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
         .collect()
+}
+
+/// splitmix64: the same for the same seed.
+#[derive(Debug, Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut value = self.0;
+        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    }
+
+    /// Below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// Another one each time; `ASHLAR_TEST_SEED` repeats one.
+pub fn seed() -> u64 {
+    let given = std::env::var("ASHLAR_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| {
+        let mut bytes = [0; 8];
+        let mut source = std::fs::File::open("/dev/urandom").unwrap();
+        std::io::Read::read_exact(&mut source, &mut bytes).unwrap();
+        u64::from_le_bytes(bytes)
+    })
 }

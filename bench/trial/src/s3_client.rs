@@ -23,11 +23,16 @@ pub struct Answer {
 
 impl S3Client {
     pub fn of(store: &Store) -> Self {
-        let (id, secret) = (store.env("AWS_ACCESS_KEY_ID"), store.env("AWS_SECRET_ACCESS_KEY"));
+        let names = ["AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        let [endpoint, region, id, secret] = names.map(|name| store.env(name));
+        Self::new(endpoint, region, &id, &secret)
+    }
+
+    pub fn new(endpoint: String, region: String, id: &str, secret: &str) -> Self {
         Self {
             http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap(),
-            endpoint: store.env("AWS_ENDPOINT_URL"),
-            region: store.env("AWS_DEFAULT_REGION"),
+            endpoint,
+            region,
             credentials: Credentials::new(id, secret, None, None, "test"),
         }
     }

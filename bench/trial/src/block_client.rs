@@ -56,6 +56,29 @@ impl BlockClient {
         self.queue.write(offset, at, data.len(), tag, ReqFlags::empty());
     }
 
+    /// Starts a read into a slot.
+    pub fn start_read(&mut self, tag: usize, slot: usize, offset: u64, len: usize) {
+        assert!(len <= SLOT && slot < SLOTS);
+        let at = (self.region.addr + slot * SLOT) as *mut u8;
+        self.queue.read(offset, at, len, tag, ReqFlags::empty());
+    }
+
+    /// What a read brought into its slot.
+    pub fn data(&self, slot: usize, len: usize) -> Vec<u8> {
+        let mut data = vec![0; len];
+        self.memory.read_exact_at(&mut data, self.place(slot)).unwrap();
+        data
+    }
+
+    /// Reads, or the negative errno.
+    pub fn try_read(&mut self, offset: u64, len: usize) -> Result<Vec<u8>, i32> {
+        self.start_read(usize::MAX, 0, offset, len);
+        match self.finish("read") {
+            0 => Ok(self.data(0, len)),
+            errno => Err(errno),
+        }
+    }
+
     pub fn start_flush(&mut self, tag: usize) {
         self.queue.flush(tag, ReqFlags::empty());
     }
@@ -86,13 +109,7 @@ impl BlockClient {
     }
 
     pub fn read(&mut self, offset: u64, len: usize) -> Vec<u8> {
-        assert!(len <= SLOT);
-        self.queue.read(offset, self.region.addr as *mut u8, len, usize::MAX, ReqFlags::empty());
-        let result = self.finish("read");
-        assert_eq!(result, 0, "reading {len} bytes at {offset}");
-        let mut data = vec![0; len];
-        self.memory.read_exact_at(&mut data, self.place(0)).unwrap();
-        data
+        self.try_read(offset, len).unwrap_or_else(|errno| panic!("reading {len} bytes at {offset}: {errno}"))
     }
 
     pub fn flush(&mut self) -> i32 {
