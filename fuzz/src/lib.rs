@@ -7,13 +7,12 @@
 //! Checksums would keep mutations from ever reaching what they protect, so the first byte of an input may ask
 //! for them to be made right: what has a good checksum and bad content must be refused too.
 
-mod chains;
 mod disk;
 mod frame;
 mod mutate;
 mod raft;
 mod seeds;
-mod session;
+mod vhost;
 
 pub use mutate::Mutator;
 
@@ -38,8 +37,8 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "raft_record", run: raft::record, seeds: seeds::raft_records, mutations: 300_000 },
     Target { name: "raft_segment", run: raft::segment, seeds: seeds::raft_segments, mutations: 4_000 },
     Target { name: "raft_snapshot", run: raft::snapshot, seeds: seeds::raft_snapshots, mutations: 4_000 },
-    Target { name: "vhost_chains", run: chains::run, seeds: chains::seeds, mutations: 10_000 },
-    Target { name: "vhost_session", run: session::run, seeds: session::seeds, mutations: 3_000 },
+    Target { name: "vhost_chains", run: vhost::chains, seeds: vhost::chain_seeds, mutations: 10_000 },
+    Target { name: "vhost_session", run: vhost::session, seeds: vhost::session_seeds, mutations: 3_000 },
 ];
 
 /// The target of a name.

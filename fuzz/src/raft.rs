@@ -1,6 +1,7 @@
 //! The control plane's files: log records and segments, snapshots, the vote.
 
 use crate::{mode, put};
+use meta::limits::FORMAT_VERSION;
 use proto::checksum::crc32;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
@@ -50,7 +51,7 @@ pub fn segment(input: &[u8]) {
 pub fn segment_header() -> Vec<u8> {
     let mut header = vec![0; SEGMENT_HEADER];
     put(&mut header, 0, b"ASHMLOG1");
-    put(&mut header, 8, &1u32.to_le_bytes());
+    put(&mut header, 8, &FORMAT_VERSION.to_le_bytes());
     put(&mut header, 16, &FIRST_INDEX.to_le_bytes());
     put(&mut header, 24, &SALT.to_le_bytes());
     let crc = crc32(&header[..32]);
@@ -109,7 +110,7 @@ fn fix_snapshot(bytes: &mut [u8]) {
         bytes.get(at..at + 4).map(|word| u32::from_le_bytes(word.try_into().expect("four bytes")) as usize)
     };
     put(bytes, 0, b"ASHMSNP1");
-    put(bytes, 8, &1u32.to_le_bytes());
+    put(bytes, 8, &FORMAT_VERSION.to_le_bytes());
     let Some(meta_len) = word(bytes, 12) else { return };
     let Some(meta) = bytes.get(20..).and_then(|rest| rest.get(..meta_len)) else { return };
     let crc = crc32(meta);

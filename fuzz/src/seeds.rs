@@ -63,7 +63,13 @@ pub fn frames() -> Vec<Vec<u8>> {
         RequestBody::Volumes { cursor: 5 },
         RequestBody::Digests { volume: VOLUME, group: GroupId(6), groups: 128, cursor: 5 },
         RequestBody::ListChunk { volume: VOLUME, chunk: ChunkIndex(5) },
-        RequestBody::CopyIn { range: range(2), version: VERSION, crcs, data: data.clone() },
+        RequestBody::CopyIn {
+            range: range(2),
+            version: VERSION,
+            expect: Some(VERSION),
+            crcs,
+            data: data.clone(),
+        },
         RequestBody::CopyTrim { range: range(900), version: VERSION },
         RequestBody::Fence { volume: VOLUME, epoch: VolumeEpoch(3) },
         RequestBody::Verify { range: range(9) },
@@ -283,12 +289,12 @@ pub fn raft_snapshots() -> Vec<Vec<u8>> {
         out
     };
     // The log id 5-3-300, no membership, the id "300".
-    let meta = [1, 5, 3, 0xac, 2, 0, 0, 0, 3, b'3', b'0', b'0'];
+    let id = [1, 5, 3, 0xac, 2, 0, 0, 0, 3, b'3', b'0', b'0'];
     let mut out = b"ASHMSNP1".to_vec();
-    for number in [1, 12, crc32(&meta)] {
+    for number in [meta::limits::FORMAT_VERSION, 12, crc32(&id)] {
         out.extend(number.to_le_bytes());
     }
-    out.extend(meta);
+    out.extend(id);
     out.extend(block(0, &[1, 0, 0, 0, 1, 0, 0, 0, b'a', b'1', 1, 0, 0, 0, 0, 0, 0, 0, b'b']));
     out.extend(block(1, &[1, 0, 0, 0, 3, 0, 0, 0, b'c', b'3', b'3', b'3']));
     let mut end = block(2, &3u64.to_le_bytes());
