@@ -21,3 +21,8 @@ pub mod wire;
 pub use client::Client;
 pub use error::{ErrorKind, MetaError};
 pub use node::{MetaConfig, MetaNode};
+
+#[cfg(test)]
+mod linear;
+#[cfg(test)]
+mod linear_test;

@@ -86,7 +86,7 @@ impl MetaNode {
     pub async fn start(config: MetaConfig) -> Result<Self, MetaError> {
         let folder = Folder::new(&config.dir);
         let lock = folder.open()?;
-        let (log, view) = open(&folder, &config.metrics).await?;
+        let (log, view) = open(&folder, &config.metrics, config.node).await?;
         let machine =
             Machine::new(Arc::clone(&view), SnapshotFolder::new(folder.snapshots()), config.metrics.clone())?;
         let snapshot_bytes = machine.snapshot_bytes();
@@ -210,11 +210,15 @@ fn stopped(fatal: openraft::error::Fatal<u64>) -> MetaError {
 
 /// [`open_stores`] off the async threads. sled's files may stay open for a moment after the node before this
 /// one in the same process (another process is kept out by the folder's lock), so it is given that moment.
-async fn open(folder: &Folder, metrics: &MetaMetrics) -> Result<(LogStore, Arc<View<SledKv>>), MetaError> {
+async fn open(
+    folder: &Folder,
+    metrics: &MetaMetrics,
+    node: NodeId,
+) -> Result<(LogStore, Arc<View<SledKv>>), MetaError> {
     let mut waited_ms = 0;
     loop {
         let (folder, metrics) = (folder.clone(), metrics.clone());
-        let opened = tokio::task::spawn_blocking(move || open_stores(&folder, &metrics)).await;
+        let opened = tokio::task::spawn_blocking(move || open_stores(&folder, &metrics, node)).await;
         match opened {
             Ok(Err(error)) if error.kind() == ErrorKind::Unavailable && waited_ms < MAX_OPEN_WAIT_MS => {
                 tokio::time::sleep(Duration::from_millis(STOP_POLL_MS)).await;
@@ -230,8 +234,13 @@ async fn open(folder: &Folder, metrics: &MetaMetrics) -> Result<(LogStore, Arc<V
 }
 
 /// Opens the log and the state, and rebuilds the state if it is missing, broken or not of this log.
-fn open_stores(folder: &Folder, metrics: &MetaMetrics) -> Result<(LogStore, Arc<View<SledKv>>), MetaError> {
+fn open_stores(
+    folder: &Folder,
+    metrics: &MetaMetrics,
+    node: NodeId,
+) -> Result<(LogStore, Arc<View<SledKv>>), MetaError> {
     let files = LogFiles::read(folder)?;
+    check_not_emptied(&files, node)?;
     let snapshot = SnapshotFolder::new(folder.snapshots()).newest()?;
     let facts = files.facts();
     let why = match SledKv::open(&folder.state()) {
@@ -271,6 +280,19 @@ fn open_stores(folder: &Folder, metrics: &MetaMetrics) -> Result<(LogStore, Arc<
         _ => {}
     }
     Ok((files.open(metrics)?, Arc::new(view)))
+}
+
+/// A node stands for election only once its log names it as a voter, durably: with a vote for itself, an empty
+/// log is one that lost what it had, and waiting for a leader would be waiting for ever.
+fn check_not_emptied(files: &LogFiles, node: NodeId) -> Result<(), MetaError> {
+    let facts = files.facts();
+    let stood = facts.vote.is_some_and(|vote| vote.leader_id().voted_for() == Some(node.0));
+    if facts.last.is_some() || !stood {
+        return Ok(());
+    }
+    let message = "the control plane's log is empty, though this node once voted for itself: the log lost what \
+                   had been durable. Restore the data folder from a backup";
+    Err(MetaError::new(ErrorKind::Corrupt, message))
 }
 
 /// Why the state can't be used with this log, if it can't. An error if the state proves that the log lost

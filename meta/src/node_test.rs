@@ -303,6 +303,96 @@ async fn concurrent_compare_and_swap_has_one_winner_each() {
     node.stop().await.unwrap();
 }
 
+/// The log's only file and its bytes, and where what was written ends but for zeros at its end.
+fn log_of(dir: &Path) -> (std::path::PathBuf, Vec<u8>, usize) {
+    let path = fs::read_dir(dir.join("log")).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(&path).unwrap();
+    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    (path, bytes, end)
+}
+
+/// How many zeros the record of an object ends with.
+fn zeros_at_end(n: u32) -> usize {
+    let (bucket, key, record) = ("bucket".to_owned(), key(n), record(key(n).as_bytes()));
+    let command = Command::PutObject { bucket, key, record, precondition: Precondition::None };
+    let bytes = postcard::to_stdvec(&command).unwrap();
+    bytes.iter().rev().take_while(|&&byte| byte == 0).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_cut_at_any_sector_keeps_all_that_was_whole() {
+    const COUNT: u32 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path()).await;
+    node.client().create_bucket("bucket", "root").await.unwrap();
+    let begin = log_of(dir.path()).2;
+    let mut ends = Vec::new();
+    for n in 0..COUNT {
+        fill(&node.client(), n..n + 1).await;
+        ends.push(log_of(dir.path()).2 + zeros_at_end(n));
+    }
+    node.stop().await.unwrap();
+    // What applied what the cut takes away is the state of a machine that had flushed it: not this crash's.
+    fs::remove_dir_all(dir.path().join("state")).unwrap();
+    let (path, bytes, end) = log_of(dir.path());
+    for cut in (0..end).step_by(512) {
+        let crashed = tempfile::tempdir().unwrap();
+        copy(dir.path(), crashed.path());
+        fs::write(crashed.path().join(path.strip_prefix(dir.path()).unwrap()), &bytes[..cut]).unwrap();
+        if cut == 0 {
+            let refused = MetaNode::start(MetaConfig::new(crashed.path(), NodeId(1))).await;
+            assert_eq!(refused.err().unwrap().kind(), ErrorKind::Corrupt, "this is no torn write");
+            continue;
+        }
+        let node = start(crashed.path()).await;
+        let client = node.client();
+        if cut < begin {
+            assert_eq!(
+                client.bucket("bucket").await.unwrap_err().kind(),
+                ErrorKind::NotFound(Entity::Bucket)
+            );
+            client.create_bucket("bucket", "root").await.unwrap();
+        }
+        let whole = u32::try_from(ends.iter().take_while(|&&end| end <= cut).count()).unwrap();
+        check(&client, whole).await;
+        fill(&client, whole..COUNT).await;
+        node.stop().await.unwrap();
+        let node = start(crashed.path()).await;
+        check(&node.client(), COUNT).await;
+        node.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_committed_entry_that_is_damaged_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = start(dir.path()).await;
+    node.client().create_bucket("bucket", "root").await.unwrap();
+    fill(&node.client(), 0..20).await;
+    let last_begins = log_of(dir.path()).2;
+    fill(&node.client(), 20..21).await;
+    node.stop().await.unwrap();
+    let (path, good, _) = log_of(dir.path());
+    for with_state in [true, false] {
+        if !with_state {
+            fs::remove_dir_all(dir.path().join("state")).unwrap();
+        }
+        for at in (40..last_begins).step_by(97) {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1 << (at % 8);
+            fs::write(&path, &bytes).unwrap();
+            let error = MetaNode::start(MetaConfig::new(dir.path(), NodeId(1))).await.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error}");
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), bytes, "nothing was cut");
+        }
+    }
+    fs::write(&path, &good).unwrap();
+    let node = start(dir.path()).await;
+    check(&node.client(), 21).await;
+    node.stop().await.unwrap();
+}
+
 /// Not a check of speed: prints how many proposals a second go through, for whoever wants to know.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement; run it with --release --run-ignored all"]

@@ -59,6 +59,7 @@ pub struct LogFacts {
     pub committed: u64,
     /// Whether an unfinished write was cut off.
     pub was_torn: bool,
+    pub vote: Option<Vote>,
 }
 
 /// A log whose files were read and verified, but not changed.
@@ -86,6 +87,7 @@ impl LogFiles {
                 purged: hard_state.purged(),
                 committed: 0,
                 was_torn: false,
+                vote: hard_state.vote(),
             },
             hard_state,
             segments: VecDeque::new(),
