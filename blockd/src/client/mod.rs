@@ -7,6 +7,7 @@ pub mod core;
 mod driver;
 pub mod limits;
 mod op;
+pub mod scrub;
 mod volume;
 
 pub use control::{ControlError, ControlFuture, ControlHandle, ControlPlane, control_unavailable};

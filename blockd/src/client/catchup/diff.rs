@@ -45,6 +45,11 @@ impl Map {
         self.runs(max, |block| self.get(block).version > other.get(block).version)
     }
 
+    /// Runs of data, of at most `max` blocks.
+    pub fn data(&self, max: u16) -> Vec<Run> {
+        self.runs(max, |block| self.get(block).version > Version::ZERO && !self.get(block).trimmed)
+    }
+
     fn runs(&self, max: u16, wanted: impl Fn(u16) -> bool) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for (block, &known) in (0u16..).zip(&self.0) {
@@ -112,5 +117,6 @@ mod tests {
         assert_eq!(source.newer_than(&target, 3), expected);
         assert_eq!(source.newer_than(&source, 3), []);
         assert_eq!(map(&[]).newer_than(&source, 64), [], "nothing is dropped because another lacks it");
+        assert_eq!(target.data(64), [run(0, 2, 6, false), run(6, 1, 9, false), run(100, 3, 2, false)]);
     }
 }

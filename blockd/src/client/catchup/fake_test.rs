@@ -42,7 +42,7 @@ pub struct Server {
     /// How often verifying says `Busy` first.
     pub busy: usize,
     pub copied_blocks: u64,
-    opened: BTreeSet<VolumeId>,
+    pub opened: BTreeSet<VolumeId>,
     pub dead: bool,
 }
 
