@@ -14,8 +14,10 @@ pub const MAX_MEMORY_REGIONS: usize = 32;
 pub const MAX_GUARDED_REGIONS: usize = 1024;
 /// Descriptors of one request, header and status included.
 pub const MAX_CHAIN_DESCRIPTORS: usize = 1024;
-/// Requests of one device that are with the volume; the others wait in the guest's ring.
-pub const MAX_REQUESTS_IN_FLIGHT: usize = 1024;
+/// Requests of one device that are with the volume; the others wait in the guest's ring. Disks are no faster with
+/// more of them, and chunk servers serve what they have in the order it came: with 1024, a guest that floods
+/// took a tenth of its neighbour's share.
+pub const MAX_REQUESTS_IN_FLIGHT: usize = 256;
 /// Bytes of one device that are with the volume. The last request admitted may pass it by one piece.
 pub const MAX_BYTES_IN_FLIGHT: u64 = 64 << 20;
 /// The largest operation given to the volume; longer requests go piece by piece.

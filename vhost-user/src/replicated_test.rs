@@ -10,6 +10,7 @@ use blockd::server::{ChunkServer, Missing, ServerConfig};
 use proto::control::{DiskPlace, Group, Lease, Member, PoolMap, PoolToken};
 use proto::{ClientId, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const SIZE: u64 = 48 << 20;
 const DISK_BYTES: u64 = 1 << 30;
@@ -212,4 +213,61 @@ fn a_volume_that_does_not_open_is_not_served() {
     let error = Device::serve(DeviceConfig::new(socket.clone(), "five".into(), stranger)).map(drop);
     assert_eq!(error.unwrap_err().kind, ErrorKind::Volume);
     assert!(!socket.exists());
+}
+
+/// HOSTILE 33: what one guest asks for must not starve another one.
+#[test]
+fn a_flooding_guest_leaves_its_neighbour_a_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = start_servers(folder.path());
+    let serve = |name: &str, id: u64| {
+        let mut volume = volume(&servers, 1);
+        volume.lease.volume = VolumeId(id);
+        volume.client = ClientId([id as u8; 16]);
+        let socket = folder.path().join(name);
+        (Device::serve(DeviceConfig::new(socket.clone(), name.into(), volume)).unwrap(), socket)
+    };
+    let (flooded, flood_socket) = serve("flood", 8);
+    let (device, socket) = serve("quiet", 9);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Client::connect(&flood_socket, 8);
+            let mut dice = Dice(1);
+            while !is_over.load(Ordering::Relaxed) {
+                for queue in 0..8 {
+                    for _ in 0..100 {
+                        client.submit(queue, Io::Write { offset: 4096 * dice.roll(8192), len: 4096 }, 0);
+                    }
+                    client.kick(queue);
+                }
+                for queue in 0..8 {
+                    client.wait(queue, 100);
+                }
+            }
+        });
+        let mut client = Client::connect(&socket, 1);
+        // It keeps 128 in flight, the flood more than six times as many.
+        let mut next = 0;
+        let mut submit = |client: &mut Client, count: usize| {
+            for _ in 0..count {
+                client.submit(0, Io::Write { offset: 4096 * (next % 8192), len: 4096 }, 0);
+                next += 1;
+            }
+            client.kick(0);
+        };
+        submit(&mut client, 128);
+        let (before, own) = (flooded.status().writes, device.status().writes);
+        for _ in 0..250 {
+            assert_eq!(client.wait(0, 16), [0; 16]);
+            submit(&mut client, 16);
+        }
+        let (flood, own) = (flooded.status().writes - before, device.status().writes - own);
+        // 80 % of a half.
+        assert!(own * 100 >= (own + flood) * 40, "{own} writes beside {flood}");
+        assert!(flood > 1000, "that was no flood: {flood}");
+        is_over.store(true, Ordering::Relaxed);
+    });
+    device.stop();
+    flooded.stop();
 }
