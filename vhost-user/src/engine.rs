@@ -10,7 +10,7 @@ use crate::limits::{
 };
 use crate::mem::GuestRam;
 use crate::pending::Pending;
-use crate::request::{Ask, Parsed, Status, parse};
+use crate::request::{Ask, Parsed, SegmentPool, Status, parse};
 use crate::vring::{Taken, Vring, VringSetup, notify};
 use blockd::ClientError;
 use blockd::client::VolumeOp;
@@ -81,6 +81,7 @@ pub struct Engine {
     /// Where to say that the log has changed.
     log_call: Option<File>,
     requests: Slab<Pending>,
+    segments: SegmentPool,
     bytes_in_flight: u64,
     /// Requests of queues that ended that change the volume. While there are any, nothing is taken: the same
     /// requests may come again from a record, and then the guest may write what the old ones still may change.
@@ -114,6 +115,7 @@ impl Engine {
             logging: Logging::Off,
             log_call: None,
             requests: Slab::with_capacity(64),
+            segments: SegmentPool::default(),
             bytes_in_flight: 0,
             orphan_changes: 0,
             first: 0,
@@ -370,7 +372,8 @@ impl Engine {
             if taken.order == 0 {
                 count(&self.counters.recovered, 1);
             }
-            let parsed = parse(&ram, running.vring.table(), taken.head, self.disk.size_bytes);
+            let table = running.vring.table();
+            let parsed = parse(&ram, table, taken.head, self.disk.size_bytes, &mut self.segments);
             self.admit(index, taken, parsed, &ram, out)?;
         }
     }
@@ -431,6 +434,7 @@ impl Engine {
             }
             log.mark(request.status.0, 1)
         })?;
+        self.segments.put_ask(request.ask);
         self.give_back(request.queue, request.taken.head, written)
     }
 

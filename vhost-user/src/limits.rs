@@ -22,6 +22,10 @@ pub const MAX_REQUESTS_IN_FLIGHT: usize = 256;
 pub const MAX_BYTES_IN_FLIGHT: u64 = 64 << 20;
 /// The largest operation given to the volume; longer requests go piece by piece.
 pub const MAX_PIECE_BYTES: u64 = 4 << 20;
+/// Lists of segments kept for the next requests: as many as requests in flight hold.
+pub const MAX_POOLED_LISTS: usize = MAX_REQUESTS_IN_FLIGHT;
+/// Segments that a list may have room for and still be kept.
+pub const MAX_POOLED_SEGMENTS: usize = 256;
 /// Requests taken from one queue before the others get their turn.
 pub const MAX_REQUESTS_PER_TURN: usize = 256;
 /// Data segments of one request, as the config space tells the driver.

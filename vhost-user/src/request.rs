@@ -5,9 +5,10 @@
 //! anything is given to the volume.
 
 use crate::chain::{BrokenChain, Direction, Table, walk};
-use crate::limits::{ID_BYTES, MAX_RANGE_SECTORS, MAX_RANGES};
+use crate::limits::{ID_BYTES, MAX_POOLED_LISTS, MAX_POOLED_SEGMENTS, MAX_RANGE_SECTORS, MAX_RANGES};
 use crate::mem::{GuestRam, Segment};
 use proto::units::SECTOR_BYTES;
+use std::mem::take;
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH,
     VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
@@ -79,7 +80,6 @@ pub enum Parsed {
     Broken,
 }
 
-#[derive(Default)]
 struct Buffers {
     readable: Vec<Segment>,
     writable: Vec<Segment>,
@@ -87,9 +87,45 @@ struct Buffers {
     is_unusable: bool,
 }
 
+/// Lists of segments that requests are done with, so that the next requests allocate none.
+#[derive(Default)]
+pub struct SegmentPool(Vec<Vec<Segment>>);
+
+impl SegmentPool {
+    /// Takes back what a request's segments were kept in.
+    pub fn put_ask(&mut self, ask: Ask) {
+        if let Ask::Read(_, segments) | Ask::Write { segments, .. } | Ask::GetId(segments) = ask {
+            self.put(segments);
+        }
+    }
+
+    fn put(&mut self, mut segments: Vec<Segment>) {
+        let is_usual = (1..=MAX_POOLED_SEGMENTS).contains(&segments.capacity());
+        if is_usual && self.0.len() < MAX_POOLED_LISTS {
+            segments.clear();
+            self.0.push(segments);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Segment> {
+        self.0.pop().unwrap_or_default()
+    }
+}
+
 /// Reads and checks the chain at `head` for a volume of `size_bytes`.
-pub fn parse(ram: &GuestRam, table: Table, head: u16, size_bytes: u64) -> Parsed {
-    let Ok(mut buffers) = collect(ram, table, head) else { return Parsed::Broken };
+pub fn parse(ram: &GuestRam, table: Table, head: u16, size_bytes: u64, pool: &mut SegmentPool) -> Parsed {
+    let mut buffers = Buffers { readable: pool.take(), writable: pool.take(), is_unusable: false };
+    let parsed = match collect(ram, table, head, &mut buffers) {
+        Ok(()) => judge(&mut buffers, ram, size_bytes),
+        Err(BrokenChain) => Parsed::Broken,
+    };
+    // What the request did not keep.
+    pool.put(buffers.readable);
+    pool.put(buffers.writable);
+    parsed
+}
+
+fn judge(buffers: &mut Buffers, ram: &GuestRam, size_bytes: u64) -> Parsed {
     let Some(status) = take_status(&mut buffers.writable, ram) else { return Parsed::Broken };
     if buffers.is_unusable {
         return Parsed::Refused { answer: Status::IoError, status };
@@ -100,8 +136,7 @@ pub fn parse(ram: &GuestRam, table: Table, head: u16, size_bytes: u64) -> Parsed
     }
 }
 
-fn collect(ram: &GuestRam, table: Table, head: u16) -> Result<Buffers, BrokenChain> {
-    let mut buffers = Buffers::default();
+fn collect(ram: &GuestRam, table: Table, head: u16, buffers: &mut Buffers) -> Result<(), BrokenChain> {
     walk(ram, table, head, |segment, direction| {
         if segment.len == 0 {
             return;
@@ -113,8 +148,7 @@ fn collect(ram: &GuestRam, table: Table, head: u16) -> Result<Buffers, BrokenCha
             buffers.is_unusable |= !buffers.writable.is_empty();
             buffers.readable.push(segment);
         }
-    })?;
-    Ok(buffers)
+    })
 }
 
 /// The status byte is the last writable one, wherever the descriptors' borders lie.
@@ -128,32 +162,32 @@ fn take_status(writable: &mut Vec<Segment>, ram: &GuestRam) -> Option<GuestAddre
     ram.contains(Segment { addr, len: 1 }).then_some(addr)
 }
 
-fn ask(buffers: Buffers, ram: &GuestRam, size_bytes: u64) -> Result<Ask, Status> {
+fn ask(buffers: &mut Buffers, ram: &GuestRam, size_bytes: u64) -> Result<Ask, Status> {
     let Buffers { readable, writable, .. } = buffers;
-    let header = ram.read_start::<HEADER_BYTES>(&readable).ok_or(Status::IoError)?;
+    let header = ram.read_start::<HEADER_BYTES>(readable).ok_or(Status::IoError)?;
     let kind = u32_at(&header, 0);
     let sector = u64_at(&header, 8);
-    let in_len = total(&writable);
-    let out_len = total(&readable) - HEADER_BYTES as u64;
+    let in_len = total(writable);
+    let out_len = total(readable) - HEADER_BYTES as u64;
     let only = |is_so: bool| if is_so { Ok(()) } else { Err(Status::IoError) };
     match kind {
         VIRTIO_BLK_T_IN => {
             only(out_len == 0)?;
-            Ok(Ask::Read(range(sector, in_len, size_bytes)?, writable))
+            Ok(Ask::Read(range(sector, in_len, size_bytes)?, take(writable)))
         }
         VIRTIO_BLK_T_OUT => {
             only(in_len == 0)?;
             let range = range(sector, out_len, size_bytes)?;
-            Ok(Ask::Write { range, segments: readable, skip: HEADER_BYTES as u64 })
+            Ok(Ask::Write { range, segments: take(readable), skip: HEADER_BYTES as u64 })
         }
         VIRTIO_BLK_T_FLUSH => Ok(Ask::Flush),
         VIRTIO_BLK_T_GET_ID => {
             only(in_len >= ID_BYTES as u64)?;
-            Ok(Ask::GetId(writable))
+            Ok(Ask::GetId(take(writable)))
         }
-        VIRTIO_BLK_T_DISCARD => Ok(Ask::Discard(ranges(ram, &readable, out_len, size_bytes, 0)?)),
+        VIRTIO_BLK_T_DISCARD => Ok(Ask::Discard(ranges(ram, readable, out_len, size_bytes, 0)?)),
         VIRTIO_BLK_T_WRITE_ZEROES => {
-            Ok(Ask::WriteZeroes(ranges(ram, &readable, out_len, size_bytes, RANGE_UNMAP)?))
+            Ok(Ask::WriteZeroes(ranges(ram, readable, out_len, size_bytes, RANGE_UNMAP)?))
         }
         _ => Err(Status::Unsupported),
     }
