@@ -138,8 +138,13 @@ impl Engine {
         self.cache = cache;
     }
 
-    /// Whether what is written from now on is marked, and what is in flight when it is done.
+    /// Whether what is written from now on is marked, and what is in flight when it is done. When it ends, the
+    /// log's memory is let go.
     pub fn set_logging(&mut self, logging: Logging) {
+        if (self.logging, logging) == (Logging::On, Logging::Off) {
+            (self.log, self.log_call) = (None, None);
+            self.queues.iter_mut().flatten().for_each(|running| running.vring.set_log(None));
+        }
         self.logging = logging;
     }
 

@@ -231,8 +231,9 @@ fn every_page_that_is_written_is_marked() {
     let error = ClientError::new(blockd::ErrorKind::Unavailable, "it failed");
     bed.engine.complete(id, Err(error), &mut bed.out).unwrap();
     assert_eq!(take_pages(&file), [STATUS / 4096, DATA / 4096, used_page]);
-    // And nothing any more.
+    // And nothing any more; the front end gets its memory back.
     bed.engine.set_logging(Logging::Off);
+    assert_eq!(Arc::strong_count(&log), 1);
     bed.engine.set_log_addr(0, None);
     bed.offer(VIRTIO_BLK_T_FLUSH, 1, readable(DATA, 1));
     bed.run();
