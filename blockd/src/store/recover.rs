@@ -188,10 +188,11 @@ pub(super) fn recover(dev: &dyn BlockDevice) -> Result<Recovered, Error> {
     let from = commit.as_ref().map_or(1, |commit| commit.replay_from);
     let cut = check_log(&superblock, &found, (from, durable), &mut reader, &mut report)?;
     for batch in &found {
-        let segment = state.segments.get_mut(batch.header.segment);
-        segment.last_sequence = batch.header.sequence;
-        segment.data_sequence = batch.header.sequence;
         if batch.header.sequence < cut {
+            // Not for torn ones: their sequences come again, and a segment must not look younger than it is.
+            let segment = state.segments.get_mut(batch.header.segment);
+            segment.last_sequence = batch.header.sequence;
+            segment.data_sequence = batch.header.sequence;
             report.batches += 1;
             report.blocks += u64::from(batch.header.data_blocks);
             state.replay(batch);

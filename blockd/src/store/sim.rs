@@ -62,6 +62,10 @@ pub(super) struct Disk {
     media: Vec<u8>,
     dirty: Vec<(usize, usize)>,
     pub bad_sectors: Vec<usize>,
+    /// What every write since the mark replaced.
+    undo: Option<Vec<(usize, Vec<u8>)>>,
+    /// Writes until the device is gone; the last one is torn.
+    pub writes_left: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -121,6 +125,23 @@ impl SimDisk {
         self.0.borrow().view.clone()
     }
 
+    /// From now on, [`SimDisk::rewind`] brings back what is there now.
+    pub fn mark(&self) {
+        let disk = &mut *self.0.borrow_mut();
+        assert!(disk.dirty.is_empty(), "a mark is for a disk whose cache is empty");
+        disk.undo = Some(Vec::new());
+    }
+
+    pub fn rewind(&self) {
+        let disk = &mut *self.0.borrow_mut();
+        for (at, old) in disk.undo.take().into_iter().flatten().rev() {
+            disk.view[at..at + old.len()].copy_from_slice(&old);
+            disk.media[at..at + old.len()].copy_from_slice(&old);
+        }
+        disk.dirty.clear();
+        disk.writes_left = None;
+    }
+
     pub fn restore(&self, image: &[u8]) {
         let disk = &mut *self.0.borrow_mut();
         disk.view.clear();
@@ -149,18 +170,48 @@ impl BlockDevice for SimDisk {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         let disk = &mut *self.0.borrow_mut();
         let at = usize::try_from(offset).unwrap();
+        let mut buf = buf;
+        let gone = disk.writes_left == Some(0);
+        if let Some(left) = &mut disk.writes_left {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                // A different part of it for each place and length.
+                buf =
+                    &buf[..if gone { 0 } else { (at / SECTOR * 7 + 3) % (buf.len() / SECTOR + 1) * SECTOR }];
+            }
+        }
+        if let Some(undo) = &mut disk.undo {
+            undo.push((at, disk.view[at..at + buf.len()].to_vec()));
+        }
         disk.view[at..at + buf.len()].copy_from_slice(buf);
         disk.dirty.push((at, at + buf.len()));
-        Ok(())
+        if disk.writes_left == Some(0) { eio() } else { Ok(()) }
     }
 
     fn flush(&self) -> io::Result<()> {
         let disk = &mut *self.0.borrow_mut();
+        if disk.writes_left == Some(0) {
+            return eio();
+        }
         for (from, to) in std::mem::take(&mut disk.dirty) {
             disk.media[from..to].copy_from_slice(&disk.view[from..to]);
         }
         Ok(())
     }
+}
+
+/// What can matter to a power cut, in the order in which it happened.
+#[derive(Debug)]
+pub(super) enum Happened {
+    WriteIssued(u64, usize, Vec<u8>),
+    WriteDone(u64),
+    /// There is at most one flush at a time.
+    FlushIssued,
+    FlushDone,
+    Accepted(ModelOp),
+    /// A flush by this ticket asks for everything accepted so far.
+    FlushAsked(u64),
+    Answered(u64),
 }
 
 /// A store, its disk, and what is under way between them.
@@ -174,6 +225,8 @@ pub(super) struct Rig {
     pub order: Vec<u64>,
     next_ticket: u64,
     pub version: u64,
+    /// What happened, if anybody wants to know.
+    pub record: Option<Vec<Happened>>,
     /// The next disk operation of this kind fails.
     pub fail_write: bool,
     pub fail_flush: bool,
@@ -222,6 +275,7 @@ impl Rig {
             order: Vec::new(),
             next_ticket: 0,
             version: 0,
+            record: None,
             fail_write: false,
             fail_flush: false,
         }
@@ -267,9 +321,30 @@ impl Rig {
                 Action::Answer { ticket, result } => {
                     self.order.push(ticket.0);
                     assert!(self.answers.insert(ticket.0, result).is_none(), "{ticket:?} was answered twice");
+                    self.note(|| Happened::Answered(ticket.0));
                 }
-                other => self.pending.push(other),
+                other => {
+                    self.note_issued(&other);
+                    self.pending.push(other);
+                }
             }
+        }
+    }
+
+    pub fn note(&mut self, what: impl FnOnce() -> Happened) {
+        if let Some(record) = &mut self.record {
+            record.push(what());
+        }
+    }
+
+    fn note_issued(&mut self, action: &Action) {
+        match action {
+            Action::DiskWrite { io, offset, buf } => {
+                let at = usize::try_from(*offset).unwrap();
+                self.note(|| Happened::WriteIssued(io.0, at, buf.to_vec()));
+            }
+            Action::DiskFlush { .. } => self.note(|| Happened::FlushIssued),
+            _ => {}
         }
     }
 
@@ -289,11 +364,13 @@ impl Rig {
                 assert!(superblock || offset >= limits::FIRST_SEGMENT_BYTES, "a write outside the layout");
                 let failed = std::mem::take(&mut self.fail_write);
                 let result = if failed { eio() } else { self.disk.write_at(&buf, offset) };
+                self.note(|| Happened::WriteDone(io.0));
                 Event::DiskDone { io, buf: Some(buf), result }
             }
             Action::DiskFlush { io } => {
                 let failed = std::mem::take(&mut self.fail_flush);
                 let result = if failed { eio() } else { self.disk.flush() };
+                self.note(|| Happened::FlushDone);
                 Event::DiskDone { io, buf: None, result }
             }
             Action::Answer { .. } => unreachable!("answers are not pending"),
@@ -306,7 +383,7 @@ impl Rig {
         let mut steps = 0;
         while self.complete_one() {
             steps += 1;
-            assert!(steps < 1_000_000, "the store never comes to rest");
+            assert!(steps < 100_000, "the store never comes to rest");
         }
     }
 
@@ -405,7 +482,7 @@ pub(super) struct ModelOp {
 type Place = (u64, u32, u16);
 
 /// What the disk may hold.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Model {
     pub ops: Vec<ModelOp>,
     /// This many operations are surely there after a power cut, and after a kill.
@@ -425,6 +502,15 @@ impl Model {
         let held = state.entry(place).or_insert((0, false));
         if op.version > held.0 {
             *held = (op.version, !op.trim);
+        }
+    }
+
+    /// The first `count` operations are surely there from now on.
+    pub fn fold(&mut self, count: usize) {
+        for op in self.ops.drain(..count) {
+            for place in Self::places(&op) {
+                Self::apply(&mut self.base, &op, place);
+            }
         }
     }
 

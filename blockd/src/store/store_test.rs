@@ -398,7 +398,7 @@ fn dying_young_a_hundred_times_is_survived() {
 }
 
 /// Chunks of each of the two volumes that a crash run writes to.
-const CHUNKS: u64 = 2;
+pub(super) const CHUNKS: u64 = 2;
 /// Chunks that only lie there and leave little free, so that the cleaner has work and segments are soon
 /// used again.
 const STILL_CHUNKS: u32 = 8;
@@ -433,7 +433,7 @@ fn crash_run(seed: u64) -> u64 {
 }
 
 /// Fills the disk so that every segment holds some of what will change and some of what will not.
-fn fill_mixed(rig: &mut Rig, rng: &mut TestRng, model: &mut Model) -> Vec<(BlockRange, u64)> {
+pub(super) fn fill_mixed(rig: &mut Rig, rng: &mut TestRng, model: &mut Model) -> Vec<(BlockRange, u64)> {
     let mut still = Vec::new();
     for chunk in 0..STILL_CHUNKS {
         for first in (0..1024).step_by(64) {
@@ -496,7 +496,12 @@ fn rig_again(rig: &mut Rig) -> Rig {
     Rig::on(disk, 1)
 }
 
-fn random_op(rig: &mut Rig, rng: &mut TestRng, model: &mut Model, flushes: &mut Vec<(u64, usize)>) {
+pub(super) fn random_op(
+    rig: &mut Rig,
+    rng: &mut TestRng,
+    model: &mut Model,
+    flushes: &mut Vec<(u64, usize)>,
+) {
     let volume = 1 + rng.below(2);
     let chunk = u32::try_from(rng.below(CHUNKS)).unwrap();
     let small = rng.chance(60);
