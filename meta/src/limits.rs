@@ -94,6 +94,8 @@ pub const HEARTBEAT_MS: u64 = 250;
 pub const PLAN_INTERVAL_MS: u64 = 5000;
 /// How long a disk must have been gone before others take its places: 10 minutes.
 pub const REPLACE_AFTER_MS: u64 = 600_000;
+/// The same in groups whose writes wait for too few members in sync: half a minute.
+pub const URGENT_AFTER_MS: u64 = 30_000;
 /// A disk that was heard of as healthy within this time may get replicas and serve as a source.
 pub const FRESH_MS: u64 = UNSEEN_MS;
 /// The most time between two looks of the planner that counts as silence: what passed beyond it while the

@@ -10,7 +10,7 @@ mod watch;
 
 use crate::command::Command;
 use crate::limits::{
-    FRESH_MS, MAX_MOVES_IN_FLIGHT, MAX_REPAIRS_IN_FLIGHT, PLAN_INTERVAL_MS, REPLACE_AFTER_MS,
+    FRESH_MS, MAX_MOVES_IN_FLIGHT, MAX_REPAIRS_IN_FLIGHT, PLAN_INTERVAL_MS, REPLACE_AFTER_MS, URGENT_AFTER_MS,
 };
 use crate::record::DiskAdmin;
 use moves::Loads;
@@ -73,6 +73,8 @@ pub struct View {
     pub disks: BTreeMap<DiskId, DiskView>,
     /// Disks that must not be members of a group again.
     pub left: BTreeSet<(GroupId, DiskId)>,
+    /// Below this many members in sync, a group's writes wait.
+    pub min_in_sync: u32,
     pub settings: Settings,
 }
 
@@ -92,10 +94,16 @@ pub fn plan(view: &View) -> Vec<Command> {
 }
 
 impl View {
-    fn is_lost(&self, disk: DiskId) -> bool {
-        self.disks.get(&disk).is_none_or(|disk| {
-            disk.silent_ms >= self.settings.replace_after_ms || disk.admin == DiskAdmin::Removed
-        })
+    /// Whether a member's disk has been gone for so long that another is to take its place: less long if the
+    /// group's writes wait for it.
+    fn is_lost(&self, group: &Group, disk: DiskId) -> bool {
+        let in_sync = group.in_sync().filter(|member| self.is_fresh(member.disk)).count();
+        let waits = in_sync < self.min_in_sync as usize;
+        let usual_ms = self.settings.replace_after_ms;
+        let after_ms = if waits { usual_ms.min(URGENT_AFTER_MS) } else { usual_ms };
+        self.disks
+            .get(&disk)
+            .is_none_or(|disk| disk.silent_ms >= after_ms || disk.admin == DiskAdmin::Removed)
     }
 
     fn is_fresh(&self, disk: DiskId) -> bool {
@@ -167,7 +175,7 @@ impl<'a> Plan<'a> {
         for group in &self.view.groups {
             let Some(member) = pending(group) else { continue };
             let admin = self.view.disks.get(&member.disk).map(|disk| disk.admin);
-            if self.view.is_lost(member.disk) || admin != Some(DiskAdmin::Active) {
+            if self.view.is_lost(group, member.disk) || admin != Some(DiskAdmin::Active) {
                 let (group, epoch) = (group.id, group.epoch);
                 self.commands.push(Command::CancelReplace { group, epoch, disk: member.disk });
                 self.planned.insert(group);
@@ -189,7 +197,7 @@ impl<'a> Plan<'a> {
             .open_groups()
             .into_iter()
             .filter_map(|group| {
-                let lost = group.members.iter().filter(|member| view.is_lost(member.disk));
+                let lost = group.members.iter().filter(|member| view.is_lost(group, member.disk));
                 // One that is out already goes before one that still counts.
                 let lost = lost.max_by_key(|member| member.state != MemberState::InSync)?.disk;
                 let sources = group.in_sync().filter(|m| m.disk != lost && view.is_fresh(m.disk)).count();

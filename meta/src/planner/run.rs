@@ -31,7 +31,7 @@ async fn look_and_propose(
     let map = client.pool_map().await?;
     let disks = client.disks().await?;
     let left = client.left_groups().await?;
-    for command in plan(&watch.look(now_ms, map.groups, disks, left, settings)) {
+    for command in plan(&watch.look(now_ms, map, disks, left, settings)) {
         let what = format!("{command:?}");
         match client.propose(command).await {
             Ok(_) => tracing::info!(what, "planned"),

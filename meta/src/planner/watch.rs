@@ -3,7 +3,7 @@
 use super::{DiskView, Settings, View};
 use crate::limits::MAX_WATCH_STEP_MS;
 use crate::record::DiskRecord;
-use proto::control::Group;
+use proto::control::PoolMap;
 use proto::ids::{DiskId, GroupId};
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ impl Watch {
     pub fn look(
         &mut self,
         now_ms: u64,
-        groups: Vec<Group>,
+        map: PoolMap,
         records: Vec<DiskRecord>,
         left: impl IntoIterator<Item = (GroupId, DiskId)>,
         settings: &Settings,
@@ -61,6 +61,6 @@ impl Watch {
             disks.insert(record.id, view);
         }
         let left = left.into_iter().collect();
-        View { groups, disks, left, settings: *settings }
+        View { groups: map.groups, min_in_sync: map.min_in_sync, disks, left, settings: *settings }
     }
 }

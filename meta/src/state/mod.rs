@@ -5,6 +5,7 @@ mod answer;
 mod extents;
 pub mod keys;
 pub mod kv;
+mod layout;
 mod list;
 mod membership;
 mod names;

@@ -1,6 +1,7 @@
 //! The pool, its nodes, disks and groups, and the access keys.
 
 use super::kv::{Read, Step};
+use super::layout::lay_out;
 use super::membership::touch_map;
 use super::txn::{Txn, decode, load};
 use super::{Fail, Outcome, keys, names};
@@ -11,6 +12,7 @@ use proto::control::{DiskPlace, Group, Member, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId};
 use proto::limits::REPLICAS;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 
 pub fn init(txn: &mut Txn<'_>, record: PoolRecord) -> Outcome<PoolRecord> {
     if let Some(there) = load(txn, &keys::pool())? {
@@ -68,22 +70,28 @@ pub fn register_disk(txn: &mut Txn<'_>, disk: &DiskRecord) -> Outcome<()> {
         touch_map(txn)?;
     }
     disks.retain(|disk| disk.admin == DiskAdmin::Active);
-    if disks.len() == REPLICAS && groups(txn)?.is_empty() {
+    // While nothing was ever written, groups are laid out anew with each disk, at no cost.
+    let volumes: u64 = load(txn, &keys::counter(keys::Counter::Volume))?.unwrap_or(0);
+    if disks.len() >= REPLICAS && (volumes == 0 || groups(txn)?.is_empty()) {
         make_groups(txn, &pool, &disks)?;
     }
     Ok(())
 }
 
-/// With three disks there is nothing to choose; the order turns from group to group, so that whoever
-/// prefers a group's first member spreads over the disks.
 fn make_groups(txn: &mut Txn<'_>, pool: &PoolRecord, disks: &[DiskRecord]) -> Outcome<()> {
-    for id in 0..pool.groups {
-        let turned = disks.iter().cycle().skip(id as usize % disks.len()).take(REPLICAS);
-        let members = turned.map(|disk| Member::in_sync(disk.id)).collect();
-        let group = Group { id: GroupId(id), epoch: GroupEpoch(1), members };
-        txn.put(keys::group(group.id), &group)?;
+    let mut there = groups(txn)?.into_iter().map(|group| (group.id, group)).collect::<BTreeMap<_, _>>();
+    let mut changed = false;
+    for (id, members) in (0..).map(GroupId).zip(lay_out(disks, pool.groups)) {
+        let members: Vec<_> = members.into_iter().map(Member::in_sync).collect();
+        let before = there.remove(&id);
+        if before.as_ref().is_some_and(|before| before.members == members) {
+            continue;
+        }
+        let epoch = GroupEpoch(before.map_or(0, |before| before.epoch.0) + 1);
+        txn.put(keys::group(id), &Group { id, epoch, members })?;
+        changed = true;
     }
-    Ok(())
+    if changed { touch_map(txn) } else { Ok(()) }
 }
 
 pub fn put_access_key(txn: &mut Txn<'_>, key: &AccessKey) -> Outcome<()> {

@@ -163,6 +163,39 @@ fn the_pool_makes_its_groups_with_the_third_disk() {
 }
 
 #[test]
+fn an_empty_pool_is_laid_out_anew_with_each_disk() {
+    let kv = MemKv::default();
+    let pool = PoolRecord { id: "p".into(), created_ms: 1, groups: 12, min_in_sync: 2 };
+    run(&kv, Command::InitPool(pool)).unwrap();
+    for node in 1..=3 {
+        let zone = "z".to_owned();
+        run(&kv, Command::RegisterNode(NodeRecord { id: NodeId(node), name: "n".into(), zone })).unwrap();
+    }
+    let map = || match answer(&kv, &Query::PoolMap, None).unwrap() {
+        Answer::Map(map) => map,
+        _ => panic!(),
+    };
+    // Three disks of one node come first, then the other nodes'.
+    let add = |disk: u8, node| {
+        run(&kv, Command::RegisterDisk(DiskRecord { node: NodeId(node), ..disk_record(disk, 1) })).unwrap();
+    };
+    (1..=3).for_each(|disk| add(disk, 1));
+    let first = map();
+    add(4, 2);
+    add(5, 3);
+    let spread = map();
+    assert!(spread.version > first.version && spread.groups[0].epoch > first.groups[0].epoch);
+    for group in &spread.groups {
+        assert_eq!(group.members.iter().filter(|member| member.disk.0[0] <= 3).count(), 1, "{group:?}");
+    }
+    add(5, 3);
+    assert_eq!(map(), spread, "once is enough");
+    run(&kv, Command::CreateVolume { name: "v".into(), size_bytes: 1 << 20, now_ms: 1 }).unwrap();
+    add(6, 3);
+    assert_eq!(map().groups, spread.groups, "there may be data now");
+}
+
+#[test]
 fn volumes_have_unique_names_and_rising_epochs() {
     let f = Fixture::new();
     let create = |name: &str| Command::CreateVolume { name: name.into(), size_bytes: 1 << 20, now_ms: 5 };
