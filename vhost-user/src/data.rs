@@ -174,6 +174,8 @@ pub struct DataThread<B> {
     reactor: Reactor,
     commands: Receiver<Command>,
     clock: Arc<dyn Clock>,
+    /// When the last wait ended. A pass takes too little time to read the clock in it again.
+    now: Instant,
     engine: Engine,
     volume: B,
     opening: Opening,
@@ -222,6 +224,7 @@ impl<B: Backend> DataThread<B> {
         let data = Self {
             reactor,
             commands,
+            now: clock.now(),
             clock,
             engine,
             volume,
@@ -307,7 +310,8 @@ impl<B: Backend> DataThread<B> {
             self.completed(completion);
         }
         self.completions = completions;
-        if has_begun && self.volume.next_deadline().is_some_and(|deadline| deadline <= self.clock.now()) {
+        self.now = self.clock.now();
+        if has_begun && self.volume.next_deadline().is_some_and(|deadline| deadline <= self.now) {
             self.volume.on_deadline(&mut self.reactor);
         }
         Ok(())
@@ -501,7 +505,7 @@ impl<B: Backend> DataThread<B> {
             _ => self.volume.next_deadline(),
         };
         let first = stops.chain(volume).min()?;
-        Some(first.since(self.clock.now()))
+        Some(first.since(self.now))
     }
 
     /// Ends the session, and nothing else: its queues and memory go, its connection is hung up.

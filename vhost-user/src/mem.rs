@@ -16,10 +16,7 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use vm_memory::{
-    Bytes as GuestBytes, FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion,
-    VolatileMemory,
-};
+use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory};
 
 /// Part of guest memory, named by a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +173,9 @@ impl GuestRam {
 
     /// Writes one byte: a request's status.
     pub fn write_byte(&self, addr: GuestAddress, byte: u8) -> Result<(), Error> {
-        self.map.write_obj(byte, addr).map_err(|error| bad(format!("a status byte is unmapped: {error}")))
+        let slice = self.run_at(addr.0, 1).ok_or_else(|| bad("a status byte is unmapped"))?;
+        slice.copy_from(&[byte]);
+        Ok(())
     }
 
     fn for_each_slice(
