@@ -33,6 +33,8 @@ mod cleaner_test;
 #[cfg(test)]
 mod damage_test;
 #[cfg(test)]
+mod medium_test;
+#[cfg(test)]
 mod power_test;
 #[cfg(test)]
 mod sim;

@@ -536,7 +536,7 @@ pub(super) fn random_op(
     }
 }
 
-fn read_all(rig: &mut Rig) -> BTreeMap<(u64, u32, u16), u64> {
+pub(super) fn read_all(rig: &mut Rig) -> BTreeMap<(u64, u32, u16), u64> {
     let mut seen = BTreeMap::new();
     for volume in 1..3 {
         for chunk in 0..u32::try_from(CHUNKS).unwrap() {
