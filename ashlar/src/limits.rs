@@ -68,3 +68,14 @@ pub const SERVE_RETRY: Duration = Duration::from_secs(2);
 pub const GATEWAY_PATIENCE: Duration = Duration::from_secs(20);
 const _: () = assert!(POLL_WAIT.as_millis() < POLL_TIMEOUT.as_millis());
 const _: () = assert!(POLL_TIMEOUT.as_millis() < DAEMON_GONE.as_millis());
+/// How long one round with the control plane may take before a disk is looked at again.
+pub const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a keeper says how its disk is, while nothing changes.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long a rebuild that failed waits before it is tried again, at first and at most.
+pub const REBUILD_PAUSE: Duration = Duration::from_secs(1);
+pub const REBUILD_PAUSE_MOST: Duration = Duration::from_secs(30);
+/// Groups that one disk catches up in at a time.
+pub const REBUILDS_AT_ONCE: usize = 4;
+/// How fast each of them copies at most, so that guests are felt before the rebuild is.
+pub const REBUILD_BYTES_PER_SECOND: u64 = 64 << 20;

@@ -12,6 +12,7 @@ mod error;
 mod fleet;
 mod folder;
 mod gateway;
+mod keeper;
 mod limits;
 mod listen;
 mod node;

@@ -4,7 +4,6 @@
 //! goes on trying.
 
 mod find;
-mod keeper;
 mod metrics;
 pub mod plan;
 
@@ -12,11 +11,11 @@ pub use find::find;
 
 use crate::api::{DiskView, ServiceView};
 use crate::error::{Error, Exit};
-use crate::fleet::{DaemonId, DaemonKind, Part, Performing, Report, Task};
+use crate::fleet::{DaemonId, DaemonKind, Part, Performing, Rebuild, Report, Task};
 use crate::folder::Folder;
+use crate::keeper::Keeper;
 use crate::limits::MAX_SHELF_DISKS;
 use blockd::server::{ChunkServer, ServerStatus};
-use keeper::Keeper;
 use meta::record::NodeRecord;
 use proto::DiskId;
 use proto::control::PoolToken;
@@ -76,7 +75,7 @@ struct SlotState {
     failure: Option<String>,
     /// Where it listened last.
     addr: Option<SocketAddr>,
-    rebuild: Option<crate::fleet::Rebuild>,
+    rebuild: Option<Rebuild>,
 }
 
 impl Shelf {
@@ -194,7 +193,10 @@ impl Slot {
     pub fn failure(&self) -> Option<String> {
         let state = self.state();
         match &state.server {
-            Some(server) => server.status().failure.map(|failure| failure.to_string()),
+            Some(server) => match server.status().failure {
+                Some(failure) => Some(failure.to_string()),
+                None => (!server.is_running()).then(|| "its thread died".to_owned()),
+            },
             None => Some(state.failure.clone().unwrap_or_else(|| "it is being started".to_owned())),
         }
     }
@@ -204,7 +206,42 @@ impl Slot {
         state.server.as_ref().map(ChunkServer::addr).or(state.addr)
     }
 
-    fn take_server(&self) -> Option<ChunkServer> {
+    /// Where it has to listen, if that is fixed.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    pub fn is_serving(&self) -> bool {
+        let state = self.state();
+        state.server.as_ref().is_some_and(|server| server.is_running() && server.status().failure.is_none())
+    }
+
+    pub fn set_disk(&self, id: DiskId) {
+        self.state().id = Some(id);
+    }
+
+    pub fn set_failure(&self, why: &str) {
+        self.state().failure = Some(why.to_owned());
+    }
+
+    pub fn set_rebuild(&self, rebuild: Option<Rebuild>) {
+        self.state().rebuild = rebuild;
+    }
+
+    pub fn change_rebuild(&self, change: impl FnOnce(&mut Rebuild)) {
+        if let Some(rebuild) = &mut self.state().rebuild {
+            change(rebuild);
+        }
+    }
+
+    pub fn put_server(&self, server: ChunkServer) {
+        let mut state = self.state();
+        state.addr = Some(server.addr());
+        state.server = Some(server);
+        state.failure = None;
+    }
+
+    pub fn take_server(&self) -> Option<ChunkServer> {
         let mut state = self.state();
         let server = state.server.take();
         if let Some(server) = &server {

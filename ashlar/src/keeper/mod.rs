@@ -1,12 +1,17 @@
-//! The keeper of one disk: starts its chunk server, makes the control plane know it, and starts it again when
-//! it failed.
+//! The keeper of one disk: starts its chunk server, makes the control plane know it, starts it again when it
+//! failed, and sees to it that it is a member in sync of its groups, or none.
 
-use super::{ShelfConfig, Slot, find};
+mod membership;
+mod rebuild;
+
 use crate::error::Error;
 use crate::limits::{
-    KEEPER_TICK, LOCK_PAUSE, LOCK_TRIES, REGISTER_TIMEOUT, RESTART_PAUSE, RESTART_PAUSE_MOST,
+    KEEPER_TICK, LOCK_PAUSE, LOCK_TRIES, MEMBERSHIP_TIMEOUT, REGISTER_TIMEOUT, RESTART_PAUSE,
+    RESTART_PAUSE_MOST,
 };
+use crate::shelf::{ShelfConfig, Slot, find};
 use blockd::server::{ChunkServer, Missing, ServerConfig};
+use membership::Membership;
 use meta::limits::MAX_LABEL_BYTES;
 use meta::record::{DiskRecord, NodeRecord};
 use proto::DiskId;
@@ -30,6 +35,7 @@ pub struct Keeper {
     /// What the control plane was told last.
     registered: Option<DiskRecord>,
     restart_pause: Duration,
+    membership: Membership,
 }
 
 impl Keeper {
@@ -44,6 +50,7 @@ impl Keeper {
             stop,
             registered: None,
             restart_pause: RESTART_PAUSE,
+            membership: Membership::new(config.meta.clone(), config.token),
         }
     }
 
@@ -72,46 +79,48 @@ impl Keeper {
         if let Err(why) = self.keep_running().await {
             let path = self.slot.spec.path.display();
             tracing::error!(disk = %path, why, "a disk does not serve; it is tried again");
-            self.slot.state().failure = Some(why);
+            self.slot.set_failure(&why);
+            if let Some(disk) = self.slot.disk()
+                && let Ok(Err(error)) =
+                    tokio::time::timeout(REGISTER_TIMEOUT, self.membership.failed(disk, &why)).await
+            {
+                tracing::warn!(%disk, %error, "the control plane can't be told of a failed disk");
+            }
             let pause = self.restart_pause;
             self.restart_pause = (pause * 2).min(RESTART_PAUSE_MOST);
             return pause;
         }
         self.restart_pause = RESTART_PAUSE;
-        if let Err(error) = self.register().await {
-            tracing::debug!(%error, "a disk can't be registered now");
+        let told = tokio::time::timeout(MEMBERSHIP_TIMEOUT, self.tell()).await;
+        if let Ok(Err(error)) = told {
+            tracing::debug!(%error, "the control plane can't be told of a disk now");
         }
         KEEPER_TICK
     }
 
+    async fn tell(&mut self) -> Result<(), Error> {
+        self.register().await?;
+        if let (Some(disk), Some(status)) = (self.slot.disk(), self.slot.status()) {
+            self.membership.serves(&self.slot, disk, &status).await?;
+        }
+        Ok(())
+    }
+
     /// Starts the chunk server if there is none, or if the one there was has failed.
     async fn keep_running(&mut self) -> Result<(), String> {
-        let failed = {
-            let state = self.slot.state();
-            match &state.server {
-                None => None,
-                Some(server) => match server.status().failure {
-                    None if server.is_running() => return Ok(()),
-                    None => Some("its thread died".to_owned()),
-                    Some(failure) => Some(failure.to_string()),
-                },
-            }
-        };
-        if let Some(why) = failed {
-            self.slot.state().failure = Some(why.clone());
-            if let Some(server) = self.slot.take_server() {
-                // Its failure is known; nothing can be saved.
-                let _ = tokio::task::spawn_blocking(move || drop(server)).await;
-            }
-            return Err(why);
+        if self.slot.is_serving() {
+            return Ok(());
+        }
+        if let Some(server) = self.slot.take_server() {
+            let failure = server.status().failure.map(|failure| failure.to_string());
+            // Its failure is known; nothing can be saved.
+            let _ = tokio::task::spawn_blocking(move || drop(server)).await;
+            return Err(failure.unwrap_or_else(|| "its thread died".to_owned()));
         }
         let server = self.start().await?;
         tracing::info!(disk = %server.disk(), addr = %server.addr(), "a disk is served");
         self.create_bytes = None;
-        let mut state = self.slot.state();
-        state.addr = Some(server.addr());
-        state.server = Some(server);
-        state.failure = None;
+        self.slot.put_server(server);
         Ok(())
     }
 
@@ -123,7 +132,7 @@ impl Keeper {
             None => self.identify().await?,
         };
         let missing = create_bytes.map_or(Missing::Fail, |len_bytes| Missing::Create { len_bytes });
-        let port = match self.slot.port {
+        let port = match self.slot.port() {
             Some(port) => port,
             None => self.port_before(disk).await,
         };
@@ -135,7 +144,7 @@ impl Keeper {
             token: self.token,
         };
         match start_server(config(port)).await {
-            Err(why) if self.slot.port.is_none() && port != 0 => {
+            Err(why) if self.slot.port().is_none() && port != 0 => {
                 tracing::warn!(%disk, port, why, "a disk can't have the port it had");
                 start_server(config(0)).await
             }
@@ -147,13 +156,13 @@ impl Keeper {
         let (path, create) = (self.slot.spec.path.clone(), self.create_bytes);
         let found = tokio::task::spawn_blocking(move || find(&path, create)).await;
         let found = found.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        self.slot.state().id = Some(found.id);
+        self.slot.set_disk(found.id);
         Ok((found.id, found.create_bytes))
     }
 
     /// The port it listened on before, so that writers find it again without asking anybody; 0 for any.
     async fn port_before(&self, disk: DiskId) -> u16 {
-        if let Some(addr) = self.slot.state().addr {
+        if let Some(addr) = self.slot.addr() {
             return addr.port();
         }
         let asked = tokio::time::timeout(REGISTER_TIMEOUT, self.meta.disks()).await;

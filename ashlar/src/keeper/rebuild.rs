@@ -1,0 +1,144 @@
+//! One disk catching up: group after group, a few at a time, each from a member in sync.
+
+use super::membership::standing;
+use crate::fleet::Rebuild;
+use crate::limits::{REBUILD_BYTES_PER_SECOND, REBUILDS_AT_ONCE};
+use blockd::client::catchup::{CatchUpConfig, Pace, Progress, catch_up};
+use meta::client::Client;
+use proto::control::{DiskPlace, Group, MemberState, PoolMap, PoolToken};
+use proto::ids::DiskId;
+use rt::clock::{Clock, Instant, SystemClock};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// What a rebuild needs.
+pub struct Run {
+    pub meta: Client,
+    pub token: PoolToken,
+    pub disk: DiskId,
+}
+
+/// A rebuild on its way. Dropping it ends it; what it copied stays.
+pub struct Rebuilding {
+    task: JoinHandle<Result<(), String>>,
+    progress: Arc<Progress>,
+    groups_done: Arc<AtomicU64>,
+    groups_total: u64,
+    began: Instant,
+}
+
+impl Run {
+    pub fn start(self, groups_total: usize) -> Rebuilding {
+        let progress = Arc::<Progress>::default();
+        let groups_done = Arc::<AtomicU64>::default();
+        let (shared, done) = (Arc::clone(&progress), Arc::clone(&groups_done));
+        let task = tokio::spawn(async move { self.run(shared, done).await });
+        Rebuilding {
+            task,
+            progress,
+            groups_done,
+            groups_total: groups_total as u64,
+            began: SystemClock.now(),
+        }
+    }
+
+    /// Until no group is left to catch up in, or until none of those left can be now.
+    async fn run(&self, progress: Arc<Progress>, done: Arc<AtomicU64>) -> Result<(), String> {
+        let mut failed: BTreeSet<_> = BTreeSet::new();
+        let mut trouble = None;
+        let mut running = JoinSet::new();
+        let mut busy: BTreeSet<_> = BTreeSet::new();
+        loop {
+            // Every join and every eviction changes epochs, so each group starts from the newest map.
+            let map = self.meta.pool_map().await.map_err(|error| error.to_string())?;
+            let behind = standing(&map, self.disk, |state| state == MemberState::CatchingUp);
+            for (id, _) in behind {
+                if running.len() < REBUILDS_AT_ONCE && !busy.contains(&id) && !failed.contains(&id) {
+                    let group = map.groups.iter().find(|group| group.id == id);
+                    let config = group.and_then(|group| self.config(&map, group, &progress));
+                    let Some(config) = config else {
+                        failed.insert(id);
+                        trouble = Some(format!("no member of group {id} that is in sync can be copied from"));
+                        continue;
+                    };
+                    busy.insert(id);
+                    let (meta, disk) = (self.meta.clone(), self.disk);
+                    running.spawn(async move { (id, one(&meta, disk, config).await) });
+                }
+            }
+            let Some(ended) = running.join_next().await else {
+                return trouble.map_or(Ok(()), Err);
+            };
+            let (id, outcome) = ended.map_err(|error| format!("a catch-up ended badly: {error}"))?;
+            busy.remove(&id);
+            match outcome {
+                Ok(()) => {
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(why) => {
+                    failed.insert(id);
+                    trouble = Some(format!("group {id}: {why}"));
+                }
+            }
+        }
+    }
+
+    fn config(&self, map: &PoolMap, group: &Group, progress: &Arc<Progress>) -> Option<CatchUpConfig> {
+        let mut in_sync: Vec<DiskPlace> =
+            group.in_sync().filter_map(|member| map.place(member.disk)).cloned().collect();
+        if in_sync.is_empty() {
+            return None;
+        }
+        // The sources take turns, so that a rebuild reads from all of them.
+        let source = in_sync.remove(group.id.0 as usize % in_sync.len());
+        Some(CatchUpConfig {
+            target: map.place(self.disk)?.clone(),
+            source,
+            others: in_sync,
+            group: group.id,
+            epoch: group.epoch,
+            groups: u32::try_from(map.groups.len()).ok()?,
+            token: self.token,
+            pace: Pace { bytes_per_second: REBUILD_BYTES_PER_SECOND },
+            progress: Arc::clone(progress),
+        })
+    }
+}
+
+async fn one(meta: &Client, disk: DiskId, config: CatchUpConfig) -> Result<(), String> {
+    let (group, epoch) = (config.group, config.epoch);
+    catch_up(config).await.map_err(|error| error.to_string())?;
+    meta.join(disk, group, epoch).await.map(drop).map_err(|error| error.to_string())
+}
+
+impl Rebuilding {
+    /// How it ended, if it has.
+    pub async fn ended(&mut self) -> Option<Result<(), String>> {
+        if !self.task.is_finished() {
+            return None;
+        }
+        let outcome = (&mut self.task).await;
+        Some(outcome.unwrap_or_else(|error| Err(format!("it ended badly: {error}"))))
+    }
+
+    pub fn view(&self, disk: DiskId) -> Rebuild {
+        let snapshot = self.progress.snapshot();
+        let running = SystemClock.now().since(self.began);
+        Rebuild {
+            disk: disk.to_string(),
+            groups_done: self.groups_done.load(Ordering::Relaxed).min(self.groups_total),
+            groups_total: self.groups_total,
+            copied_bytes: snapshot.done_bytes,
+            running_ms: u64::try_from(running.as_millis()).unwrap_or(u64::MAX),
+            trouble: None,
+        }
+    }
+}
+
+impl Drop for Rebuilding {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
