@@ -1,6 +1,8 @@
 //! What the CLI and the agent say to each other: JSON over the admin API.
 
+use crate::fleet::Rebuild;
 use compute::{VmInfo, VmSpec};
+use meta::record::DiskAdmin;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -30,6 +32,84 @@ pub struct DetachVolume {
     /// Even if the machine that serves it does not answer.
     #[serde(default)]
     pub force: bool,
+}
+
+/// `POST /v1/volumes/{name}/resize`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResizeVolume {
+    pub size_bytes: u64,
+}
+
+/// `POST /v1/disks`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddDisk {
+    /// Absolute, on the machine that gets the disk.
+    pub path: PathBuf,
+    /// Made with this size if nothing is there.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+    /// That machine's name; needed where there are several.
+    #[serde(default)]
+    pub node: Option<String>,
+}
+
+/// `POST /v1/disks/{disk}/replace`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaceDisk {
+    /// The disk that takes the place, by id or path.
+    pub new: String,
+}
+
+/// `POST /v1/disks/{disk}/state`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetDiskState {
+    pub state: DiskAdmin,
+}
+
+/// One machine: `GET /v1/nodes`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NodeView {
+    pub id: u64,
+    pub name: String,
+    pub zone: String,
+    pub disks: u64,
+    pub daemons: Vec<DaemonView>,
+}
+
+/// A daemon of a machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DaemonView {
+    pub kind: String,
+    pub name: String,
+    /// `running`, or for how long nothing was heard of it.
+    pub state: String,
+}
+
+/// One disk: `GET /v1/disks`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DiskDetail {
+    pub id: String,
+    pub path: String,
+    pub node: String,
+    pub zone: String,
+    pub address: String,
+    pub capacity_bytes: u64,
+    pub used_bytes: u64,
+    /// What people want of it.
+    pub state: DiskAdmin,
+    /// Groups that it is a member of, by its standing there.
+    pub in_sync: u32,
+    pub catching_up: u32,
+    pub out: u32,
+    /// Why a writer last had it leave a group; empty if none did.
+    pub evicted_why: String,
+    pub rebuild: Option<Rebuild>,
+    /// Why it does not serve, if so.
+    pub error: Option<String>,
 }
 
 /// `POST /v1/volumes/{name}/export` and `/import`
@@ -129,6 +209,8 @@ pub struct StatusReport {
     pub services: Vec<ServiceView>,
     pub capacity: Capacity,
     pub replicas: ReplicaSummary,
+    /// If anything is missing.
+    pub rebuild: Option<RebuildSummary>,
     pub disks: Vec<DiskView>,
     pub volumes: u64,
     pub volumes_attached: u64,
@@ -138,13 +220,17 @@ pub struct StatusReport {
     pub object_bytes: u64,
 }
 
-/// Health in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Health in one word, the worse the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
     Healthy,
+    /// Everything is served, and what is missing is being copied.
+    Rebuilding,
     /// Everything is served, with something missing.
     Degraded,
+    /// Some writes wait for replicas; what can be read is served.
+    Stalled,
     /// Something is not served.
     Unavailable,
 }
@@ -176,6 +262,22 @@ pub struct ReplicaSummary {
     pub whole: u64,
     /// Groups whose writes wait.
     pub stalled: u64,
+}
+
+/// Replicas that are on their way back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebuildSummary {
+    /// Replicas of groups that are back since all were last there, and those that are not.
+    pub done: u64,
+    pub left: u64,
+    /// Of those left, the ones being copied now.
+    pub copying: u64,
+    /// At most 99 while anything is left.
+    pub percent: u64,
+    /// Seconds, at the pace so far; none before anything is done, or while nothing is copied.
+    pub seconds_left: Option<u64>,
+    /// Why disks that try again could not be caught up, one sentence each.
+    pub troubles: Vec<String>,
 }
 
 /// One disk.

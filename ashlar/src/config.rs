@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::limits::{DEFAULT_DISK_BYTES, MAX_CONFIG_BYTES, MAX_DISK_BYTES, MIN_DISK_BYTES};
 use compute::AccelChoice;
+use meta::planner;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -32,7 +33,10 @@ pub struct UpArgs {
     /// The region that S3 clients are told [default: ashlar-1]
     #[arg(long, env = "ASHLAR_REGION", value_name = "NAME")]
     pub region: Option<String>,
-    /// A TOML file with any of these, named alike (data, s3, admin, disk-size, accel, qemu, region)
+    /// How long a disk must be gone before others take its places [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub replace_after: Option<u64>,
+    /// A TOML file with any of these, named alike (data, s3, admin, disk-size, accel, qemu, region, replace-after)
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -48,6 +52,7 @@ struct File {
     accel: Option<String>,
     qemu: Option<PathBuf>,
     region: Option<String>,
+    replace_after: Option<u64>,
 }
 
 /// What `up` does.
@@ -63,6 +68,7 @@ pub struct Config {
     pub accel: AccelChoice,
     pub qemu: PathBuf,
     pub region: String,
+    pub planner: planner::Settings,
 }
 
 impl Config {
@@ -89,8 +95,16 @@ impl Config {
             accel: accel.as_deref().map_or(Ok(AccelChoice::Auto), accel_choice)?,
             qemu: args.qemu.clone().or(file.qemu).unwrap_or_else(|| "qemu-system-x86_64".into()),
             region: region_name(region)?,
+            planner: planner_settings(args.replace_after.or(file.replace_after)),
         })
     }
+}
+
+/// The planner's settings, but for how long it waits for a disk.
+pub fn planner_settings(replace_after_seconds: Option<u64>) -> planner::Settings {
+    let usual = planner::Settings::default();
+    let replace_after_ms = replace_after_seconds.map_or(usual.replace_after_ms, |s| s.saturating_mul(1000));
+    planner::Settings { replace_after_ms, ..usual }
 }
 
 /// Reads a TOML file whose unknown keys are errors.

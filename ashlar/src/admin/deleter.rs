@@ -5,6 +5,7 @@ use super::Shared;
 use crate::limits::{DELETE_QUEUE, DELETE_RETRY};
 use blockd::client::admin;
 use meta::record::{VolumeRecord, VolumeState};
+use proto::control::MemberState;
 use tokio::sync::{mpsc, oneshot};
 
 /// A volume to remove, and who waits for it.
@@ -62,7 +63,12 @@ async fn unfinished(shared: &Shared) -> Vec<VolumeRecord> {
 
 async fn delete(shared: &Shared, volume: &VolumeRecord) -> Result<(), String> {
     let map = shared.meta.pool_map().await.map_err(|error| error.to_string())?;
-    for place in &map.disks {
+    // A disk that is out everywhere is not waited for: when it catches up, it is told what was deleted.
+    let counts = |disk| {
+        let mut members = map.groups.iter().filter_map(|group| group.member(disk));
+        members.any(|member| member.state != MemberState::Out)
+    };
+    for place in map.disks.iter().filter(|place| counts(place.disk)) {
         admin::delete_volume(place, shared.token, volume.id, volume.epoch)
             .await
             .map_err(|error| error.to_string())?;

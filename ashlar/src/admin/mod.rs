@@ -2,6 +2,7 @@
 //! and from what the daemons report, or handed to the daemon that can do it.
 
 mod deleter;
+mod disks;
 mod metrics;
 mod routes;
 mod status;
@@ -15,6 +16,7 @@ use deleter::Deletion;
 use meta::MetaNode;
 use meta::admin::AdminToken;
 use meta::client::Client;
+use meta::planner;
 use meta::record::{AccessKey, PoolRecord, Secret};
 use prometheus_client::registry::Registry;
 use proto::control::PoolToken;
@@ -52,6 +54,7 @@ pub struct AdminConfig {
     pub data: PathBuf,
     pub registry: Registry,
     pub fleet: Arc<Fleet>,
+    pub planner: planner::Settings,
 }
 
 /// The admin API's server, and what works beside the control plane.
@@ -80,7 +83,8 @@ impl Admin {
             meta_metrics: meta.metrics(),
             metrics: access,
         };
-        let beside = vec![tokio::spawn(deleter::run(shared.clone(), requests))];
+        let planner = planner::run(meta.client(), Arc::new(SystemClock), config.planner);
+        let beside = vec![tokio::spawn(deleter::run(shared.clone(), requests)), tokio::spawn(planner)];
         let (stop, serving) = serve(config.listener, routes::router(shared, guard))?;
         Ok(Self { stop, serving, beside })
     }

@@ -2,8 +2,9 @@
 
 use super::{Shared, metrics};
 use crate::api::{
-    AttachVolume, CopyVolume, CreateVolume, DetachVolume, ErrorBody, ErrorDetail, RunVm, StatusReport,
-    StopVm, VmList, VolumeDetail, VolumeView,
+    AddDisk, AttachVolume, CopyVolume, CreateVolume, DetachVolume, DiskDetail, ErrorBody, ErrorDetail,
+    NodeView, ReplaceDisk, ResizeVolume, RunVm, SetDiskState, StatusReport, StopVm, VmList, VolumeDetail,
+    VolumeView,
 };
 use crate::error::{Error, Exit};
 use crate::fleet::{DaemonId, DaemonKind, Order, Poll, Task};
@@ -48,10 +49,15 @@ pub fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/volumes", get(list_volumes).post(create_volume))
         .route("/v1/volumes/{name}", get(show_volume).delete(delete_volume))
+        .route("/v1/volumes/{name}/resize", post(resize_volume))
         .route("/v1/volumes/{name}/attach", post(attach_volume))
         .route("/v1/volumes/{name}/detach", post(detach_volume))
         .route("/v1/volumes/{name}/export", post(export_volume))
         .route("/v1/volumes/{name}/import", post(import_volume))
+        .route("/v1/nodes", get(list_nodes))
+        .route("/v1/disks", get(list_disks).post(add_disk))
+        .route("/v1/disks/{disk}/replace", post(replace_disk))
+        .route("/v1/disks/{disk}/state", post(set_disk_state))
         .route("/v1/vms", get(list_vms).post(run_vm))
         .route("/v1/vms/{name}", get(show_vm))
         .route("/v1/vms/{name}/stop", post(stop_vm))
@@ -106,6 +112,46 @@ async fn show_volume(
 
 async fn delete_volume(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Error> {
     whole(async move { shared.delete(&name).await.map(|()| json!({ "deleted": name })) }).await
+}
+
+async fn resize_volume(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    bytes: Bytes,
+) -> Result<Json<VolumeView>, Error> {
+    let asked: ResizeVolume = body(&bytes)?;
+    whole(async move { shared.resize(&name, asked.size_bytes).await }).await
+}
+
+async fn list_nodes(State(shared): State<Shared>) -> Result<Json<Vec<NodeView>>, Error> {
+    Ok(Json(shared.nodes().await?))
+}
+
+async fn list_disks(State(shared): State<Shared>) -> Result<Json<Vec<DiskDetail>>, Error> {
+    Ok(Json(shared.disks().await?))
+}
+
+async fn add_disk(State(shared): State<Shared>, bytes: Bytes) -> Result<Json<Value>, Error> {
+    let asked: AddDisk = body(&bytes)?;
+    whole(async move { shared.add_disk(asked).await }).await
+}
+
+async fn replace_disk(
+    State(shared): State<Shared>,
+    Path(disk): Path<String>,
+    bytes: Bytes,
+) -> Result<Json<Value>, Error> {
+    let asked: ReplaceDisk = body(&bytes)?;
+    Ok(Json(shared.replace_disk(&disk, &asked).await?))
+}
+
+async fn set_disk_state(
+    State(shared): State<Shared>,
+    Path(disk): Path<String>,
+    bytes: Bytes,
+) -> Result<Json<Value>, Error> {
+    let asked: SetDiskState = body(&bytes)?;
+    Ok(Json(shared.set_disk_state(&disk, asked.state).await?))
 }
 
 async fn attach_volume(

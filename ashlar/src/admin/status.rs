@@ -1,7 +1,7 @@
 //! Health, in a sentence and with its causes: what `ashlar status` shows.
 
 use super::Shared;
-use crate::api::{Capacity, DiskView, Health, ReplicaSummary, ServiceView, StatusReport};
+use crate::api::{Capacity, DiskView, Health, RebuildSummary, ReplicaSummary, ServiceView, StatusReport};
 use crate::fleet::{DaemonKind, Seen};
 use meta::query::{FailureDomain, Status};
 use proto::limits::REPLICAS;
@@ -32,8 +32,10 @@ impl Shared {
         }];
         let meta = match meta {
             Ok(status) => {
+                let health = group_health(&status);
+                found.health = health_at_least(found.health, health);
                 for problem in &status.problems {
-                    found.add(Health::Degraded, problem.clone());
+                    found.add(health.max(Health::Rebuilding), problem.clone());
                 }
                 Some(status)
             }
@@ -76,6 +78,7 @@ impl Shared {
             buckets: meta.map_or(0, |meta| meta.buckets),
             objects: meta.map_or(0, |meta| meta.objects),
             object_bytes: meta.map_or(0, |meta| meta.object_bytes),
+            rebuild: meta.and_then(|meta| rebuild(meta, &seen)),
             disks,
         }
     }
@@ -97,7 +100,9 @@ fn look_at_daemons(seen: &[Seen], found: &mut Findings) {
             }
         }
         for disk in &report.disks {
-            if let Some(why) = &disk.error {
+            // The control plane may have said so already.
+            let known = found.causes.iter().any(|cause| cause.contains(&disk.id));
+            if let Some(why) = disk.error.as_ref().filter(|_| !known) {
                 found.add(Health::Degraded, format!("disk {} has failed: {why}", disk.file.display()));
             }
         }
@@ -140,7 +145,43 @@ fn notes(meta: Option<&Status>) -> Vec<String> {
 }
 
 fn health_at_least(health: Health, least: Health) -> Health {
-    if health == Health::Unavailable { health } else { least }
+    health.max(least)
+}
+
+/// What the groups' standing means for those who use them.
+fn group_health(status: &Status) -> Health {
+    if status.groups == 0 {
+        Health::Unavailable
+    } else if status.groups_stalled > 0 {
+        Health::Stalled
+    } else if status.groups_whole == status.groups {
+        Health::Healthy
+    } else if status.replicas_catching_up == status.replicas_left {
+        Health::Rebuilding
+    } else {
+        Health::Degraded
+    }
+}
+
+/// How far what is missing has come back. The estimate supposes that the rest goes as what is done went.
+fn rebuild(status: &Status, seen: &[Seen]) -> Option<RebuildSummary> {
+    let (done, left) = (status.replicas_done, status.replicas_left);
+    if left == 0 {
+        return None;
+    }
+    let rebuilds = || seen.iter().flat_map(|seen| &seen.report.rebuilds);
+    let joined: u64 = rebuilds().map(|rebuild| rebuild.groups_done).sum();
+    let longest_ms = rebuilds().map(|rebuild| rebuild.running_ms).max().unwrap_or(0);
+    let copying = status.replicas_catching_up;
+    let estimate_ms = (longest_ms * left).checked_div(joined).filter(|_| copying > 0);
+    Some(RebuildSummary {
+        done,
+        left,
+        copying,
+        percent: (done * 100 / (done + left)).min(99),
+        seconds_left: estimate_ms.map(|ms| ms.div_ceil(1000)),
+        troubles: rebuilds().filter_map(|rebuild| rebuild.trouble.clone()).collect(),
+    })
 }
 
 /// With as many disks as replicas, the smallest disk bounds what fits; with more, the sum does.

@@ -48,6 +48,16 @@ impl Shared {
         Ok(VolumeDetail { volume: self.view(&volume), used_bytes: total / copies, replicas })
     }
 
+    /// Makes a volume larger, and tells the machine that serves it.
+    pub async fn resize(&self, name: &str, size_bytes: u64) -> Result<VolumeView, Error> {
+        let record = self.meta.resize_volume(name, size_bytes).await?;
+        if let Some(attachment) = &record.attachment {
+            let agent = self.agent_of(attachment.node)?;
+            self.fleet.ask(&agent, Task::Resized { volume: name.to_owned() }).await?;
+        }
+        Ok(self.view(&record))
+    }
+
     pub async fn attach(&self, name: &str, socket: &Path, node: Option<&str>) -> Result<VolumeView, Error> {
         let record = self.meta.volume(name).await?;
         if let Some(attachment) = &record.attachment {

@@ -1,18 +1,62 @@
-//! `ashlar disk`: disks looked into without any daemon.
+//! `ashlar disk`.
 
+use crate::api::{AddDisk, DiskDetail, ReplaceDisk, SetDiskState};
 use crate::cli::Format;
-use crate::cli::output::{fields, show};
+use crate::cli::client::{Client, ClientArgs, path};
+use crate::cli::output::{fields, print, show, table};
+use crate::daemon::disk_and_size;
 use crate::error::{Error, Exit};
 use blockd::ErrorKind;
 use blockd::store::check::{CheckReport, check};
+use meta::record::DiskAdmin;
 use proto::size;
 use rt::device::{Access, FileDevice};
+use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Read a whole disk and say what is wrong with it; changes nothing
+    /// List the pool's disks: where they are, how they are, and in how many groups they are in sync
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take a disk into use on a machine that runs; an empty device or file is formatted, and one with foreign
+    /// content is refused
+    Add {
+        /// The device or file there; with SIZE, a file that is not there is made
+        #[arg(value_name = "PATH[:SIZE]")]
+        disk: String,
+        /// The machine, by name; needed where there are several
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Have one disk take the place of another, which may be gone; both by id or path
+    Replace {
+        old: String,
+        /// A disk of the pool; add it first: ashlar disk add
+        new: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Move everything off a disk, by id or path; or, with --undo, use it again
+    Drain {
+        disk: String,
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Forget a disk that is empty or was replaced, by id or path
+    Remove {
+        disk: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Read a whole disk that no daemon uses and say what is wrong with it; changes nothing
     Check {
         /// The disk's file or device
         path: PathBuf,
@@ -23,9 +67,86 @@ pub enum Command {
 }
 
 pub fn run(command: Command) -> Result<(), Error> {
-    let Command::Check { path, output } = command;
-    let report = read(&path)?;
-    show(output, &report, |report| table(&path, report))?;
+    match command {
+        Command::List { client } => list(&client),
+        Command::Add { disk, node, client } => add(&client, &disk, node),
+        Command::Replace { old, new, client } => {
+            let body = ReplaceDisk { new };
+            let answer: Value = Client::new(&client)?.post(&path(&["disks", &old, "replace"]), &body)?;
+            show(client.output, &answer, |answer| {
+                format!(
+                    "{} takes the place of {} in {} groups; ashlar status shows how far it is\n",
+                    body.new, old, answer["groups"]
+                )
+            })
+        }
+        Command::Drain { disk, undo, client } => {
+            let state = if undo { DiskAdmin::Active } else { DiskAdmin::Draining };
+            set_state(&client, &disk, state)
+        }
+        Command::Remove { disk, client } => set_state(&client, &disk, DiskAdmin::Removed),
+        Command::Check { path, output } => check_disk(&path, output),
+    }
+}
+
+fn list(client: &ClientArgs) -> Result<(), Error> {
+    let disks: Vec<DiskDetail> = Client::new(client)?.get("/v1/disks")?;
+    show(client.output, &disks, |disks| {
+        let rows: Vec<_> = disks.iter().map(row).collect();
+        table(&["ID", "NODE", "PATH", "SIZE", "USED", "GROUPS", "STATE"], &rows)
+    })
+}
+
+fn row(disk: &DiskDetail) -> Vec<String> {
+    let total = disk.in_sync + disk.catching_up + disk.out;
+    let state = match (&disk.error, disk.state, disk.catching_up, disk.out) {
+        (_, DiskAdmin::Removed, _, _) => "removed".to_owned(),
+        (Some(error), _, _, _) => error.clone(),
+        (None, DiskAdmin::Draining, _, _) => format!("draining, {total} groups left"),
+        (None, _, 0, 0) => "good".to_owned(),
+        (None, _, 0, out) => format!("out of {out} groups"),
+        (None, _, behind, _) => format!("catching up in {behind} groups"),
+    };
+    vec![
+        disk.id.clone(),
+        disk.node.clone(),
+        disk.path.clone(),
+        size::show(disk.capacity_bytes),
+        size::show(disk.used_bytes),
+        format!("{} of {total} in sync", disk.in_sync),
+        state,
+    ]
+}
+
+fn add(client: &ClientArgs, text: &str, node: Option<String>) -> Result<(), Error> {
+    let (path, size_bytes) = disk_and_size(text)?;
+    let answer: Value = Client::new(client)?.post("/v1/disks", &AddDisk { path, size_bytes, node })?;
+    show(client.output, &answer, |answer| {
+        let id = answer["disk"]["id"].as_str().unwrap_or_default();
+        let mut text = format!("{id} is in use\n");
+        if answer["remembered"] == false {
+            text.push_str("add it to blockd's --disk flags too, or it will not be served after a restart\n");
+        }
+        text
+    })
+}
+
+fn set_state(client: &ClientArgs, disk: &str, state: DiskAdmin) -> Result<(), Error> {
+    let answer: Value =
+        Client::new(client)?.post(&path(&["disks", disk, "state"]), &SetDiskState { state })?;
+    match client.output {
+        Format::Json => show(client.output, &answer, |_| String::new()),
+        Format::Table => print(&match state {
+            DiskAdmin::Active => format!("{disk} is used again\n"),
+            DiskAdmin::Draining => format!("{disk} is being emptied; ashlar disk list shows what is left\n"),
+            DiskAdmin::Removed => format!("{disk} is no longer a disk of the pool\n"),
+        }),
+    }
+}
+
+fn check_disk(path: &Path, output: Format) -> Result<(), Error> {
+    let report = read(path)?;
+    show(output, &report, |report| check_table(path, report))?;
     if report.is_clean() {
         return Ok(());
     }
@@ -58,7 +179,7 @@ fn read(path: &Path) -> Result<CheckReport, Error> {
     })
 }
 
-fn table(path: &Path, report: &CheckReport) -> String {
+fn check_table(path: &Path, report: &CheckReport) -> String {
     let verdict =
         if report.is_clean() { "clean".to_owned() } else { format!("{} findings", report.findings_total) };
     let mut text = fields(&[

@@ -3,6 +3,7 @@
 mod client;
 mod console;
 mod disk;
+mod node;
 mod output;
 mod status;
 mod vm;
@@ -51,7 +52,12 @@ enum Command {
         #[command(subcommand)]
         command: vm::Command,
     },
-    /// Look into disks that no daemon uses
+    /// Show the machines of the pool
+    Node {
+        #[command(subcommand)]
+        command: node::Command,
+    },
+    /// Show, add, replace, empty and check disks
     Disk {
         #[command(subcommand)]
         command: disk::Command,
@@ -82,6 +88,7 @@ pub fn run() -> Result<(), Error> {
         Command::Status { client } => status::run(&client),
         Command::Volume { command } => volume::run(command),
         Command::Vm { command } => vm::run(command),
+        Command::Node { command } => node::run(command),
         Command::Disk { command } => disk::run(command),
     }
 }

@@ -38,6 +38,7 @@ fn screen(report: &StatusReport) -> String {
             "replicas",
             format!("{} of {} groups whole, {} waiting", replicas.whole, replicas.groups, replicas.stalled),
         ),
+        ("rebuild", rebuild(report)),
         ("volumes", format!("{}, {} attached", report.volumes, report.volumes_attached)),
         ("VMs", format!("{} running", report.vms_running)),
         (
@@ -73,7 +74,25 @@ fn screen(report: &StatusReport) -> String {
 fn sentence(report: &StatusReport) -> String {
     match report.health {
         Health::Healthy => "Healthy: everything is served, and every byte is on three replicas.".to_owned(),
+        Health::Rebuilding => {
+            "Rebuilding: everything is served, and what is missing is being copied:".to_owned()
+        }
+        Health::Stalled => "Stalled: some writes wait until more replicas are back:".to_owned(),
         Health::Degraded => "Degraded: everything is served, but:".to_owned(),
         Health::Unavailable => "Unavailable: something is not served:".to_owned(),
     }
+}
+
+fn rebuild(report: &StatusReport) -> String {
+    let Some(rebuild) = &report.rebuild else { return "nothing to do".to_owned() };
+    let mut text = format!("{} %: {} replicas back, {} to go", rebuild.percent, rebuild.done, rebuild.left);
+    match (rebuild.seconds_left, rebuild.copying) {
+        (_, 0) => text.push_str(", none of them being copied now"),
+        (Some(seconds), _) => text.push_str(&format!(", about {seconds} s left")),
+        (None, _) => {}
+    }
+    for trouble in &rebuild.troubles {
+        text.push_str(&format!("; {trouble}"));
+    }
+    text
 }

@@ -1,6 +1,8 @@
 //! `ashlar volume`.
 
-use crate::api::{AttachVolume, Copied, CopyVolume, CreateVolume, DetachVolume, VolumeDetail, VolumeView};
+use crate::api::{
+    AttachVolume, Copied, CopyVolume, CreateVolume, DetachVolume, ResizeVolume, VolumeDetail, VolumeView,
+};
 use crate::cli::Format;
 use crate::cli::client::{Client, ClientArgs, path};
 use crate::cli::output::{fields, print, show, table};
@@ -32,6 +34,15 @@ pub enum Command {
     /// Show a volume's size, use, attachment and replicas
     Show {
         name: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Make a volume larger; a running guest sees it at once
+    Resize {
+        name: String,
+        /// The new size, such as 4G; not below the present one
+        #[arg(long, value_parser = size::parse)]
+        size: u64,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -96,6 +107,11 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Show { name, client } => {
             let detail: VolumeDetail = Client::new(&client)?.get(&path(&["volumes", &name]))?;
             show(client.output, &detail, detail_table)
+        }
+        Command::Resize { name, size, client } => {
+            let body = ResizeVolume { size_bytes: size };
+            let view: VolumeView = Client::new(&client)?.post(&path(&["volumes", &name, "resize"]), &body)?;
+            show(client.output, &view, |view| format!("{}: {}\n", view.name, size::show(view.size_bytes)))
         }
         Command::Delete { name, yes, client } => delete(&client, &name, yes),
         Command::Attach { name, socket, node, client } => {

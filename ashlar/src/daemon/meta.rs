@@ -9,7 +9,7 @@ use crate::folder::{Folder, Secrets};
 use crate::listen as ports;
 use crate::node;
 use crate::process::{self, Stop};
-use ::meta::{MetaConfig, MetaNode};
+use ::meta::{MetaConfig, MetaNode, planner};
 use prometheus_client::registry::Registry;
 use rt::rng::SystemRng;
 use serde::Deserialize;
@@ -30,6 +30,9 @@ pub struct MetaArgs {
     /// The region that S3 clients are told in env.sh [default: ashlar-1]
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
+    /// How long a disk must be gone before others take its places [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    replace_after: Option<u64>,
     /// Listen on other addresses than loopback although there is no TLS: whoever sees that network's traffic
     /// gets the admin token
     #[arg(long)]
@@ -44,6 +47,7 @@ struct Config {
     data: PathBuf,
     listen: SocketAddr,
     region: String,
+    planner: planner::Settings,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -63,6 +67,7 @@ fn resolve(args: MetaArgs) -> Result<Config, Error> {
         data,
         listen: listen(&address, insecure_network)?,
         region: crate::config::region_name(args.region.or(file.region))?,
+        planner: crate::config::planner_settings(args.replace_after.or(file.replace_after)),
     })
 }
 
@@ -73,7 +78,8 @@ async fn serve(config: Config) -> Result<(), Error> {
     let folder = Folder::take(&config.data).await?;
     let secrets = folder.secrets(&mut SystemRng)?;
     let addr = ports::address(&listener)?;
-    let Some((meta, admin)) = stop.or_started(start(&folder, &secrets, listener)).await? else {
+    let Some((meta, admin)) = stop.or_started(start(&folder, &secrets, listener, config.planner)).await?
+    else {
         return Ok(());
     };
     env_file::write(&folder, &secrets, &config.region, addr, None)?;
@@ -94,12 +100,19 @@ async fn start(
     folder: &Folder,
     secrets: &Secrets,
     listener: TcpListener,
+    planner: planner::Settings,
 ) -> Result<(MetaNode, Admin), Error> {
     let meta = MetaNode::start(MetaConfig::new(folder.path.join("meta"), node::LOCAL)).await?;
     let mut registry = Registry::default();
     meta.metrics().register(&mut registry);
     admin::make_pool(&meta.client(), secrets).await?;
-    let admin = AdminConfig { listener, data: folder.path.clone(), registry, fleet: Arc::<Fleet>::default() };
+    let admin = AdminConfig {
+        listener,
+        data: folder.path.clone(),
+        registry,
+        fleet: Arc::<Fleet>::default(),
+        planner,
+    };
     let admin = Admin::start(admin, &meta, secrets)?;
     Ok((meta, admin))
 }

@@ -144,7 +144,7 @@ impl Keeper {
             token: self.token,
         };
         match start_server(config(port)).await {
-            Err(why) if self.slot.port().is_none() && port != 0 => {
+            Err(why) if self.slot.port().is_none() && port != 0 && why.contains("listening at") => {
                 tracing::warn!(%disk, port, why, "a disk can't have the port it had");
                 start_server(config(0)).await
             }

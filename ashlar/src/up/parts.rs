@@ -103,7 +103,13 @@ impl Parts {
         fleet.add_local(Arc::clone(&shelf) as _);
         fleet.add_local(Arc::clone(&agent) as _);
         fleet.add_local(Arc::clone(&gateway) as _);
-        let admin = AdminConfig { listener: admin, data: folder.path.clone(), registry, fleet };
+        let admin = AdminConfig {
+            listener: admin,
+            data: folder.path.clone(),
+            registry,
+            fleet,
+            planner: config.planner,
+        };
         let admin = Admin::start(admin, meta, secrets)?;
         Ok(Others { shelf, agent, tending, gateway, admin })
     }
