@@ -112,6 +112,42 @@ pub struct DiskDetail {
     pub error: Option<String>,
 }
 
+/// The scrubber: `GET /v1/scrub`, and `POST /v1/scrub`, which begins a pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubView {
+    pub running: bool,
+    /// Of the pass that runs, or else of the last one, as all that follows.
+    pub started_ms: u64,
+    pub finished_ms: Option<u64>,
+    pub groups_done: u64,
+    pub groups_total: u64,
+    /// Of those done, the ones that could not be scrubbed: too few members in sync, or not there.
+    pub groups_skipped: u64,
+    /// 100 only when it has ended.
+    pub percent: u64,
+    pub seconds_left: Option<u64>,
+    pub counts: ScrubCounts,
+    /// Why groups were skipped: the first few.
+    pub troubles: Vec<String>,
+    /// Since the daemon's start.
+    pub passes: u64,
+}
+
+/// What a scrub saw and did. Copies are counted: a block that is bad on two disks counts twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubCounts {
+    pub chunks: u64,
+    pub blocks_checked: u64,
+    pub bad_blocks: u64,
+    pub missing_blocks: u64,
+    pub repaired_blocks: u64,
+    pub unrepairable_blocks: u64,
+    /// Good copies of one version that differ: nobody can tell which is right.
+    pub conflicting_blocks: u64,
+    /// Written again and again whenever they were to be checked.
+    pub skipped_blocks: u64,
+}
+
 /// `POST /v1/volumes/{name}/export` and `/import`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

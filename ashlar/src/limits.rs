@@ -79,3 +79,12 @@ pub const REBUILD_PAUSE_MOST: Duration = Duration::from_secs(30);
 pub const REBUILDS_AT_ONCE: usize = 4;
 /// How fast each of them copies at most, so that guests are felt before the rebuild is.
 pub const REBUILD_BYTES_PER_SECOND: u64 = 64 << 20;
+/// How long after its start the first scrub begins by itself, and how long one waits for the next.
+pub const SCRUB_FIRST: Duration = Duration::from_secs(3600);
+pub const SCRUB_INTERVAL: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What a scrub reads from all disks of a group together: by itself, and when somebody asked for it.
+pub const SCRUB_GENTLE_BYTES_PER_SECOND: u64 = 16 << 20;
+pub const SCRUB_BRISK_BYTES_PER_SECOND: u64 = 256 << 20;
+/// How often a group that changes or does not answer is tried before it is skipped, and how long apart.
+pub const SCRUB_TRIES: u32 = 3;
+pub const SCRUB_RETRY: Duration = Duration::from_secs(2);

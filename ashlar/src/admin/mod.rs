@@ -5,6 +5,7 @@ mod deleter;
 mod disks;
 mod metrics;
 mod routes;
+mod scrub;
 mod status;
 mod volumes;
 
@@ -35,6 +36,7 @@ pub struct Shared {
     pub token: PoolToken,
     pub fleet: Arc<Fleet>,
     pub about: Arc<About>,
+    pub scrubber: Arc<scrub::Scrubber>,
     deletions: mpsc::Sender<Deletion>,
     /// The metrics of the parts in this process.
     registry: Arc<Registry>,
@@ -73,6 +75,7 @@ impl Admin {
             token: secrets.pool,
             fleet: config.fleet,
             about: Arc::new(About { admin: addr, data: config.data, started: SystemClock.now() }),
+            scrubber: Arc::default(),
             deletions,
             registry: Arc::new(config.registry),
         };
@@ -84,7 +87,11 @@ impl Admin {
             metrics: access,
         };
         let planner = planner::run(meta.client(), Arc::new(SystemClock), config.planner);
-        let beside = vec![tokio::spawn(deleter::run(shared.clone(), requests)), tokio::spawn(planner)];
+        let beside = vec![
+            tokio::spawn(deleter::run(shared.clone(), requests)),
+            tokio::spawn(planner),
+            tokio::spawn(scrub::run(shared.clone())),
+        ];
         let (stop, serving) = serve(config.listener, routes::router(shared, guard))?;
         Ok(Self { stop, serving, beside })
     }

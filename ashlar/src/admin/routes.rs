@@ -3,8 +3,8 @@
 use super::{Shared, metrics};
 use crate::api::{
     AddDisk, AttachVolume, CopyVolume, CreateVolume, DetachVolume, DiskDetail, ErrorBody, ErrorDetail,
-    NodeView, ReplaceDisk, ResizeVolume, RunVm, SetDiskState, StatusReport, StopVm, VmList, VolumeDetail,
-    VolumeView,
+    NodeView, ReplaceDisk, ResizeVolume, RunVm, ScrubView, SetDiskState, StatusReport, StopVm, VmList,
+    VolumeDetail, VolumeView,
 };
 use crate::error::{Error, Exit};
 use crate::fleet::{DaemonId, DaemonKind, Order, Poll, Task};
@@ -54,6 +54,7 @@ pub fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/volumes/{name}/detach", post(detach_volume))
         .route("/v1/volumes/{name}/export", post(export_volume))
         .route("/v1/volumes/{name}/import", post(import_volume))
+        .route("/v1/scrub", get(show_scrub).post(start_scrub))
         .route("/v1/nodes", get(list_nodes))
         .route("/v1/disks", get(list_disks).post(add_disk))
         .route("/v1/disks/{disk}/replace", post(replace_disk))
@@ -121,6 +122,14 @@ async fn resize_volume(
 ) -> Result<Json<VolumeView>, Error> {
     let asked: ResizeVolume = body(&bytes)?;
     whole(async move { shared.resize(&name, asked.size_bytes).await }).await
+}
+
+async fn show_scrub(State(shared): State<Shared>) -> Json<ScrubView> {
+    Json(shared.scrubber.view())
+}
+
+async fn start_scrub(State(shared): State<Shared>) -> Json<ScrubView> {
+    Json(shared.scrubber.start())
 }
 
 async fn list_nodes(State(shared): State<Shared>) -> Result<Json<Vec<NodeView>>, Error> {

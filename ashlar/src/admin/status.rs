@@ -46,6 +46,12 @@ impl Shared {
             }
         };
         look_at_daemons(&seen, &mut found);
+        let scrubbed = self.scrubber.view().counts;
+        let lost = scrubbed.unrepairable_blocks + scrubbed.conflicting_blocks;
+        if lost > 0 {
+            let cause = format!("the last scrub found {lost} copies of blocks that it could not repair");
+            found.add(Health::Degraded, cause);
+        }
         let disks: Vec<DiskView> = seen.iter().flat_map(disks_of).collect();
         let capacity = capacity(&disks);
         if capacity.usable_bytes > 0 && capacity.usable_free_bytes * 20 < capacity.usable_bytes {

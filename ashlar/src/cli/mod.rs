@@ -5,6 +5,7 @@ mod console;
 mod disk;
 mod node;
 mod output;
+mod scrub;
 mod status;
 mod vm;
 mod volume;
@@ -52,6 +53,11 @@ enum Command {
         #[command(subcommand)]
         command: vm::Command,
     },
+    /// Check and repair all copies of everything
+    Scrub {
+        #[command(subcommand)]
+        command: scrub::Command,
+    },
     /// Show the machines of the pool
     Node {
         #[command(subcommand)]
@@ -88,6 +94,7 @@ pub fn run() -> Result<(), Error> {
         Command::Status { client } => status::run(&client),
         Command::Volume { command } => volume::run(command),
         Command::Vm { command } => vm::run(command),
+        Command::Scrub { command } => scrub::run(command),
         Command::Node { command } => node::run(command),
         Command::Disk { command } => disk::run(command),
     }
