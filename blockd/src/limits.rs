@@ -37,6 +37,8 @@ pub const VOLUME_DATA_BYTES: usize = 128 << 20;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a one-shot request may take; deleting a volume waits for the disk.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the control plane has to answer a writer; then it is asked again.
+pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a volume's thread waits when it has nothing to do.
 pub const IDLE_WAIT: Duration = Duration::from_secs(60);
 
@@ -64,25 +66,38 @@ pub const CORE_RECONCILE_RUNS: usize = 32;
 pub const CORE_PARKED: usize = 64;
 /// Versions between the oldest unsettled write and the newest; writes wait above it.
 pub const CORE_VERSION_SPAN: usize = 1 << 20;
-/// How often a write is sent to a member that says `Busy`.
-pub const CORE_BUSY_TRIES: u16 = 2000;
 /// How often a write is sent to a member to which it comes damaged.
 pub const CORE_DAMAGED_TRIES: u16 = 8;
 /// How long a member that says `Busy` or got a damaged write is left alone.
 pub const CORE_BUSY_WAIT: Duration = Duration::from_millis(5);
 /// How long a member without room is left alone.
 pub const CORE_NO_SPACE_WAIT: Duration = Duration::from_millis(500);
-/// How long a member may be gone before the writer gives it up.
+/// How long a member may be gone before the writer reports it.
 pub const CORE_GRACE: Duration = Duration::from_secs(2);
 /// How long an open goes on trying to reach every member.
 pub const CORE_OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// The first wait before a connection is tried again, doubled each time up to the last.
 pub const CORE_RECONNECT_FIRST: Duration = Duration::from_millis(10);
 pub const CORE_RECONNECT_LAST: Duration = Duration::from_millis(500);
-/// How long a request may be unanswered before its connection is thought dead.
-pub const CORE_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request may be unanswered, while other members answer, before its member is taken for gone.
+/// With the report this must stay below the 5 s that a guest may see.
+pub const CORE_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same while no other member answers either: then it is not the member, and nobody can take over.
+pub const CORE_STUCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a core looks for such requests.
-pub const CORE_TIMEOUT_CHECK: Duration = Duration::from_secs(1);
+pub const CORE_TIMEOUT_CHECK: Duration = Duration::from_millis(250);
+/// A member that leaves no request unanswered for so long is seen to be alive.
+pub const CORE_LIVELY: Duration = Duration::from_secs(1);
+/// A core that was not run for so long past its deadline was itself stopped: that is no member's fault.
+pub const CORE_PAUSE: Duration = Duration::from_secs(1);
+/// How soon a member is reported again that is still in its groups.
+pub const CORE_REPORT_RETRY: Duration = Duration::from_millis(500);
+/// How soon the map is asked for again when a member knows a newer one.
+pub const CORE_MAP_RETRY: Duration = Duration::from_millis(100);
+/// How often the map is asked for while a member is away or a group is short of members.
+pub const CORE_MAP_TROUBLED: Duration = Duration::from_millis(500);
+/// How often the map is asked for while all is well: members join without telling the writer.
+pub const CORE_MAP_POLL: Duration = Duration::from_secs(5);
 /// Writers flush by themselves this often, and after this many bytes, so that a new writer has little to
 /// reconcile.
 pub const CORE_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -95,6 +110,10 @@ const _: () = assert!(
 );
 const _: () =
     assert!(CORE_WRITE_PIECES + CORE_OTHER_PIECES < 0x7fff, "sharers of a block are counted in 15 bits");
+const _: () = assert!(
+    CORE_REQUEST_TIMEOUT.as_millis() > CORE_LIVELY.as_millis(),
+    "who answers is told from who doesn't"
+);
 const _: () = assert!(VOLUME_OPERATIONS < CORE_OPERATIONS);
 const _: () = assert!(VOLUME_DATA_BYTES + CORE_OPERATION_BYTES <= CORE_DATA_BYTES);
 

@@ -5,12 +5,13 @@
 use crate::device::{Device, DeviceConfig, DeviceHandle};
 use crate::error::ErrorKind;
 use crate::test_client::{Client, Io};
-use blockd::client::{OnFull, VolumeConfig};
+use blockd::client::{ControlFuture, ControlHandle, ControlPlane, OnFull, VolumeConfig};
 use blockd::server::{ChunkServer, Missing, ServerConfig};
-use proto::control::{DiskPlace, Group, Lease, Member, PoolMap, PoolToken};
+use proto::control::{DiskPlace, Group, Lease, Member, MemberState, PoolMap, PoolToken};
 use proto::{ClientId, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 const SIZE: u64 = 48 << 20;
 const DISK_BYTES: u64 = 1 << 30;
@@ -182,24 +183,52 @@ fn sectors_of_one_block_written_at_once_are_all_kept() {
     device.stop();
 }
 
+/// Takes every disk that is reported out of all its groups.
+struct Evicts(Mutex<PoolMap>);
+
+impl ControlPlane for Evicts {
+    fn evict(&self, disk: DiskId, _: Vec<(GroupId, GroupEpoch)>, _: String) -> ControlFuture<PoolMap> {
+        let mut map = self.0.lock().unwrap();
+        map.version += 1;
+        for group in &mut map.groups {
+            group.epoch.0 += 1;
+            let mut members = group.members.iter_mut();
+            members.find(|member| member.disk == disk).unwrap().state = MemberState::Out;
+        }
+        let map = map.clone();
+        Box::pin(async move { Ok(map) })
+    }
+
+    fn map_since(&self, version: u64) -> ControlFuture<Option<PoolMap>> {
+        let map = Some(self.0.lock().unwrap().clone()).filter(|map| map.version > version);
+        Box::pin(async move { Ok(map) })
+    }
+}
+
 #[test]
-fn a_lost_replica_is_an_error_and_never_a_lie() {
+fn a_lost_replica_is_a_pause_and_never_a_lie() {
     let folder = tempfile::tempdir().unwrap();
     let mut servers = start_servers(folder.path());
     let socket = folder.path().join("disk.sock");
-    let device = serve(folder.path(), &servers, 1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut volume = volume(&servers, 1);
+    let evicts = Arc::new(Evicts(Mutex::new(volume.lease.map.clone())));
+    volume.control = Some(ControlHandle::new(evicts.clone(), runtime.handle().clone()));
+    let device = Device::serve(DeviceConfig::new(socket.clone(), "five".into(), volume)).unwrap();
     let mut client = Client::connect(&socket, 1);
     client.put(0, &[3; 4096]);
     assert_eq!(client.io(0, Io::Write { offset: 8192, len: 4096 }), 0);
     assert_eq!(client.io(0, Io::Flush), 0);
 
     drop(servers.pop());
-    assert_ne!(client.io(0, Io::Write { offset: 8192, len: 4096 }), 0, "two of three is not all");
-    assert_ne!(client.io(0, Io::Flush), 0);
+    client.put(0, &[4; 4096]);
+    assert_eq!(client.io(0, Io::Write { offset: 8192, len: 4096 }), 0, "it waits, and is kept by two");
+    assert!(evicts.0.lock().unwrap().version > 1, "the third has left first");
+    assert_eq!(client.io(0, Io::Flush), 0);
     client.put(0, &[0; 4096]);
-    assert_eq!(client.io(0, Io::Read { offset: 8192, len: 4096 }), 0, "reads go on");
-    assert!(client.get(0, 4096) == [3; 4096]);
-    assert!(device.status().errors >= 2);
+    assert_eq!(client.io(0, Io::Read { offset: 8192, len: 4096 }), 0);
+    assert!(client.get(0, 4096) == [4; 4096]);
+    assert_eq!(device.status().errors, 0);
     drop(client);
     device.stop();
 }

@@ -2,7 +2,7 @@
 //! moves data.
 
 use super::core::CoreInput;
-use super::limits::CONTROL_TIMEOUT;
+use crate::limits::CONTROL_TIMEOUT;
 use crate::{Error, ErrorKind};
 use proto::control::PoolMap;
 use proto::{DiskId, GroupEpoch, GroupId};

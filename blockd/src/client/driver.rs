@@ -101,6 +101,11 @@ impl VolumeDriver {
         self.core.size_bytes()
     }
 
+    /// The volume was made larger. A smaller size changes nothing.
+    pub fn set_size(&mut self, size_bytes: u64) {
+        self.core.set_size(size_bytes);
+    }
+
     pub fn stats(&self) -> CoreStats {
         self.core.stats()
     }

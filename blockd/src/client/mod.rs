@@ -5,7 +5,6 @@ pub mod catchup;
 mod control;
 pub mod core;
 mod driver;
-pub mod limits;
 mod op;
 pub mod scrub;
 mod volume;

@@ -6,22 +6,27 @@ use blockd::server::{ChunkServer, Missing, ServerConfig};
 use proto::control::{DiskPlace, Group, Lease, Member, PoolMap, PoolToken};
 use proto::{ClientId, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
 use rt::rng::{Rng, SystemRng};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub const GROUPS: u32 = 16;
 pub const TOKEN: PoolToken = PoolToken([7; 32]);
 
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+
 pub struct Cluster {
     dir: tempfile::TempDir,
     disk_bytes: u64,
     servers: Vec<Option<ChunkServer>>,
+    /// Where each listens, or did last.
+    addrs: Vec<SocketAddr>,
 }
 
 impl Cluster {
     pub fn start(disk_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut cluster = Self { dir, disk_bytes, servers: vec![None, None, None] };
+        let mut cluster = Self { dir, disk_bytes, servers: vec![None, None, None], addrs: vec![NOWHERE; 3] };
         (0..3).for_each(|number| cluster.start_one(number));
         cluster
     }
@@ -45,7 +50,9 @@ impl Cluster {
     }
 
     pub fn start_one(&mut self, number: usize) {
-        self.servers[number] = Some(ChunkServer::start(self.config(number)).unwrap());
+        let server = ChunkServer::start(self.config(number)).unwrap();
+        self.addrs[number] = server.addr();
+        self.servers[number] = Some(server);
     }
 
     pub fn server(&self, number: usize) -> &ChunkServer {
@@ -68,7 +75,7 @@ impl Cluster {
     }
 
     pub fn place(&self, number: usize) -> DiskPlace {
-        DiskPlace { disk: Self::disk_id(number), node: NodeId(1), addr: self.server(number).addr() }
+        DiskPlace { disk: Self::disk_id(number), node: NodeId(1), addr: self.addrs[number] }
     }
 
     pub fn volume(&self, volume: u64, epoch: u32, size_bytes: u64) -> VolumeConfig {

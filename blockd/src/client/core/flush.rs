@@ -1,5 +1,9 @@
 //! Flushes: one round at a time; those that come meanwhile share the next.
+//!
+//! A round asks every member that acked something since its last flush. One that leaves all its groups is
+//! not waited for any more; one that fails must have left before the round can end.
 
+use super::members::Fault;
 use super::peer::Ask;
 use super::types::Peer;
 use super::{Phase, VolumeCore};
@@ -16,7 +20,10 @@ struct Round {
     /// Tells its answers from those to a round that was dropped.
     serial: u64,
     ops: Vec<usize>,
-    unanswered: usize,
+    /// In no order.
+    unanswered: Vec<Peer>,
+    /// Somebody had something to flush when it began.
+    is_needed: bool,
     /// Settled when the round began: stable when it ends, since every member acked it before.
     through: Version,
 }
@@ -58,6 +65,7 @@ impl VolumeCore {
     /// Starts a round for all that wait.
     pub(super) fn start_flush(&mut self, which: Whom) {
         let peers: Vec<Peer> = (0..self.peers.len())
+            .filter(|&number| self.peers[number].is_member())
             .filter(|&number| which == Whom::All || self.peers[number].is_dirty())
             .map(|number| Peer(u16::try_from(number).expect("peers are numbered in 16 bits")))
             .collect();
@@ -65,7 +73,8 @@ impl VolumeCore {
         self.flush.round = Some(Round {
             serial: self.flush.rounds,
             ops: std::mem::take(&mut self.flush.waiting),
-            unanswered: peers.len(),
+            unanswered: peers.clone(),
+            is_needed: !peers.is_empty(),
             through: self.settled.settled(),
         });
         self.flush.bytes = 0;
@@ -73,19 +82,22 @@ impl VolumeCore {
         for &peer in &peers {
             self.send_flush(peer);
         }
-        if peers.is_empty() {
-            self.flush_round_done();
-        }
+        self.flush_on();
     }
 
     /// Sends the round's flush to a member, for the first time or again.
     pub(super) fn send_flush(&mut self, peer: Peer) {
         let Some(round) = &self.flush.round else { return };
-        let (volume, through, stable) = (self.volume, round.through, self.stable);
+        let (volume, through) = (self.volume, round.through);
+        let (whole, stable) = if self.tells_horizons(peer) {
+            (self.map.whole && !self.peers.iter().any(|peer| peer.is_faulty), self.stable)
+        } else {
+            (false, Version::ZERO)
+        };
         let ask = Ask::Flush { round: round.serial };
         let state = &mut self.peers[usize::from(peer.0)];
         state.flush_sent_at = state.acks;
-        self.ask(peer, ask, GroupEpoch(0), RequestBody::Flush { volume, through, stable, whole: false });
+        self.ask(peer, ask, GroupEpoch(0), RequestBody::Flush { volume, through, stable, whole });
     }
 
     /// Whether a member's answer would be to the round under way.
@@ -93,28 +105,52 @@ impl VolumeCore {
         self.flush.round.as_ref().is_some_and(|round| round.serial == serial)
     }
 
-    pub(super) fn flush_acked(&mut self) {
+    pub(super) fn flush_acked(&mut self, peer: Peer, round: u64) {
+        if self.is_flush_round(round) {
+            self.flush_left(peer);
+            self.flush_on();
+        }
+    }
+
+    /// A member has nothing more to do for the round: it is flushed, or its answer would not count.
+    pub(super) fn flush_left(&mut self, peer: Peer) {
+        if let Some(round) = &mut self.flush.round {
+            round.unanswered.retain(|&waiting| waiting != peer);
+        }
+    }
+
+    /// Ends the round if it may: everybody that is still a member is flushed, everybody that failed has left,
+    /// and enough are in sync for what it covers.
+    pub(super) fn flush_on(&mut self) {
+        let peers = &self.peers;
         let Some(round) = &mut self.flush.round else { return };
-        round.unanswered -= 1;
-        if round.unanswered == 0 {
+        round.unanswered.retain(|peer| peers[usize::from(peer.0)].is_member());
+        let reconciling = matches!(self.phase, Phase::Reconciling(_));
+        let faulty = peers.iter().any(|peer| peer.is_faulty);
+        let short = self.map.short && round.is_needed && !reconciling;
+        if round.unanswered.is_empty() && !faulty && !short {
             self.flush_round_done();
         }
     }
 
-    pub(super) fn flush_refused(&mut self, peer: Peer, error: &WireError) {
+    pub(super) fn flush_refused(&mut self, peer: Peer, round: u64, error: &WireError) {
+        if !self.is_flush_round(round) {
+            return;
+        }
         match error.code {
             ErrorCode::Busy | ErrorCode::NoSpace => {
                 self.flush.retries.push_back((self.now + CORE_BUSY_WAIT, peer));
             }
-            _ => self.lose(peer, &format!("its flush failed: {error}")),
+            _ => self.fail_member(peer, Fault::Broken, &format!("its flush failed: {error}")),
         }
     }
 
     fn flush_round_done(&mut self) {
         let Some(round) = self.flush.round.take() else { return };
         self.stable = self.stable.max(round.through);
+        let lost = if round.ops.is_empty() { None } else { self.lost_acks.take() };
         for op in round.ops {
-            self.flush_done(op, Ok(()));
+            self.flush_done(op, lost.clone().map_or(Ok(()), Err));
         }
         if matches!(self.phase, Phase::Reconciling(_)) {
             self.reconciled();
@@ -130,9 +166,11 @@ impl VolumeCore {
         }
     }
 
-    /// Drops a round of an open that starts again.
+    /// Drops the round when an open starts again. Whoever waited for it waits for the next.
     pub(super) fn forget_flush_round(&mut self) {
-        self.flush.round = None;
+        if let Some(round) = self.flush.round.take() {
+            self.flush.waiting.splice(..0, round.ops);
+        }
         self.flush.retries.clear();
     }
 
@@ -146,7 +184,9 @@ impl VolumeCore {
 
     pub(super) fn tick_flush(&mut self) {
         while let Some((_, peer)) = self.flush.retries.pop_front_if(|(due, _)| *due <= self.now) {
-            self.send_flush(peer);
+            if self.flush.round.as_ref().is_some_and(|round| round.unanswered.contains(&peer)) {
+                self.send_flush(peer);
+            }
         }
         if self.background_flush_at().is_some_and(|at| at <= self.now) {
             self.start_flush(Whom::Dirty);

@@ -1,11 +1,11 @@
-//! Connections to members: opened, lost, opened again, given up; and their answers, told to whom they
-//! concern.
+//! Connections to members: opened, lost, opened again; and their answers, told to whom they concern.
 
+use super::members::Fault;
 use super::peer::{Ask, Link, Pending};
-use super::piece::{Owner, Step};
+use super::piece::Step;
 use super::types::{CoreOutput, Peer};
 use super::{Phase, VolumeCore};
-use crate::limits::{CORE_GRACE, CORE_REQUEST_TIMEOUT, CORE_TIMEOUT_CHECK};
+use crate::limits::{CORE_GRACE, CORE_REQUEST_TIMEOUT, CORE_STUCK_TIMEOUT, CORE_TIMEOUT_CHECK};
 use crate::{ClientError, ErrorKind};
 use proto::message::{HelloReply, OpenMode, OpenReply, Reply, ReplyBody, RequestBody};
 use proto::{ErrorCode, GroupEpoch, WireError};
@@ -24,10 +24,13 @@ impl VolumeCore {
 
     pub(super) fn on_disconnected(&mut self, peer: Peer) {
         let Some(state) = self.peers.get_mut(usize::from(peer.0)) else { return };
-        if matches!(state.link, Link::Lost | Link::Down { .. }) || matches!(self.phase, Phase::Failed(_)) {
+        if matches!(state.link, Link::Retired | Link::Down { .. }) || matches!(self.phase, Phase::Failed(_)) {
             return;
         }
         state.disconnected(self.now);
+        // The map may say by now that it is elsewhere, or out.
+        let due = state.down_since.map_or(self.now, |since| (since + CORE_GRACE).max(self.now));
+        self.consult_at(due);
         if matches!(self.phase, Phase::Reconciling(_)) {
             self.restart_open();
         }
@@ -40,7 +43,7 @@ impl VolumeCore {
         let pieces = &self.pieces;
         let (mut reads, mut repairs) = (Vec::new(), Vec::new());
         state.pending.retain(|_, pending| match pending.ask {
-            Ask::Hello | Ask::Open | Ask::List { .. } => false,
+            Ask::Hello | Ask::Open | Ask::List { .. } | Ask::Forgotten => false,
             Ask::Flush { .. } => true,
             Ask::Piece { key, serial, .. } => {
                 let Some(piece) = pieces.get(key).filter(|piece| piece.serial == serial) else {
@@ -58,6 +61,7 @@ impl VolumeCore {
         // In an order that does not depend on the map's.
         reads.sort_unstable();
         repairs.sort_unstable();
+        repairs.dedup();
         self.ready.extend(reads);
         for key in repairs {
             self.finish_piece(key, Ok(()));
@@ -65,41 +69,27 @@ impl VolumeCore {
     }
 
     /// Drops a connection that can't be used further; it is made again after a wait.
-    fn drop_connection(&mut self, peer: Peer, why: &str) {
+    pub(super) fn drop_connection(&mut self, peer: Peer, why: &str) {
+        if matches!(self.peers[usize::from(peer.0)].link, Link::Retired | Link::Down { .. }) {
+            return;
+        }
         let disk = self.map.places[usize::from(peer.0)].disk;
         tracing::warn!(volume = self.volume.0, %disk, why, "dropped the connection to a disk");
         self.out.push(CoreOutput::Disconnect(peer));
         self.on_disconnected(peer);
     }
 
-    pub(super) fn disconnect(&mut self, number: usize) {
+    /// Ends a connection that is not made again by itself.
+    pub(super) fn retire(&mut self, number: usize) {
         let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
-        if !matches!(self.peers[number].link, Link::Down { .. } | Link::Lost) {
+        if !matches!(self.peers[number].link, Link::Down { .. } | Link::Retired) {
             self.out.push(CoreOutput::Disconnect(peer));
         }
-        self.peers[number].link = Link::Lost;
+        let state = &mut self.peers[number];
+        (state.link, state.down_since) = (Link::Retired, None);
     }
 
-    /// Gives a member up: this writer can't show any more that it holds all it acked.
-    ///
-    /// Writes and flushes fail from here on. What belongs here instead is to report the member, wait until
-    /// the control plane has taken it out of its groups and bumped their epochs, and go on with the rest.
-    pub(super) fn lose(&mut self, peer: Peer, why: &str) {
-        let place = &self.map.places[usize::from(peer.0)];
-        let why = format!("disk {} at {} is lost: {why}", place.disk, place.addr);
-        let error = self.error(ErrorKind::Unavailable, why);
-        if !self.is_serving() {
-            self.fail(error);
-            return;
-        }
-        self.disconnect(usize::from(peer.0));
-        self.fail_writes(error);
-        self.reads_elsewhere(peer);
-        self.peers[usize::from(peer.0)].pending.clear();
-        self.wake_readers();
-    }
-
-    fn wake_readers(&mut self) {
+    pub(super) fn wake_readers(&mut self) {
         self.ready.extend(self.read_waiters.drain(..));
     }
 
@@ -117,18 +107,17 @@ impl VolumeCore {
                 self.on_error(peer, ask, error);
                 true
             }
+            (Ask::Forgotten, _) => true,
             (Ask::Hello, ReplyBody::Hello(hello)) => self.on_hello(peer, hello),
             (Ask::Open, ReplyBody::Open(open)) => self.on_open(peer, open),
             (Ask::List { reconcile }, ReplyBody::List { entries, next_cursor }) => {
                 self.listed(peer, reconcile, entries, next_cursor)
             }
             (Ask::Flush { round }, ReplyBody::Ack) => {
-                if self.is_flush_round(round) {
-                    self.flush_acked();
-                }
+                self.flush_acked(peer, round);
                 true
             }
-            (Ask::Piece { key, serial, slot }, body) => {
+            (Ask::Piece { key, serial, slot, .. }, body) => {
                 let alive = self.pieces.get(key).filter(|piece| piece.serial == serial);
                 let reading = alive.map(|piece| matches!(piece.step, Step::Reading { .. }));
                 match (reading, body) {
@@ -160,21 +149,28 @@ impl VolumeCore {
     fn on_error(&mut self, peer: Peer, ask: Ask, error: WireError) {
         match (error.code, ask) {
             (ErrorCode::Fenced | ErrorCode::Deleted, _) => self.fail(ClientError::from(error)),
-            (ErrorCode::Unauthorized, _) if !self.is_serving() => self.fail(ClientError::from(error)),
-            (_, Ask::Piece { key, serial, slot }) => {
+            (ErrorCode::Unauthorized, _) if !self.has_served => self.fail(ClientError::from(error)),
+            (ErrorCode::Io, ask) => {
+                if let Ask::Piece { key, serial, .. } = ask
+                    && let Some(piece) = self.pieces.get(key).filter(|piece| piece.serial == serial)
+                    && matches!(piece.step, Step::Reading { .. })
+                {
+                    self.ready.push_back(key);
+                }
+                self.fail_member(peer, Fault::Broken, &format!("its disk failed: {error}"));
+            }
+            (_, Ask::Piece { key, serial, slot, epoch }) => {
                 let Some(piece) = self.pieces.get(key).filter(|piece| piece.serial == serial) else { return };
-                match piece.step {
-                    Step::Reading { .. } => self.read_refused(key, slot, &error),
-                    Step::Writing { .. } => self.write_refused(key, slot, error),
-                    Step::Queued(_) => {}
+                match (error.code, &piece.step) {
+                    (_, Step::Queued(_)) => {}
+                    (ErrorCode::StaleGroupEpoch, _) => self.refused_as_stale(key, slot, epoch),
+                    (_, Step::Reading { .. }) => self.read_refused(key, slot, &error),
+                    (_, Step::Writing { .. }) => self.write_refused(key, slot, error),
                 }
             }
-            (_, Ask::Flush { round }) => {
-                if self.is_flush_round(round) {
-                    self.flush_refused(peer, &error);
-                }
-            }
+            (_, Ask::Flush { round }) => self.flush_refused(peer, round, &error),
             (_, Ask::Hello | Ask::Open | Ask::List { .. }) => self.drop_connection(peer, &error.to_string()),
+            (_, Ask::Forgotten) => {}
         }
     }
 
@@ -201,20 +197,24 @@ impl VolumeCore {
         }
         let serving = self.is_serving();
         let state = &mut self.peers[usize::from(peer.0)];
-        if serving && !state.holds_all(state.greeted, open.held_sequence) {
-            self.lose(peer, "it restarted without all the writes it had acknowledged");
-            return true;
-        }
+        let holds_all = state.holds_all(state.greeted, open.held_sequence);
         if state.incarnation.is_some() {
             self.stats.reconnects += 1;
         }
         state.came_up();
         state.opened = Some(open);
-        if serving {
+        if !holds_all {
+            // What it has from here on is judged by what it holds now.
+            state.acked_sequence = open.held_sequence;
+        }
+        if serving && !holds_all {
+            self.fail_member(peer, Fault::Forgot, "it restarted without all the writes it had acknowledged");
+        }
+        if self.is_serving() {
             self.send_again(peer);
             self.wake_readers();
-        } else if self.peers.iter().all(|state| state.is_up()) {
-            self.start_reconcile();
+        } else {
+            self.open_on();
         }
         true
     }
@@ -227,31 +227,13 @@ impl VolumeCore {
         asks.sort_unstable_by_key(|(sequence, _)| *sequence);
         for (_, ask) in asks {
             match ask {
-                Ask::Piece { key, serial, slot } => {
+                Ask::Piece { key, serial, slot, .. } => {
                     if self.pieces.get(key).is_some_and(|piece| piece.serial == serial) {
                         self.send_piece(key, slot);
                     }
                 }
                 Ask::Flush { round } if self.is_flush_round(round) => self.send_flush(peer),
-                Ask::Flush { .. } | Ask::Hello | Ask::Open | Ask::List { .. } => {}
-            }
-        }
-    }
-
-    /// A member went away while the volume was being made to agree: what was listed may be no more.
-    fn restart_open(&mut self) {
-        self.phase = Phase::Opening;
-        self.forget_flush_round();
-        // Everything in progress is the open's own: users' operations have not begun.
-        self.pieces.retain(|_, piece| piece.owner != Owner::Reconcile);
-        self.forget_removed();
-        self.busy.clear();
-        self.full.clear();
-        for state in &mut self.peers {
-            let handshake = |ask| matches!(ask, Ask::Hello | Ask::Open);
-            // Answers to the rest still come, and are told from new ones by their serials.
-            if !state.is_up() {
-                state.pending.retain(|_, pending| handshake(pending.ask));
+                Ask::Flush { .. } | Ask::Hello | Ask::Open | Ask::List { .. } | Ask::Forgotten => {}
             }
         }
     }
@@ -260,33 +242,52 @@ impl VolumeCore {
         let check = self.now >= self.next_timeout_check;
         if check {
             self.next_timeout_check = self.now + CORE_TIMEOUT_CHECK;
+            self.drop_the_late();
         }
         for number in 0..self.peers.len() {
-            let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
             let state = &mut self.peers[number];
-            let gone = state.down_since.is_some_and(|since| since + CORE_GRACE <= self.now);
-            if gone && matches!(self.phase, Phase::Serving) {
-                let why = format!("it could not be reached for {} s", CORE_GRACE.as_secs());
-                self.lose(peer, &why);
-                continue;
-            }
-            let late = |pending: &Pending| pending.sent_at + CORE_REQUEST_TIMEOUT <= self.now;
-            if check && matches!(state.link, Link::Up | Link::Greeting) && state.pending.values().any(late) {
-                self.drop_connection(peer, "it left a request unanswered for too long");
-                continue;
-            }
             if matches!(state.link, Link::Down { retry_at } if retry_at <= self.now) {
                 state.link = Link::Connecting;
+                let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
                 let place = &self.map.places[number];
                 self.out.push(CoreOutput::Connect { peer, disk: place.disk, addr: place.addr });
             }
         }
-        if matches!(self.phase, Phase::Opening | Phase::Reconciling(_)) && self.now >= self.open_deadline {
-            let down = self.peers.iter().zip(&self.map.places).filter(|(state, _)| !state.is_up());
+        if !self.has_served && self.now >= self.open_deadline {
+            let down =
+                self.peers.iter().zip(&self.map.places).filter(|(peer, _)| peer.is_member() && !peer.is_up());
             let disks: Vec<String> =
                 down.map(|(_, place)| format!("{} at {}", place.disk, place.addr)).collect();
             let why = format!("could not be opened in time; disks not reached: [{}]", disks.join(", "));
             self.fail(self.error(ErrorKind::Unavailable, why));
+        }
+    }
+
+    /// Drops connections whose requests are unanswered for too long: soon where somebody else answers, so
+    /// that the member can be reported; late where nobody does, since then the fault is not the member's.
+    fn drop_the_late(&mut self) {
+        for number in 0..self.peers.len() {
+            let Some(oldest) = self.peers[number].oldest_sent() else { continue };
+            if oldest + CORE_REQUEST_TIMEOUT > self.now {
+                continue;
+            }
+            let others = (0..self.peers.len()).filter(|&other| other != number);
+            let alone = !others.into_iter().any(|other| self.peers[other].is_lively(self.now));
+            if alone && oldest + CORE_STUCK_TIMEOUT > self.now {
+                continue;
+            }
+            // It was gone from when it stopped answering.
+            self.peers[number].down_since.get_or_insert(oldest);
+            let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
+            self.drop_connection(peer, "it left a request unanswered for too long");
+        }
+    }
+
+    /// This process was stopped for a while: nothing that waited meanwhile is late.
+    pub(super) fn was_stopped(&mut self, now: rt::clock::Instant) {
+        for peer in &mut self.peers {
+            peer.pending.values_mut().for_each(|pending| pending.sent_at = now);
+            peer.down_since = peer.down_since.map(|_| now);
         }
     }
 }

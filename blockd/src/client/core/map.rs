@@ -2,32 +2,109 @@
 
 use super::types::Peer;
 use crate::{ClientError, ErrorKind};
-use proto::control::{DiskPlace, Lease, MemberState};
-use proto::limits::{MAX_GROUPS, REPLICAS};
+use proto::control::{DiskPlace, Group, Lease, MemberState, PoolMap};
+use proto::limits::MAX_GROUPS;
 use proto::placement::group_of;
 use proto::{ChunkId, ChunkIndex, DiskId, GroupEpoch, VolumeId};
 use std::collections::HashMap;
 
-/// The in-sync members of one group. A member's place here is its *slot*, a bit in the masks of pieces.
+/// Members of one group that a writer can have: three, their replacements, and room for what a map may
+/// say at worst. Pieces keep their members as bits of a byte.
+pub(super) const SEATS: usize = 8;
+
+/// A member of a group that is not out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seat {
+    pub peer: Peer,
+    pub in_sync: bool,
+    /// The peer's life when it took the seat. A peer that failed since is to leave it before anything of
+    /// the group is acked: see `PeerState::life`.
+    pub life: u32,
+}
+
+/// The members of one group. A member's place here is its *slot*, a bit in the masks of pieces; it keeps the
+/// slot for as long as it stays in the group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GroupPeers {
-    peers: [Peer; REPLICAS],
-    len: u8,
+    seats: [Option<Seat>; SEATS],
     pub epoch: GroupEpoch,
 }
 
+/// What a new map changed in one group, as masks of slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    pub group: u32,
+    /// Their former members are gone, or have to begin anew.
+    pub left: u8,
+    /// Their members are new, and need what is in flight.
+    pub came: u8,
+}
+
 impl GroupPeers {
-    pub fn peers(&self) -> &[Peer] {
-        &self.peers[..usize::from(self.len)]
+    fn empty() -> Self {
+        Self { seats: [None; SEATS], epoch: GroupEpoch(0) }
     }
 
-    /// A mask with every slot's bit.
+    pub fn seats(&self) -> impl Iterator<Item = (u8, Seat)> + '_ {
+        (0u8..).zip(&self.seats).filter_map(|(slot, seat)| seat.map(|seat| (slot, seat)))
+    }
+
+    pub fn seat(&self, slot: u8) -> Option<Seat> {
+        self.seats[usize::from(slot)]
+    }
+
+    /// A mask with every member's bit.
     pub fn all(&self) -> u8 {
-        (1 << self.len) - 1
+        self.seats().fold(0, |mask, (slot, _)| mask | 1 << slot)
+    }
+
+    pub fn in_sync(&self) -> impl Iterator<Item = (u8, Seat)> + '_ {
+        self.seats().filter(|(_, seat)| seat.in_sync)
+    }
+
+    pub fn in_sync_count(&self) -> u32 {
+        self.in_sync().map(|_| 1).sum()
     }
 
     pub fn slot_of(&self, peer: Peer) -> Option<u8> {
-        (0..self.len).find(|&slot| self.peers[usize::from(slot)] == peer)
+        self.seats().find(|(_, seat)| seat.peer == peer).map(|(slot, _)| slot)
+    }
+
+    /// Lets every member begin a new life in its seat.
+    pub fn trust(&mut self, life: impl Fn(Peer) -> u32) {
+        for seat in self.seats.iter_mut().flatten() {
+            seat.life = life(seat.peer);
+        }
+    }
+
+    /// Takes the members that a map names, as (peer, in sync).
+    fn take(&mut self, members: &[(Peer, bool)], life: impl Fn(Peer) -> u32) -> (u8, u8) {
+        let (mut left, mut came) = (0, 0);
+        for (slot, seat) in self.seats.iter_mut().enumerate() {
+            let Some(now) = seat else { continue };
+            match members.iter().find(|(peer, _)| *peer == now.peer) {
+                // From in sync to catching up: it was out in between.
+                Some((_, false)) if now.in_sync => {
+                    *now = Seat { in_sync: false, life: life(now.peer), ..*now };
+                    left |= 1 << slot;
+                    came |= 1 << slot;
+                }
+                Some((_, in_sync)) => now.in_sync = *in_sync,
+                None => {
+                    *seat = None;
+                    left |= 1 << slot;
+                }
+            }
+        }
+        for &(peer, in_sync) in members {
+            if self.slot_of(peer).is_none()
+                && let Some(slot) = self.seats.iter().position(Option::is_none)
+            {
+                self.seats[slot] = Some(Seat { peer, in_sync, life: life(peer) });
+                came |= 1 << slot;
+            }
+        }
+        (left, came)
     }
 }
 
@@ -37,54 +114,88 @@ pub(super) struct Map {
     volume: VolumeId,
     /// Turns with each writer, so that over a volume's lives every copy gets read.
     turn: u32,
+    pub version: u64,
+    pub min_in_sync: u32,
     pub groups: Vec<GroupPeers>,
-    /// By [`Peer`].
+    /// By [`Peer`]: every disk that was ever in a group, where it was last said to be.
     pub places: Vec<DiskPlace>,
+    numbers: HashMap<DiskId, Peer>,
+    /// By [`Peer`]: whether it is in some group but not in sync there, so that the volume's horizons are
+    /// not true of it.
+    pub behind: Vec<bool>,
+    /// Every member of every group is in sync.
+    pub whole: bool,
+    /// Some group has fewer in-sync members than writes need.
+    pub short: bool,
 }
 
 impl Map {
-    /// Checks the lease's map and numbers its disks. A group with fewer in-sync members than the pool asks
-    /// makes the volume unavailable.
+    /// Checks the lease's map and numbers its disks. A group without an in-sync member makes the volume
+    /// unavailable.
     pub fn of(lease: &Lease) -> Result<Self, ClientError> {
-        let map = &lease.map;
-        if map.groups.is_empty() || map.groups.len() > MAX_GROUPS as usize {
-            return Err(ClientError::new(ErrorKind::Invalid, "the pool's map has no groups, or too many"));
+        let mut map = Self {
+            volume: lease.volume,
+            turn: lease.epoch.0,
+            version: 0,
+            min_in_sync: 1,
+            groups: vec![GroupPeers::empty(); lease.map.groups.len()],
+            places: Vec::new(),
+            numbers: HashMap::new(),
+            behind: Vec::new(),
+            whole: false,
+            short: false,
+        };
+        map.take(&lease.map, |_| 0)?;
+        Ok(map)
+    }
+
+    /// Takes a newer map in; nothing has changed if that fails. New disks get the next numbers; seats that
+    /// are taken get the present life of their peers.
+    pub fn take(&mut self, map: &PoolMap, life: impl Fn(Peer) -> u32) -> Result<Vec<Change>, ClientError> {
+        check(map, self.groups.len())?;
+        for place in &map.disks {
+            if let Some(peer) = self.numbers.get(&place.disk) {
+                self.places[usize::from(peer.0)] = place.clone();
+            }
         }
-        let mut numbers: HashMap<DiskId, Peer> = HashMap::new();
-        let mut places = Vec::new();
-        let mut groups = Vec::with_capacity(map.groups.len());
-        for group in &map.groups {
-            let mut peers = GroupPeers { peers: [Peer(0); REPLICAS], len: 0, epoch: group.epoch };
-            for member in group.members.iter().filter(|member| member.state == MemberState::InSync) {
-                if usize::from(peers.len) == REPLICAS {
-                    let why = format!("group {} has more than {REPLICAS} in-sync members", group.id);
-                    return Err(ClientError::new(ErrorKind::Invalid, why));
+        let mut changes = Vec::new();
+        self.behind.fill(false);
+        (self.whole, self.short) = (true, false);
+        self.min_in_sync = map.min_in_sync.max(1);
+        for (number, group) in (0u32..).zip(&map.groups) {
+            let mut members = Vec::with_capacity(group.members.len());
+            for member in &group.members {
+                self.whole &= member.state == MemberState::InSync;
+                if let Some(peer) = self.number(map, member.disk, member.state != MemberState::Out) {
+                    self.behind[usize::from(peer.0)] |= member.state != MemberState::InSync;
+                    if member.state != MemberState::Out {
+                        members.push((peer, member.state == MemberState::InSync));
+                    }
                 }
-                let place = map.place(member.disk).ok_or_else(|| {
-                    let why =
-                        format!("the map names disk {} in group {} but no place", member.disk, group.id);
-                    ClientError::new(ErrorKind::Invalid, why)
-                })?;
-                let next = Peer(u16::try_from(places.len()).map_err(|_| {
-                    ClientError::new(ErrorKind::Invalid, "the pool has more disks than a writer can number")
-                })?);
-                let peer = *numbers.entry(member.disk).or_insert_with(|| {
-                    places.push(place.clone());
-                    next
-                });
-                peers.peers[usize::from(peers.len)] = peer;
-                peers.len += 1;
             }
-            if peers.len == 0 || u32::from(peers.len) < map.min_in_sync {
-                let why = format!(
-                    "group {} has {} in-sync members and writes need {}: bring its disks back",
-                    group.id, peers.len, map.min_in_sync
-                );
-                return Err(ClientError::new(ErrorKind::Unavailable, why));
+            let seats = &mut self.groups[number as usize];
+            let (left, came) = seats.take(&members, &life);
+            seats.epoch = group.epoch;
+            self.short |= seats.in_sync_count() < self.min_in_sync;
+            if left | came != 0 {
+                changes.push(Change { group: number, left, came });
             }
-            groups.push(peers);
         }
-        Ok(Self { volume: lease.volume, turn: lease.epoch.0, groups, places })
+        self.version = map.version;
+        Ok(changes)
+    }
+
+    /// The number of a disk; one that has none gets one if it is wanted.
+    fn number(&mut self, map: &PoolMap, disk: DiskId, wanted: bool) -> Option<Peer> {
+        if let Some(&peer) = self.numbers.get(&disk) {
+            return Some(peer);
+        }
+        let place = map.place(disk).filter(|_| wanted)?;
+        let peer = Peer(u16::try_from(self.places.len()).ok()?);
+        self.numbers.insert(disk, peer);
+        self.places.push(place.clone());
+        self.behind.push(false);
+        Some(peer)
     }
 
     /// The number of a chunk's group, an index into `groups`.
@@ -97,12 +208,52 @@ impl Map {
         &self.groups[index as usize]
     }
 
-    /// The slot that a chunk's reads start at: fixed by the chunk while the volume is open, so that its
-    /// member's caches are warm, and spread over members by hash. The next writer reads from the next member:
-    /// a copy that went bad is then found while the others are good, even where nothing scrubs.
-    pub fn read_slot(&self, chunk: ChunkIndex, group: u32) -> u8 {
-        let len = self.group(group).len;
-        let spread = (chunk.0.wrapping_mul(0x9e37_79b9) >> 16).wrapping_add(self.turn) % u32::from(len);
-        u8::try_from(spread).expect("below a u8")
+    /// The slots that a chunk's reads try, in turn. The first is fixed by the chunk while the members stay,
+    /// so that its member's caches are warm, and spread over members by hash. The next writer reads from the
+    /// next member: a copy that went bad is then found while the others are good, even where nothing scrubs.
+    pub fn read_order(&self, chunk: ChunkIndex, group: u32) -> ([u8; SEATS], u8) {
+        let (mut order, mut len) = ([0; SEATS], 0u8);
+        for (slot, _) in self.group(group).in_sync() {
+            order[usize::from(len)] = slot;
+            len += 1;
+        }
+        if len > 0 {
+            let spread = (chunk.0.wrapping_mul(0x9e37_79b9) >> 16).wrapping_add(self.turn) % u32::from(len);
+            order[..usize::from(len)].rotate_left(spread as usize);
+        }
+        (order, len)
     }
+}
+
+/// Whether a map can be served with: it comes from outside.
+fn check(map: &PoolMap, groups: usize) -> Result<(), ClientError> {
+    let invalid = |why: String| Err(ClientError::new(ErrorKind::Invalid, why));
+    if map.groups.is_empty() || map.groups.len() > MAX_GROUPS as usize || map.groups.len() != groups {
+        let found = map.groups.len();
+        return invalid(format!("the pool's map has {found} groups, not 1 to {MAX_GROUPS} as it had before"));
+    }
+    if map.disks.len() > usize::from(u16::MAX) {
+        return invalid("the pool has more disks than a writer can number".into());
+    }
+    for group in &map.groups {
+        check_group(map, group)?;
+    }
+    Ok(())
+}
+
+fn check_group(map: &PoolMap, group: &Group) -> Result<(), ClientError> {
+    let inside = || group.members.iter().filter(|member| member.state != MemberState::Out);
+    if inside().count() > SEATS {
+        let why = format!("group {} has more than {SEATS} members", group.id);
+        return Err(ClientError::new(ErrorKind::Invalid, why));
+    }
+    if let Some(member) = inside().find(|member| map.place(member.disk).is_none()) {
+        let why = format!("the map names disk {} in group {} but no place", member.disk, group.id);
+        return Err(ClientError::new(ErrorKind::Invalid, why));
+    }
+    if !inside().any(|member| member.state == MemberState::InSync) {
+        let why = format!("group {} has no in-sync member: bring its disks back", group.id);
+        return Err(ClientError::new(ErrorKind::Unavailable, why));
+    }
+    Ok(())
 }

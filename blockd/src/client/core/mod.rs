@@ -7,14 +7,16 @@
 //! - A write is acked when every in-sync member has acked it. Versions decide between overlapping writes,
 //!   so they need no order; parts of blocks are read, changed and written under a [`locks`] claim.
 //! - A flush covers what was acked before it, on the members that have something unflushed.
-//! - A member that is gone is waited for; one that does not come back, or comes back without all it had
-//!   acked, is lost: writes and flushes then fail, and reads go on from the others. (Its eviction through
-//!   the control plane, and catch-up, will take the place of that failure: see `VolumeCore::lose`.)
+//! - Members that are gone are waited for; those that stay away, or fail, are reported to the control plane,
+//!   and what waits goes on with the members that its new map names ([`members`]). Users see a stall.
+//! - If no member kept what it had acked, all are made to agree again, and one flush fails ([`agree`]).
 
+mod agree;
 mod flush;
 mod link;
 mod locks;
 mod map;
+mod members;
 mod ops;
 mod peer;
 mod piece;
@@ -28,11 +30,12 @@ mod write;
 pub use types::{CoreInput, CoreOutput, CoreStats, Peer};
 
 use crate::client::{OnFull, VolumeConfig};
-use crate::limits::CORE_OPEN_TIMEOUT;
+use crate::limits::{CORE_GRACE, CORE_OPEN_TIMEOUT, CORE_PAUSE};
 use crate::{ClientError, ErrorKind};
 use flush::FlushState;
 use locks::Locks;
 use map::Map;
+use members::{Control, Stale};
 use ops::Op;
 use peer::{Ask, PeerState};
 use piece::{Owner, Piece};
@@ -84,6 +87,10 @@ pub struct VolumeCore {
     peers: Vec<PeerState>,
     phase: Phase,
     open_deadline: Instant,
+    /// The open has succeeded.
+    has_served: bool,
+    control: Control,
+    stale: Vec<Stale>,
     ops: Slab<Op>,
     pieces: Slab<Piece>,
     next_serial: u64,
@@ -92,8 +99,12 @@ pub struct VolumeCore {
     ready: VecDeque<usize>,
     writes: ops::Window,
     others: ops::Window,
-    /// Reading pieces that wait for a member to come back or be lost.
+    /// Reading pieces that wait for a member to come back or leave.
     read_waiters: Vec<usize>,
+    /// Users' pieces that wait until the members agree again.
+    held: Vec<usize>,
+    /// What the next flush is told instead of success.
+    lost_acks: Option<ClientError>,
     settled: Settled,
     stable: Version,
     flush: FlushState,
@@ -112,8 +123,8 @@ pub struct VolumeCore {
 }
 
 impl VolumeCore {
-    /// A core that starts with its first [`CoreInput::Tick`]. Fails if the lease's map is broken or has
-    /// too few in-sync members.
+    /// A core that starts with its first [`CoreInput::Tick`]. Fails if the lease's map is broken or has a
+    /// group without an in-sync member.
     pub fn new(config: VolumeConfig) -> Result<Self, ClientError> {
         let VolumeConfig { lease, token, client, on_full, control: _ } = config;
         let map = Map::of(&lease)?;
@@ -129,10 +140,13 @@ impl VolumeCore {
             token,
             session,
             on_full,
-            peers: map.places.iter().map(|_| PeerState::new()).collect(),
+            peers: map.places.iter().map(|_| PeerState::new(Instant(0))).collect(),
             map,
             phase: Phase::New,
             open_deadline: Instant(0),
+            has_served: false,
+            control: Control::default(),
+            stale: Vec::new(),
             ops: Slab::new(),
             pieces: Slab::new(),
             next_serial: 0,
@@ -141,6 +155,8 @@ impl VolumeCore {
             writes: ops::Window::default(),
             others: ops::Window::default(),
             read_waiters: Vec::new(),
+            held: Vec::new(),
+            lost_acks: None,
             settled: Settled::at(first),
             stable: Version::ZERO,
             flush: FlushState::default(),
@@ -162,12 +178,23 @@ impl VolumeCore {
     }
 
     pub fn stats(&self) -> CoreStats {
-        let lost_members = self.peers.iter().filter(|peer| peer.link == peer::Link::Lost).count();
-        CoreStats { operations: self.ops.len(), lost_members, ..self.stats }
+        let members_away = self.peers.iter().filter(|peer| peer.is_member() && !peer.is_up()).count();
+        CoreStats { operations: self.ops.len(), members_away, map_version: self.map.version, ..self.stats }
+    }
+
+    /// The volume was made larger. It never gets smaller while it is open.
+    pub fn set_size(&mut self, size_bytes: u64) {
+        self.size_bytes = self.size_bytes.max(size_bytes);
     }
 
     /// Takes one event; what is to be done about it is added to `out`.
     pub fn step(&mut self, now: Instant, input: CoreInput, out: &mut Vec<CoreOutput>) {
+        // Asked only now and then, so that it costs nothing.
+        if now.since(self.now) > CORE_PAUSE
+            && self.next_deadline().is_some_and(|due| now.since(due.max(self.now)) > CORE_PAUSE)
+        {
+            self.was_stopped(now);
+        }
         self.now = now;
         std::mem::swap(&mut self.out, out);
         match input {
@@ -175,10 +202,12 @@ impl VolumeCore {
             CoreInput::Connected(peer) => self.on_connected(peer),
             CoreInput::Disconnected(peer) => self.on_disconnected(peer),
             CoreInput::Reply(peer, reply) => self.on_reply(peer, reply),
-            CoreInput::Map(_) | CoreInput::NoMap => {}
+            CoreInput::Map(map) => self.on_map(&map),
+            CoreInput::NoMap => self.on_no_map(),
             CoreInput::Tick => self.on_tick(),
         }
         self.pump();
+        self.consult();
         std::mem::swap(&mut self.out, out);
     }
 
@@ -189,17 +218,22 @@ impl VolumeCore {
             Phase::Failed(_) => return None,
             Phase::Opening | Phase::Reconciling(_) | Phase::Serving => {}
         }
-        let open = (!matches!(self.phase, Phase::Serving)).then_some(self.open_deadline);
+        let open = (!self.has_served).then_some(self.open_deadline);
         let retries = [self.busy.front(), self.full.front()].into_iter().flatten().map(|retry| retry.due);
         let links = self.peers.iter().filter_map(|peer| peer.deadline(self.next_timeout_check));
         let flush = self.flush_deadline();
-        open.into_iter().chain(retries).chain(links).chain(flush).min()
+        let control = self.consult_deadline();
+        open.into_iter().chain(retries).chain(links).chain(flush).chain(control).min()
     }
 
     fn on_tick(&mut self) {
         if matches!(self.phase, Phase::New) {
             self.phase = Phase::Opening;
             self.open_deadline = self.now + CORE_OPEN_TIMEOUT;
+            for peer in &mut self.peers {
+                *peer = PeerState::new(self.now);
+            }
+            self.consult_at(self.now + CORE_GRACE);
         }
         self.tick_links();
         self.tick_retries();
@@ -225,22 +259,31 @@ impl VolumeCore {
     fn ask(&mut self, peer: Peer, ask: Ask, group_epoch: GroupEpoch, body: RequestBody) {
         let state = &mut self.peers[usize::from(peer.0)];
         let sequence = state.ask(ask, self.now);
+        let state = &self.peers[usize::from(peer.0)];
         if state.is_up() || matches!(ask, Ask::Hello | Ask::Open) {
             // Until the members agree, nothing of older epochs may be called settled.
-            let settled = if self.is_serving() { self.settled.settled() } else { Version::ZERO };
+            let settled = if self.tells_horizons(peer) { self.settled.settled() } else { Version::ZERO };
             let request = Request { sequence, settled, group_epoch, body };
             self.out.push(CoreOutput::Send(peer, request));
         }
     }
 
-    /// Sends a piece's request to the member in `slot`.
+    /// Whether a member may be told what is settled and stable: a volume's horizons are not true of a member
+    /// that is catching up, or out, in some of its groups.
+    fn tells_horizons(&self, peer: Peer) -> bool {
+        let number = usize::from(peer.0);
+        self.is_serving() && !self.map.behind[number] && !self.peers[number].is_faulty
+    }
+
+    /// Sends a piece's request to the member in `slot`, unless it has failed: then it is to leave.
     fn send_piece(&mut self, key: usize, slot: u8) {
         let piece = &self.pieces[key];
         let group = self.map.group(piece.group);
-        let peer = group.peers()[usize::from(slot)];
+        let Some(seat) = group.seat(slot).filter(|&seat| self.trusts(seat)) else { return };
+        let peer = seat.peer;
         let body = piece.request(self.volume, self.epoch);
-        let ask = Ask::Piece { key, serial: piece.serial, slot };
         let epoch = group.epoch;
+        let ask = Ask::Piece { key, serial: piece.serial, slot, epoch };
         self.ask(peer, ask, epoch, body);
     }
 
@@ -254,7 +297,8 @@ impl VolumeCore {
     }
 
     fn retry(&mut self, retry: Retry) {
-        if self.pieces.get(retry.key).is_some_and(|piece| piece.serial == retry.serial) {
+        let piece = self.pieces.get(retry.key).filter(|piece| piece.serial == retry.serial);
+        if piece.is_some_and(|piece| piece.waits_for(retry.slot)) {
             self.send_piece(retry.key, retry.slot);
         }
     }
@@ -290,14 +334,16 @@ impl VolumeCore {
                 self.phase = Phase::Failed(first);
                 return;
             }
-            Phase::Serving => {}
-            Phase::New | Phase::Opening | Phase::Reconciling(_) => {
+            Phase::New | Phase::Opening | Phase::Reconciling(_) if !self.has_served => {
                 self.out.push(CoreOutput::Opened(Err(error.clone())));
             }
+            Phase::New | Phase::Opening | Phase::Reconciling(_) | Phase::Serving => {}
         }
         self.pieces.clear();
         self.ready.clear();
         self.read_waiters.clear();
+        self.held.clear();
+        self.stale.clear();
         self.locks.clear();
         self.busy.clear();
         self.full.clear();
@@ -311,7 +357,7 @@ impl VolumeCore {
         self.data_bytes = 0;
         for number in 0..self.peers.len() {
             self.peers[number].pending.clear();
-            self.disconnect(number);
+            self.retire(number);
         }
     }
 
@@ -332,6 +378,7 @@ impl VolumeCore {
         let pieces = &self.pieces;
         self.ready.retain(|&key| pieces.contains(key));
         self.read_waiters.retain(|&key| pieces.contains(key));
+        self.held.retain(|&key| pieces.contains(key));
     }
 
     fn unlock(&mut self, piece: &Piece) {
@@ -345,6 +392,12 @@ impl VolumeCore {
     }
 }
 
+#[cfg(test)]
+#[path = "members_test.rs"]
+mod members_tests;
+#[cfg(test)]
+#[path = "rig_test.rs"]
+mod rig;
 #[cfg(test)]
 #[path = "core_test.rs"]
 mod tests;

@@ -232,10 +232,16 @@ impl VolumeCore {
 
     /// Starts a queued piece (after its lock), or lets a reading one try its next member.
     pub(super) fn run_piece(&mut self, key: usize) {
-        let piece = &mut self.pieces[key];
-        if matches!(piece.step, Step::Reading { .. }) {
-            self.read_next(key);
+        if !self.is_serving() && self.pieces[key].owner != Owner::Reconcile {
+            self.held.push(key);
             return;
+        }
+        let piece = &mut self.pieces[key];
+        match piece.step {
+            Step::Queued(_) => {}
+            Step::Reading { .. } => return self.read_next(key),
+            // It was made ready again by a member that left while another answered.
+            Step::Writing { .. } => return,
         }
         if let (false, Some(claim)) = (piece.locked, piece.claim()) {
             // Set before the answer is known: a queued claim is held when its key is ready again.

@@ -1,7 +1,8 @@
 //! One member disk as the writer sees it: its connection, its session, what it has not answered yet.
 
 use crate::fast_map::FastMap;
-use crate::limits::{CORE_GRACE, CORE_RECONNECT_FIRST, CORE_RECONNECT_LAST};
+use crate::limits::{CORE_GRACE, CORE_LIVELY, CORE_RECONNECT_FIRST, CORE_RECONNECT_LAST};
+use proto::GroupEpoch;
 use proto::message::OpenReply;
 use rt::clock::Instant;
 use std::time::Duration;
@@ -17,8 +18,8 @@ pub(super) enum Link {
     /// `Hello` or `Open` is unanswered.
     Greeting,
     Up,
-    /// Given up: it can't be shown to hold all it acked, or was gone for longer than the grace.
-    Lost,
+    /// In no group (any more): not connected.
+    Retired,
 }
 
 /// What an unanswered request was for.
@@ -37,7 +38,10 @@ pub(super) enum Ask {
         key: usize,
         serial: u64,
         slot: u8,
+        epoch: GroupEpoch,
     },
+    /// Nobody waits for the answer any more.
+    Forgotten,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +57,16 @@ pub(super) struct PeerState {
     /// Since when it is not `Up`; kept until it is.
     pub down_since: Option<Instant>,
     retry_wait: Duration,
+    /// Grows when it fails in a way that being back does not mend: it came back without what it had acked,
+    /// or its disk failed. The seats it took in an earlier life are lost to it: it is not asked for anything
+    /// there, and nothing is acked there, until the control plane has taken it out.
+    pub life: u32,
+    /// Why it began its present life.
+    pub fault: String,
+    /// Whether some seat of it is of an earlier life.
+    pub is_faulty: bool,
+    /// Not reported again before this.
+    pub report_at: Instant,
     /// From the newest `HelloReply` of a session that was opened.
     pub incarnation: Option<u64>,
     /// That of a session being opened.
@@ -70,11 +84,15 @@ pub(super) struct PeerState {
 }
 
 impl PeerState {
-    pub fn new() -> Self {
+    pub fn new(now: Instant) -> Self {
         Self {
-            link: Link::Down { retry_at: Instant(0) },
-            down_since: None,
+            link: Link::Down { retry_at: now },
+            down_since: Some(now),
             retry_wait: CORE_RECONNECT_FIRST,
+            life: 0,
+            fault: String::new(),
+            is_faulty: false,
+            report_at: now,
             incarnation: None,
             greeted: 0,
             opened: None,
@@ -88,6 +106,10 @@ impl PeerState {
 
     pub fn is_up(&self) -> bool {
         self.link == Link::Up
+    }
+
+    pub fn is_member(&self) -> bool {
+        self.link != Link::Retired
     }
 
     /// Numbers a request and notes it as unanswered.
@@ -109,17 +131,33 @@ impl PeerState {
         self.incarnation == Some(incarnation) || held_sequence >= self.acked_sequence
     }
 
-    /// When something is due: a connection to be tried, the end of the grace, a look for requests that
-    /// are unanswered for too long.
+    /// When the oldest request that its present connection has to answer was sent.
+    pub fn oldest_sent(&self) -> Option<Instant> {
+        let handshake = self.link == Link::Greeting;
+        let asked = |pending: &&Pending| !handshake || matches!(pending.ask, Ask::Hello | Ask::Open);
+        if !matches!(self.link, Link::Up | Link::Greeting) {
+            return None;
+        }
+        self.pending.values().filter(asked).map(|pending| pending.sent_at).min()
+    }
+
+    /// Whether it is there and answers.
+    pub fn is_lively(&self, now: Instant) -> bool {
+        self.is_up() && self.oldest_sent().is_none_or(|sent| sent + CORE_LIVELY > now)
+    }
+
+    /// Whether it was away for longer than it is waited for.
+    pub fn is_gone(&self, now: Instant) -> bool {
+        self.is_member() && self.down_since.is_some_and(|since| since + CORE_GRACE <= now)
+    }
+
+    /// When a connection is to be tried, or requests are to be looked at that are unanswered for too long.
     pub fn deadline(&self, timeout_check: Instant) -> Option<Instant> {
-        let retry = match self.link {
+        match self.link {
             Link::Down { retry_at } => Some(retry_at),
-            Link::Lost => return None,
-            Link::Connecting | Link::Greeting | Link::Up => None,
-        };
-        let grace = self.down_since.map(|since| since + CORE_GRACE);
-        let timeout = (!self.pending.is_empty()).then_some(timeout_check);
-        [retry, grace, timeout].into_iter().flatten().min()
+            Link::Retired | Link::Connecting => None,
+            Link::Greeting | Link::Up => (!self.pending.is_empty()).then_some(timeout_check),
+        }
     }
 
     /// The connection is gone: when to try again.
@@ -134,5 +172,12 @@ impl PeerState {
         self.down_since = None;
         self.retry_wait = CORE_RECONNECT_FIRST;
         self.incarnation = Some(self.greeted);
+    }
+
+    /// Its present seats are lost to it.
+    pub fn fail(&mut self, why: &str) {
+        self.life += 1;
+        self.fault = why.to_owned();
+        self.is_faulty = true;
     }
 }

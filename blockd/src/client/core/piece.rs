@@ -2,6 +2,7 @@
 //! each member at a time.
 
 use super::locks::{Claim, Mode};
+use super::map::SEATS;
 use bytes::Bytes;
 use proto::checksum::BlockCrcs;
 use proto::{ChunkIndex, Version};
@@ -54,7 +55,7 @@ pub(super) enum Goal {
     Repair { bad: u8 },
     /// To be written to all under the new epoch. The slots are in the order of what they hold, newest
     /// first, `len` of them.
-    Reconcile { order: [u8; 3], len: u8 },
+    Reconcile { order: [u8; SEATS], len: u8 },
 }
 
 /// What a piece does once it has its lock.
@@ -79,7 +80,7 @@ pub(super) enum Step {
     Writing {
         version: Version,
         body: Body,
-        /// Slots that have not acked it.
+        /// Slots that have not acked it, or failed since.
         pending: u8,
         repair: bool,
     },
@@ -106,6 +107,11 @@ impl Piece {
     pub fn claim(&self) -> Option<Claim> {
         let (chunk, first, count) = (self.chunk, self.first, self.count);
         self.mode.map(|mode| Claim { chunk, first, count, mode })
+    }
+
+    /// Whether it is a write that the member in `slot` has not acked.
+    pub fn waits_for(&self, slot: u8) -> bool {
+        matches!(self.step, Step::Writing { pending, .. } if pending & 1 << slot != 0)
     }
 
     /// Whether it changes the volume.

@@ -2,7 +2,6 @@
 
 use super::VolumeCore;
 use super::ops::{Kind, Op, ReadBuf};
-use super::peer::Link;
 use super::piece::{Body, Goal, Owner, Step};
 use crate::ErrorKind;
 use crate::client::Holes;
@@ -100,19 +99,23 @@ impl VolumeCore {
         let piece = &self.pieces[key];
         let Step::Reading { goal, tried, corrupt } = &piece.step else { return };
         let group = self.map.group(piece.group);
-        let count = u8::try_from(group.peers().len()).expect("at most three");
-        let first = self.map.read_slot(piece.chunk, piece.group);
-        let turn = |turn: u8| match goal {
-            Goal::Reconcile { order, .. } => order[usize::from(turn)],
-            Goal::User | Goal::Merge(_) | Goal::Repair { .. } => (first + turn) % count,
+        let (order, len) = match goal {
+            Goal::Reconcile { order, len } => (*order, *len),
+            Goal::User | Goal::Merge(_) | Goal::Repair { .. } => {
+                self.map.read_order(piece.chunk, piece.group)
+            }
         };
-        let link = |slot: u8| self.peers[usize::from(group.peers()[usize::from(slot)].0)].link;
-        let untried = || (0..count).map(turn).filter(|slot| tried & 1 << slot == 0);
-        if let Some(slot) = untried().find(|&slot| link(slot) == Link::Up) {
+        let untried = || order[..usize::from(len)].iter().copied().filter(|slot| tried & 1 << slot == 0);
+        let serves = |slot: u8| {
+            let seat = group.seat(slot).filter(|&seat| seat.in_sync && self.trusts(seat));
+            seat.is_some_and(|seat| self.peers[usize::from(seat.peer.0)].is_up())
+        };
+        if let Some(slot) = untried().find(|&slot| serves(slot)) {
             self.send_piece(key, slot);
             return;
         }
-        if untried().any(|slot| link(slot) != Link::Lost) {
+        if untried().next().is_some() {
+            // Until the member is back, or a map comes in which it is out.
             self.read_waiters.push(key);
             return;
         }

@@ -16,16 +16,16 @@
 //! Then all members are flushed; so from there on everything below the new epoch is stable. Lists are in the
 //! order of chunks and are merged chunk by chunk, so memory is a page a member, however much was listed.
 
-use super::flush::Whom;
+use super::map::{GroupPeers, SEATS};
 use super::peer::Ask;
 use super::piece::{Body, Goal, Owner, Step, Todo};
 use super::read::Blocks;
-use super::types::{CoreOutput, Peer};
+use super::types::Peer;
 use super::{Phase, VolumeCore};
 use crate::ClientError;
 use crate::limits::CORE_RECONCILE_RUNS;
 use proto::checksum::BlockCrcs;
-use proto::limits::{MAX_BLOCKS_PER_IO, REPLICAS};
+use proto::limits::MAX_BLOCKS_PER_IO;
 use proto::message::{BlockState, LIST_END, ListEntry, ListKind, RequestBody};
 use proto::units::BLOCKS_PER_CHUNK;
 use proto::{ChunkIndex, GroupEpoch, Version};
@@ -50,7 +50,7 @@ struct Run {
     chunk: u32,
     first: u16,
     count: u16,
-    order: [u8; REPLICAS],
+    order: [u8; SEATS],
     len: u8,
     kind: ListKind,
 }
@@ -117,18 +117,23 @@ impl Reconcile {
         blocks
     }
 
-    /// Adds the runs of one chunk on whose blocks its members (in the order of slots) differ.
-    fn plan(&mut self, chunk: ChunkIndex, members: &[Vec<(Version, ListKind)>]) {
-        let len = u8::try_from(members.len()).expect("at most three members");
+    /// Adds the runs of one chunk on whose blocks its in-sync members differ. They come with their slots, in
+    /// the order of those.
+    fn plan(&mut self, chunk: ChunkIndex, members: &[(u8, Vec<(Version, ListKind)>)]) {
+        let len = u8::try_from(members.len()).expect("a group has few members");
+        let mut by_version: Vec<usize> = Vec::with_capacity(members.len());
         for first in 0..BLOCKS {
             let block = usize::from(first);
-            let version = |slot: u8| members[usize::from(slot)][block].0;
-            if (1..len).all(|slot| version(slot) == version(0)) {
+            let version = |member: usize| members[member].1[block].0;
+            if (1..members.len()).all(|member| version(member) == version(0)) {
                 continue;
             }
-            let mut order = [0, 1, 2];
-            order[..usize::from(len)].sort_by_key(|&slot| std::cmp::Reverse(version(slot)));
-            let kind = members[usize::from(order[0])][block].1;
+            by_version.clear();
+            by_version.extend(0..members.len());
+            by_version.sort_by_key(|&member| std::cmp::Reverse(version(member)));
+            let mut order = [0; SEATS];
+            order.iter_mut().zip(&by_version).for_each(|(slot, &member)| *slot = members[member].0);
+            let kind = members[by_version[0]].1[block].1;
             let run = Run { chunk: chunk.0, first, count: 1, order, len, kind };
             match self.runs.back_mut() {
                 Some(last) if last.takes(&run) => last.count += 1,
@@ -148,12 +153,18 @@ impl Run {
 impl VolumeCore {
     /// Every member is open.
     pub(super) fn start_reconcile(&mut self) {
-        let horizon = self.peers.iter().filter_map(|peer| peer.opened).map(|open| open.stable).min();
+        // What catches up says nothing that counts.
+        let mut counts = vec![false; self.peers.len()];
+        for (_, seat) in self.map.groups.iter().flat_map(GroupPeers::in_sync) {
+            counts[usize::from(seat.peer.0)] = true;
+        }
+        let in_sync = self.peers.iter().zip(&counts).filter(|(_, counts)| **counts);
+        let horizon = in_sync.filter_map(|(peer, _)| peer.opened).map(|open| open.stable).min();
         self.next_serial += 1;
         self.phase = Phase::Reconciling(Reconcile {
             serial: self.next_serial,
             horizon: horizon.unwrap_or(Version::ZERO),
-            lists: self.peers.iter().map(|_| Listing::default()).collect(),
+            lists: counts.iter().map(|counts| Listing { ended: !counts, ..Listing::default() }).collect(),
             runs: VecDeque::new(),
             active: 0,
             listed: false,
@@ -183,24 +194,26 @@ impl VolumeCore {
                 }
                 Next::Chunk(chunk) => {
                     let group = *self.map.group(self.map.group_index(chunk));
-                    let mut members = Vec::with_capacity(REPLICAS);
+                    let mut members = Vec::with_capacity(SEATS);
                     for number in 0..state.lists.len() {
                         let blocks = state.take(number, chunk);
                         let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
-                        // What a disk holds of a group it has left counts for nothing.
-                        if let Some(slot) = group.slot_of(peer) {
+                        // What a disk holds of a group it has left, or lags behind in, counts for nothing.
+                        let slot = group.slot_of(peer);
+                        if let Some(slot) =
+                            slot.filter(|&slot| group.seat(slot).is_some_and(|seat| seat.in_sync))
+                        {
                             members.push((slot, blocks));
                         }
                     }
                     members.sort_by_key(|(slot, _)| *slot);
-                    let members: Vec<_> = members.into_iter().map(|(_, blocks)| blocks).collect();
                     state.plan(chunk, &members);
                 }
                 Next::Done => {
                     if !state.listed {
                         self.reconciled();
                     } else if !std::mem::replace(&mut state.flushing, true) {
-                        self.start_flush(Whom::All);
+                        self.flush_agreed();
                     }
                     return;
                 }
@@ -302,14 +315,5 @@ impl VolumeCore {
             state.active -= 1;
             self.reconcile_on();
         }
-    }
-
-    /// All members agree, durably: serve.
-    pub(super) fn reconciled(&mut self) {
-        self.phase = Phase::Serving;
-        // Everything of older epochs is the same and flushed everywhere; this epoch's rewrites are settled.
-        self.stable = self.stable.max(Version::first_of(self.epoch));
-        self.out.push(CoreOutput::Opened(Ok(())));
-        self.flush_waiting();
     }
 }

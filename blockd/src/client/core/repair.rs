@@ -23,6 +23,14 @@ pub(super) struct Repairs {
     pub active: usize,
 }
 
+impl Repairs {
+    /// Slots have other members now: what is bad is found again by the next read that meets it.
+    pub fn forget_slots(&mut self) {
+        self.queue.clear();
+        self.bad.clear();
+    }
+}
+
 impl VolumeCore {
     pub(super) fn repair_later(&mut self, chunk: ChunkIndex, block: u16, slot: u8) {
         let at = u64::from(chunk.0) * u64::from(BLOCKS_PER_CHUNK) + u64::from(block);

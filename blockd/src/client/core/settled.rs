@@ -36,6 +36,11 @@ impl Settled {
         }
     }
 
+    /// The highest version that was given out.
+    pub fn last(&self) -> Version {
+        self.last
+    }
+
     pub fn settled(&self) -> Version {
         self.settled
     }

@@ -66,6 +66,14 @@ pub struct CoreStats {
     /// Blocks that were read bad from a member.
     pub corrupt_blocks: u64,
     pub reconnects: u64,
-    /// Members given up for lost.
-    pub lost_members: usize,
+    /// Members that are not connected now.
+    pub members_away: usize,
+    /// Members that came back without what they had acked, or whose disks failed.
+    pub failed_members: u64,
+    /// Members reported to the control plane.
+    pub reports: u64,
+    /// Members that left all their groups.
+    pub evicted_members: u64,
+    /// The version of the map in use.
+    pub map_version: u64,
 }

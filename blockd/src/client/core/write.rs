@@ -1,9 +1,12 @@
-//! Writes and trims: a version each, to every in-sync member, acked when all have acked.
+//! Writes and trims: a version each, to every member that is not out, acked when all have acked and enough of
+//! them are in sync. Those that catch up are waited for too: else one could join without a write that it lost
+//! after the ack.
 
+use super::members::Fault;
 use super::piece::{Body, Owner, Piece, Step};
 use super::{Retry, VolumeCore};
 use crate::client::OnFull;
-use crate::limits::{CORE_BUSY_TRIES, CORE_BUSY_WAIT, CORE_DAMAGED_TRIES, CORE_NO_SPACE_WAIT};
+use crate::limits::{CORE_BUSY_WAIT, CORE_DAMAGED_TRIES, CORE_NO_SPACE_WAIT};
 use crate::{ClientError, ErrorKind};
 use proto::message::{BlockRange, RequestBody};
 use proto::units::BLOCK_BYTES;
@@ -28,12 +31,12 @@ impl Piece {
     }
 }
 
-fn slots(mask: u8) -> impl Iterator<Item = u8> {
+pub(super) fn slots(mask: u8) -> impl Iterator<Item = u8> {
     (0..8).filter(move |slot| mask & 1 << slot != 0)
 }
 
 impl VolumeCore {
-    /// Gives the write its version and sends it to every in-sync member.
+    /// Gives the write its version and sends it to every member.
     pub(super) fn begin_write(&mut self, key: usize, body: Body) {
         let Some(version) = self.settled.next() else {
             let why = "this writer's versions are used up, open the volume again";
@@ -57,16 +60,20 @@ impl VolumeCore {
     /// The member in `slot` has the write.
     pub(super) fn write_acked(&mut self, key: usize, slot: u8) {
         let piece = &mut self.pieces[key];
-        let (is_data, count) = match &piece.step {
-            Step::Writing { body, .. } => (matches!(body, Body::Data { .. }), u64::from(piece.count)),
-            Step::Queued(_) | Step::Reading { .. } => return,
-        };
-        let Step::Writing { version, pending, repair, .. } = &mut piece.step else { return };
+        let Step::Writing { pending, .. } = &mut piece.step else { return };
         *pending &= !(1 << slot);
-        if *pending != 0 {
+        self.settle_write(key);
+    }
+
+    /// Ends a write that all its members have.
+    pub(super) fn settle_write(&mut self, key: usize) {
+        let piece = &self.pieces[key];
+        let Step::Writing { version, pending: 0, repair, body } = &piece.step else { return };
+        let (version, repair, is_data) = (*version, *repair, matches!(body, Body::Data { .. }));
+        let count = u64::from(piece.count);
+        if !repair && !self.has_enough(piece.owner, piece.group) {
             return;
         }
-        let (version, repair) = (*version, *repair);
         if repair {
             self.stats.repaired_blocks += count;
         } else {
@@ -92,11 +99,11 @@ impl VolumeCore {
                     self.park(key, ClientError::from(error));
                 }
             }
-            ErrorCode::Busy if piece.tries < CORE_BUSY_TRIES => self.busy.push_back(retry),
+            ErrorCode::Busy => self.busy.push_back(retry),
             ErrorCode::BadChecksum if piece.tries < CORE_DAMAGED_TRIES => self.busy.push_back(retry),
             _ => {
-                let peer = self.map.group(piece.group).peers()[usize::from(slot)];
-                self.lose(peer, &format!("it refused a write: {error}"));
+                let Some(seat) = self.map.group(piece.group).seat(slot) else { return };
+                self.fail_member(seat.peer, Fault::Broken, &format!("it refused a write: {error}"));
             }
         }
     }

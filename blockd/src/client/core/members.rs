@@ -1,0 +1,372 @@
+//! Members that fail, and maps that change: who is asked, who is waited for, and what the control plane is
+//! told.
+//!
+//! - A member that *is gone* for longer than the grace is reported if the rest can go on without it: another
+//!   in-sync member answers, and enough of them stay. Otherwise its leaving would help nobody, and it is
+//!   waited for.
+//! - A member that *failed* (it came back without what it acked, or its disk failed) can't be waited for.
+//!   Its life ends: nothing is asked of it and nothing acked in the groups where it sits, until a map comes
+//!   in which it is out of them. If no in-sync member of some group is left that kept everything, there is
+//!   nobody to go on with: then they are made to agree again (`agree_again`).
+//! - A new map takes effect at once: who left is not waited for any more, who came is sent all that is in
+//!   flight. What was sent with an older epoch is sent again only if its member says that it is stale.
+
+use super::map::Change;
+use super::peer::{Ask, Link, PeerState};
+use super::piece::{Owner, Step};
+use super::types::{CoreOutput, Peer};
+use super::{Phase, VolumeCore};
+use crate::limits::{CORE_GRACE, CORE_MAP_POLL, CORE_MAP_RETRY, CORE_MAP_TROUBLED, CORE_REPORT_RETRY};
+use proto::control::PoolMap;
+use proto::{GroupEpoch, GroupId};
+use rt::clock::Instant;
+
+/// What is asked of the control plane, and when next.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    /// A question is unanswered.
+    asked: bool,
+    /// When to look for something to ask.
+    due: Option<Instant>,
+    map_asked_at: Instant,
+    /// A member knows a newer epoch than this core.
+    is_stale: bool,
+}
+
+/// How a member failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It was opened again, and lacks what it had acked.
+    Forgot,
+    /// It can't be used as it is.
+    Broken,
+}
+
+/// Something that a member refused because this core's map is old.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stale {
+    key: usize,
+    serial: u64,
+    slot: u8,
+}
+
+impl VolumeCore {
+    pub(super) fn consult_at(&mut self, due: Instant) {
+        self.control.due = Some(self.control.due.map_or(due, |now| now.min(due)));
+    }
+
+    pub(super) fn consult_deadline(&self) -> Option<Instant> {
+        self.control.due.filter(|_| !self.control.asked)
+    }
+
+    /// Asks the control plane what there is to ask, one thing at a time.
+    pub(super) fn consult(&mut self) {
+        let due = self.control.due.is_some_and(|due| due <= self.now);
+        if !due || self.control.asked || matches!(self.phase, Phase::New | Phase::Failed(_)) {
+            return;
+        }
+        self.control.due = None;
+        for number in 0..self.peers.len() {
+            let state = &self.peers[number];
+            if !state.is_faulty && !state.is_gone(self.now) {
+                if let Some(since) = state.down_since {
+                    self.consult_at(since + CORE_GRACE);
+                }
+                continue;
+            }
+            if state.report_at > self.now {
+                self.consult_at(self.peers[number].report_at);
+                continue;
+            }
+            self.consult_at(self.now + CORE_REPORT_RETRY);
+            let groups = self.evictable(number);
+            if !groups.is_empty() {
+                self.report(number, groups);
+                return;
+            }
+        }
+        let troubled = |peer: &PeerState| peer.is_member() && !peer.is_up() || peer.is_faulty;
+        let wait = match () {
+            () if self.control.is_stale => CORE_MAP_RETRY,
+            () if self.map.short || self.peers.iter().any(troubled) => CORE_MAP_TROUBLED,
+            () => CORE_MAP_POLL,
+        };
+        let due = self.control.map_asked_at + wait;
+        if due > self.now {
+            self.consult_at(due);
+            return;
+        }
+        self.control.asked = true;
+        self.control.map_asked_at = self.now;
+        self.out.push(CoreOutput::WantMap { version: self.map.version });
+    }
+
+    fn report(&mut self, number: usize, groups: Vec<(GroupId, GroupEpoch)>) {
+        let (place, state) = (&self.map.places[number], &mut self.peers[number]);
+        state.report_at = self.now + CORE_REPORT_RETRY;
+        let why = if state.is_faulty { state.fault.as_str() } else { "it does not answer" };
+        let why = format!("disk {} at {}: {why}", place.disk, place.addr);
+        tracing::warn!(volume = self.volume.0, groups = groups.len(), why, "reported a disk");
+        self.stats.reports += 1;
+        self.control.asked = true;
+        self.control.map_asked_at = self.now;
+        self.out.push(CoreOutput::Report { disk: place.disk, groups, why });
+    }
+
+    /// The groups that a member which failed or is gone should leave, and can.
+    fn evictable(&self, number: usize) -> Vec<(GroupId, GroupEpoch)> {
+        let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
+        let gone = self.peers[number].is_gone(self.now);
+        let lively: Vec<bool> = self.peers.iter().map(|peer| peer.is_lively(self.now)).collect();
+        let mut groups = Vec::new();
+        for (id, group) in (0u32..).zip(&self.map.groups) {
+            let Some(seat) = group.slot_of(peer).and_then(|slot| group.seat(slot)) else { continue };
+            let failed = !self.is_trusted(group, seat.peer);
+            if !failed && !gone {
+                continue;
+            }
+            let another = group.in_sync().any(|(_, other)| {
+                other.peer != peer && lively[usize::from(other.peer.0)] && self.trusts(other)
+            });
+            let enough = !seat.in_sync || group.in_sync_count() > self.map.min_in_sync;
+            if another && (failed || enough) {
+                groups.push((GroupId(id), group.epoch));
+            }
+        }
+        groups
+    }
+
+    pub(super) fn trusts(&self, seat: super::map::Seat) -> bool {
+        self.peers[usize::from(seat.peer.0)].life == seat.life
+    }
+
+    fn is_trusted(&self, group: &super::map::GroupPeers, peer: Peer) -> bool {
+        group.slot_of(peer).and_then(|slot| group.seat(slot)).is_some_and(|seat| self.trusts(seat))
+    }
+
+    /// A member failed in a way that waiting does not mend.
+    pub(super) fn fail_member(&mut self, peer: Peer, fault: Fault, why: &str) {
+        let number = usize::from(peer.0);
+        let place = &self.map.places[number];
+        tracing::warn!(volume = self.volume.0, disk = %place.disk, why, "a member failed");
+        self.stats.failed_members += 1;
+        let state = &mut self.peers[number];
+        state.fail(why);
+        state.report_at = state.report_at.min(self.now);
+        if fault == Fault::Broken {
+            self.drop_connection(peer, why);
+        }
+        self.take_back(peer);
+        self.flush_left(peer);
+        self.consult_at(self.now);
+        if matches!(self.phase, Phase::Reconciling(_)) {
+            self.restart_open();
+        }
+        if self.is_serving() {
+            let nobody = |group: &super::map::GroupPeers| !group.in_sync().any(|(_, seat)| self.trusts(seat));
+            if self.map.groups.iter().any(nobody) {
+                self.agree_again();
+            }
+        }
+    }
+
+    /// Nothing that is in flight counts as held by a member that failed: all of it waits until it is out.
+    fn take_back(&mut self, peer: Peer) {
+        self.peers[usize::from(peer.0)].pending.clear();
+        let mut repairs = Vec::new();
+        let map = &self.map;
+        for (key, piece) in &mut self.pieces {
+            let Some(slot) = map.group(piece.group).slot_of(peer) else { continue };
+            match &mut piece.step {
+                Step::Writing { pending, repair: false, .. } => *pending |= 1 << slot,
+                Step::Writing { pending, repair: true, .. } if *pending & 1 << slot != 0 => repairs.push(key),
+                Step::Writing { .. } | Step::Queued(_) | Step::Reading { .. } => {}
+            }
+        }
+        repairs.into_iter().for_each(|key| self.finish_piece(key, Ok(())));
+    }
+
+    /// A member knows a newer membership of the piece's group than the epoch it was asked with.
+    pub(super) fn refused_as_stale(&mut self, key: usize, slot: u8, epoch: GroupEpoch) {
+        let piece = &self.pieces[key];
+        let (serial, reading) = (piece.serial, matches!(piece.step, Step::Reading { .. }));
+        if self.map.group(piece.group).epoch > epoch {
+            // The newer map came while this was on its way.
+            if reading {
+                self.ready.push_back(key);
+            } else {
+                self.send_piece(key, slot);
+            }
+            return;
+        }
+        self.stale.push(Stale { key, serial, slot });
+        self.control.is_stale = true;
+        self.consult_at(self.now);
+    }
+
+    fn send_stale(&mut self) {
+        for Stale { key, serial, slot } in std::mem::take(&mut self.stale) {
+            let Some(piece) = self.pieces.get(key).filter(|piece| piece.serial == serial) else { continue };
+            match &piece.step {
+                Step::Reading { .. } => self.ready.push_back(key),
+                Step::Writing { pending, .. } if pending & 1 << slot != 0 => self.send_piece(key, slot),
+                Step::Writing { .. } | Step::Queued(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn on_no_map(&mut self) {
+        self.control.asked = false;
+        self.consult_at(self.now);
+    }
+
+    pub(super) fn on_map(&mut self, map: &PoolMap) {
+        self.on_no_map();
+        if map.version <= self.map.version || matches!(self.phase, Phase::Failed(_)) {
+            return;
+        }
+        let peers = &self.peers;
+        let life = |peer: Peer| peers.get(usize::from(peer.0)).map_or(0, |state| state.life);
+        let changes = match self.map.take(map, life) {
+            Ok(changes) => changes,
+            Err(error) => {
+                tracing::error!(volume = self.volume.0, %error, "the control plane gave a map of no use");
+                return;
+            }
+        };
+        tracing::info!(volume = self.volume.0, version = map.version, changed = changes.len(), "a new map");
+        self.control.is_stale = false;
+        self.seat_peers(&changes);
+        self.forget_left(&changes);
+        if matches!(self.phase, Phase::Reconciling(_)) && !changes.is_empty() {
+            self.restart_open();
+        }
+        self.reseat_pieces(&changes);
+        self.send_stale();
+        self.wake_readers();
+        self.flush_on();
+        self.open_on();
+    }
+
+    /// Connects to who is new, and lets go of who is in no group any more.
+    fn seat_peers(&mut self, changes: &[Change]) {
+        while self.peers.len() < self.map.places.len() {
+            let mut state = PeerState::new(self.now);
+            (state.link, state.down_since) = (Link::Retired, None);
+            self.peers.push(state);
+        }
+        let mut seated = vec![false; self.peers.len()];
+        let mut faulty = vec![false; self.peers.len()];
+        let mut stays = vec![false; self.peers.len()];
+        for (number, group) in (0u32..).zip(&self.map.groups) {
+            let came = came(changes, number);
+            for (slot, seat) in group.seats() {
+                let peer = usize::from(seat.peer.0);
+                seated[peer] = true;
+                faulty[peer] |= self.peers[peer].life != seat.life;
+                stays[peer] |= came & 1 << slot == 0;
+            }
+        }
+        for number in 0..self.peers.len() {
+            let state = &mut self.peers[number];
+            state.is_faulty = faulty[number];
+            if seated[number] && !stays[number] && !state.is_up() {
+                // All its seats are new: it is not asked for what it acked in others.
+                state.acked_sequence = 0;
+            }
+            match (seated[number], state.is_member()) {
+                (true, false) => {
+                    (state.link, state.down_since) = (Link::Down { retry_at: self.now }, Some(self.now));
+                }
+                (true, true) => {
+                    if let Link::Down { retry_at } = &mut state.link {
+                        // It may be elsewhere now.
+                        *retry_at = (*retry_at).min(self.now);
+                    }
+                }
+                (false, true) => {
+                    self.stats.evicted_members += 1;
+                    self.retire(number);
+                }
+                (false, false) => {}
+            }
+        }
+    }
+
+    /// Answers of members to what they were asked in seats they left concern nobody.
+    fn forget_left(&mut self, changes: &[Change]) {
+        let mut reads = Vec::new();
+        for state in &mut self.peers {
+            if !state.is_member() {
+                for (_, pending) in state.pending.drain() {
+                    reads.extend(piece_of(pending.ask));
+                }
+                continue;
+            }
+            for pending in state.pending.values_mut() {
+                let Ask::Piece { key, serial, slot, .. } = pending.ask else { continue };
+                let piece = self.pieces.get(key).filter(|piece| piece.serial == serial);
+                if piece.is_some_and(|piece| left(changes, piece.group) & 1 << slot != 0) {
+                    reads.extend(piece_of(pending.ask));
+                    pending.ask = Ask::Forgotten;
+                }
+            }
+        }
+        // In an order that does not depend on the tables'.
+        reads.sort_unstable();
+        for (key, serial) in reads {
+            let piece = self.pieces.get(key).filter(|piece| piece.serial == serial);
+            if piece.is_some_and(|piece| matches!(piece.step, Step::Reading { .. })) {
+                self.ready.push_back(key);
+            }
+        }
+        self.repairs.forget_slots();
+    }
+
+    /// Writes wait for their groups' present members.
+    fn reseat_pieces(&mut self, changes: &[Change]) {
+        let keys: Vec<usize> = self.pieces.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(piece) = self.pieces.get_mut(key) else { continue };
+            let (left, came) = (left(changes, piece.group), came(changes, piece.group));
+            match &mut piece.step {
+                Step::Queued(_) => {}
+                Step::Reading { tried, corrupt, .. } => {
+                    *tried &= !(left | came);
+                    *corrupt &= !(left | came);
+                }
+                Step::Writing { pending, repair: true, .. } => {
+                    *pending &= !left;
+                    if *pending == 0 {
+                        self.finish_piece(key, Ok(()));
+                    }
+                }
+                Step::Writing { pending, repair: false, .. } => {
+                    *pending = *pending & !left | came;
+                    for slot in super::write::slots(came) {
+                        self.send_piece(key, slot);
+                    }
+                    self.settle_write(key);
+                }
+            }
+        }
+    }
+
+    /// Whether a piece's write may be acked once all members have it.
+    pub(super) fn has_enough(&self, owner: Owner, group: u32) -> bool {
+        // An open's own rewrites bring the members there are into agreement; nobody is told that they are kept.
+        owner == Owner::Reconcile || self.map.group(group).in_sync_count() >= self.map.min_in_sync
+    }
+}
+
+fn piece_of(ask: Ask) -> Option<(usize, u64)> {
+    if let Ask::Piece { key, serial, .. } = ask { Some((key, serial)) } else { None }
+}
+
+fn came(changes: &[Change], group: u32) -> u8 {
+    changes.binary_search_by_key(&group, |change| change.group).map_or(0, |at| changes[at].came)
+}
+
+fn left(changes: &[Change], group: u32) -> u8 {
+    changes.binary_search_by_key(&group, |change| change.group).map_or(0, |at| changes[at].left)
+}
