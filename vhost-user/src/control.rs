@@ -53,7 +53,6 @@ impl Line {
         state.close();
     }
 
-    #[expect(dead_code, reason = "until the volume behind a device can be resized")]
     /// Tells the front end, if it wants to know, to read the config space again.
     pub fn say_config_changed(&self) {
         let mut state = self.lock();
@@ -123,7 +122,7 @@ pub fn close_listener(listener: &UnixListener) {
 }
 
 /// Serves one session after the other until the line is stopped.
-pub fn run(listener: &UnixListener, line: &Line, offer: Offer, data: &DataLink) {
+pub fn run(listener: &UnixListener, line: &Line, offer: &Offer, data: &DataLink) {
     while !line.is_stopping() {
         match listener.accept() {
             Ok((stream, _)) => {
@@ -146,13 +145,13 @@ pub fn run(listener: &UnixListener, line: &Line, offer: Offer, data: &DataLink) 
 }
 
 /// Runs one session to its end. Fails only when the device itself can't go on.
-fn serve(stream: UnixStream, line: &Line, offer: Offer, data: &DataLink) -> Result<(), Error> {
+fn serve(stream: UnixStream, line: &Line, offer: &Offer, data: &DataLink) -> Result<(), Error> {
     let begun = line.begin(&stream).map_err(|error| Error::system("a session's connection", error))?;
     if !begun {
         return Ok(());
     }
     let own = stream.try_clone().map_err(|error| Error::system("a session's connection", error))?;
-    let session = Arc::new(Mutex::new(Session::new(offer, data.clone())));
+    let session = Arc::new(Mutex::new(Session::new(offer.clone(), data.clone())));
     let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(&session));
     let error = loop {
         match take_message(&own, &mut handler, &session, line) {

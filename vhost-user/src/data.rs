@@ -34,6 +34,7 @@ pub trait Backend {
     fn next_deadline(&self) -> Option<Instant>;
     fn on_deadline(&mut self, reactor: &mut Reactor);
     fn take_done(&mut self) -> Option<Done>;
+    fn set_size(&mut self, size_bytes: u64);
 }
 
 impl Backend for VolumeDriver {
@@ -67,6 +68,11 @@ impl Backend for VolumeDriver {
 
     fn take_done(&mut self) -> Option<Done> {
         self.take_done()
+    }
+
+    fn set_size(&mut self, size_bytes: u64) {
+        // By its type, so that it can't become this method again.
+        VolumeDriver::set_size(self, size_bytes);
     }
 }
 
@@ -114,6 +120,11 @@ pub enum Command {
         reply: Reply<u16>,
     },
     EndSession(Reply<()>),
+    /// The volume has grown.
+    Resize {
+        size_bytes: u64,
+        reply: Reply<()>,
+    },
     Shutdown,
 }
 
@@ -424,6 +435,11 @@ impl<B: Backend> DataThread<B> {
                 self.engine.end_session();
                 self.stops.clear();
                 self.failed = None;
+                let _ = reply.send(Ok(()));
+            }
+            Command::Resize { size_bytes, reply } => {
+                self.volume.set_size(size_bytes);
+                self.engine.set_size(size_bytes);
                 let _ = reply.send(Ok(()));
             }
             Command::Shutdown => return Next::Stop,

@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 
@@ -73,6 +73,7 @@ pub struct DeviceHandle {
     line: Arc<Line>,
     counters: Arc<Counters>,
     data: DataLink,
+    size_bytes: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -91,6 +92,7 @@ pub struct DeviceStatus {
     /// Requests that a former device had in flight and that this one asked again.
     pub recovered: u64,
     pub errors: u64,
+    pub size_bytes: u64,
     /// Why a session ended, if one ended by more than a disconnect.
     pub last_error: Option<String>,
 }
@@ -128,10 +130,11 @@ impl Device {
             line: Arc::clone(&line),
             counters,
             data: data.clone(),
+            size_bytes: Arc::new(config.size_bytes.into()),
             threads: vec![data_thread],
         };
         let offer = Offer {
-            size_bytes: config.size_bytes,
+            size_bytes: Arc::clone(&handle.size_bytes),
             num_queues: config.num_queues,
             max_queue_size: config.max_queue_size,
         };
@@ -139,7 +142,7 @@ impl Device {
             handle.listener.try_clone().map_err(|error| Error::system("the device's socket", error))?;
         let control = thread::Builder::new()
             .name("vhost-control".into())
-            .spawn(move || control::run(&listener, &line, offer, &data))
+            .spawn(move || control::run(&listener, &line, &offer, &data))
             .map_err(|error| Error::system("the device's control thread", error))?;
         // Joined before the data thread, which answers its last question.
         handle.threads.insert(0, control);
@@ -154,9 +157,28 @@ impl DeviceHandle {
         self.end();
     }
 
+    /// The volume has grown to `size_bytes`, a multiple of 512: requests may reach there from now on, and the
+    /// guest hears of it if its front end passes it on. A disk never shrinks under its guest.
+    pub fn resize(&self, size_bytes: u64) -> Result<(), Error> {
+        let present = self.size_bytes.load(Ordering::Acquire);
+        if size_bytes < present || !size_bytes.is_multiple_of(SECTOR_BYTES) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "a disk of {present} bytes resized to {size_bytes}: it only grows, by multiples of 512"
+                ),
+            ));
+        }
+        // The guest must not learn of sectors that would be refused.
+        self.data.ask(|reply| Command::Resize { size_bytes, reply })?;
+        self.size_bytes.fetch_max(size_bytes, Ordering::AcqRel);
+        self.line.say_config_changed();
+        Ok(())
+    }
+
     pub fn status(&self) -> DeviceStatus {
         let line = self.line.status();
-        let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DeviceStatus {
             socket: self.socket.clone(),
             is_connected: line.is_connected,
@@ -169,6 +191,7 @@ impl DeviceHandle {
             trims: of(&self.counters.trims),
             recovered: of(&self.counters.recovered),
             errors: of(&self.counters.errors),
+            size_bytes: self.size_bytes.load(Ordering::Acquire),
             last_error: line.last_error,
         }
     }

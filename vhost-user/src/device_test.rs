@@ -139,6 +139,10 @@ impl Backend for MemoryVolume {
     fn take_done(&mut self) -> Option<Done> {
         self.done.pop_front()
     }
+
+    fn set_size(&mut self, size_bytes: u64) {
+        self.shared.bytes.lock().unwrap().resize(size_bytes as usize, 0);
+    }
 }
 
 pub(crate) fn config(folder: &Path) -> Front {

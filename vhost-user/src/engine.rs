@@ -168,7 +168,6 @@ impl Engine {
         }
     }
 
-    #[expect(dead_code, reason = "until the volume behind a device can be resized")]
     /// Changes how large the disk is for requests that come from now on.
     pub fn set_size(&mut self, size_bytes: u64) {
         self.disk.size_bytes = size_bytes;

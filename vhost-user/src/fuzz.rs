@@ -133,6 +133,10 @@ impl Rig {
                 self.engine.end_session();
                 let _ = reply.send(Ok(()));
             }
+            Command::Resize { size_bytes, reply } => {
+                self.engine.set_size(size_bytes);
+                let _ = reply.send(Ok(()));
+            }
             Command::Shutdown => {}
         }
     }
@@ -217,7 +221,11 @@ pub fn run_session(image: &[u8], messages: &[Message]) -> Outcome {
     // What comes behind the last message is the connection's end.
     let _ = front.shutdown(Shutdown::Write);
     let rig = Arc::new(Mutex::new(Rig::new()));
-    let offer = Offer { size_bytes: DISK_BYTES, num_queues: NUM_QUEUES, max_queue_size: MAX_QUEUE_SIZE };
+    let offer = Offer {
+        size_bytes: Arc::new(DISK_BYTES.into()),
+        num_queues: NUM_QUEUES,
+        max_queue_size: MAX_QUEUE_SIZE,
+    };
     let session = Arc::new(Mutex::new(Session::new(offer, DataLink::Inline(Arc::clone(&rig)))));
     let line = Line::default();
     let Ok(own) = back.try_clone() else { return Outcome::default() };

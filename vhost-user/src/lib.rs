@@ -36,6 +36,9 @@ mod reconnect_tests;
 #[path = "replicated_test.rs"]
 mod replicated_tests;
 mod request;
+#[cfg(test)]
+#[path = "resize_test.rs"]
+mod resize_tests;
 mod session;
 mod shared;
 mod tap;

@@ -15,6 +15,7 @@ use crate::vring::{RingPlace, VringSetup, nonblocking};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use vhost::vhost_user::message::{
     VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
     VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserSharedMsg,
@@ -25,9 +26,10 @@ use vhost::vhost_user::{Error as ProtocolError, GpuBackend, Result, VhostUserBac
 type RegionBase = u64;
 
 /// What a device offers every session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Offer {
-    pub size_bytes: u64,
+    /// It grows while sessions run.
+    pub size_bytes: Arc<AtomicU64>,
     pub num_queues: u16,
     pub max_queue_size: u16,
 }
@@ -297,7 +299,8 @@ impl VhostUserBackendReqHandlerMut for Session {
     }
 
     fn get_config(&mut self, offset: u32, size: u32, _flags: VhostUserConfigFlags) -> Result<Vec<u8>> {
-        let space = config_space::config_space(self.offer.size_bytes, self.offer.num_queues);
+        let space =
+            config_space::config_space(self.offer.size_bytes.load(Ordering::Acquire), self.offer.num_queues);
         let end = offset.checked_add(size).filter(|&end| end as usize <= CONFIG_SPACE_BYTES);
         let end = end.ok_or(ProtocolError::InvalidParam)?;
         Ok(space[offset as usize..end as usize].to_vec())

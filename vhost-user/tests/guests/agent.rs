@@ -4,7 +4,7 @@ use blockd::client::{OnFull, VolumeConfig};
 use blockd::server::{ChunkServer, Missing, ServerConfig};
 use proto::control::{DiskPlace, Group, Lease, Member, PoolMap, PoolToken};
 use proto::{ClientId, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,30 +14,49 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use vhost_user::{Device, DeviceConfig, Open};
 
-const SIZE: u64 = 128 << 20;
+/// Of the volume when it is opened.
+pub const SIZE: u64 = 128 << 20;
 const DISK_BYTES: u64 = 2 << 30;
 const TOKEN: PoolToken = PoolToken([7; 32]);
 /// Tells the process what to serve: socket, epoch, when to open, and the chunk servers' addresses.
 const TASK: &str = "ASHLAR_TEST_AGENT";
 
 pub struct Pool {
+    folder: PathBuf,
     servers: Vec<ChunkServer>,
+    addrs: Vec<SocketAddr>,
 }
 
 impl Pool {
     pub fn start(folder: &Path) -> Self {
-        let start = |number: u8| {
-            ChunkServer::start(ServerConfig {
-                path: folder.join(format!("disk{number}")),
-                disk: DiskId([number; 16]),
-                missing: Missing::Create { len_bytes: DISK_BYTES },
-                listen: "127.0.0.1:0".parse().unwrap(),
-                token: TOKEN,
-            })
-            .unwrap()
-        };
-        Self { servers: (1..=3).map(start).collect() }
+        let any = "127.0.0.1:0".parse().unwrap();
+        let servers: Vec<_> = (1..=3).map(|number| start_server(folder, number, any)).collect();
+        let addrs = servers.iter().map(ChunkServer::addr).collect();
+        Self { folder: folder.to_owned(), servers, addrs }
     }
+
+    /// Stops all chunk servers but one.
+    pub fn break_down(&mut self) {
+        self.servers.drain(1..).for_each(|server| server.stop().unwrap());
+    }
+
+    /// Starts them again where they were.
+    pub fn mend(&mut self) {
+        for (number, addr) in (1..).zip(&self.addrs).skip(1) {
+            self.servers.push(start_server(&self.folder, number, *addr));
+        }
+    }
+}
+
+fn start_server(folder: &Path, number: u8, listen: SocketAddr) -> ChunkServer {
+    ChunkServer::start(ServerConfig {
+        path: folder.join(format!("disk{number}")),
+        disk: DiskId([number; 16]),
+        missing: Missing::Create { len_bytes: DISK_BYTES },
+        listen,
+        token: TOKEN,
+    })
+    .unwrap()
 }
 
 /// A device in a process of its own.
@@ -52,8 +71,8 @@ impl Agent {
     pub fn start(pool: &Pool, socket: &Path, epoch: u32, open: Open) -> Self {
         let when = if open == Open::AtOnce { "now" } else { "later" };
         let mut task = format!("{},{epoch},{when}", socket.display());
-        for server in &pool.servers {
-            task += &format!(",{}", server.addr());
+        for addr in &pool.addrs {
+            task += &format!(",{addr}");
         }
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["agent::agent_process", "--exact", "--ignored", "--nocapture"])
@@ -75,6 +94,11 @@ impl Agent {
             }
         });
         Self { process, recovered, reader: Some(reader) }
+    }
+
+    /// Makes the disk larger.
+    pub fn resize(&mut self, size_bytes: u64) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{size_bytes}").unwrap();
     }
 
     /// SIGKILL; how many requests it had asked again for the one before it.
@@ -111,17 +135,23 @@ fn agent_process() {
     let config = DeviceConfig { open, ..DeviceConfig::new(PathBuf::from(socket), "a-disk".into(), volume) };
     let device = Device::serve(config).unwrap();
     println!("SERVING");
-    // The end of the test's process, however it comes, is the end of this one.
-    let orphaned = std::thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
-    let mut last = 0;
-    while !orphaned.is_finished() {
-        let status = device.status();
-        if status.recovered != last {
-            last = status.recovered;
-            println!("RECOVERED {last}");
+    std::thread::scope(|scope| {
+        // Each line is a new size. The end of the test's process, however it comes, is the end of this one.
+        let orphaned = scope.spawn(|| {
+            for line in std::io::stdin().lines().map_while(Result::ok) {
+                device.resize(line.parse().unwrap()).unwrap();
+            }
+        });
+        let mut last = 0;
+        while !orphaned.is_finished() {
+            let status = device.status();
+            if status.recovered != last {
+                last = status.recovered;
+                println!("RECOVERED {last}");
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
         }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
+    });
 }
 
 fn volume(addrs: &[&str], epoch: u32) -> VolumeConfig {

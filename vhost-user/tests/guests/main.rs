@@ -10,7 +10,7 @@ mod guest;
 mod harness;
 mod vm;
 
-use agent::{Agent, Pool};
+use agent::{Agent, Pool, SIZE};
 use guest::Guest;
 use harness::{eventually, skip};
 use std::time::Duration;
@@ -71,6 +71,62 @@ fn a_guest_outlives_its_device_again_and_again() {
     recovered += agent.kill();
     // The fault must have fired, and in the middle of something.
     assert!(epoch > 4 && recovered > 0, "{epoch} devices, {recovered} requests asked again");
+}
+
+#[test]
+fn a_guest_may_be_paused_while_its_volume_stalls() {
+    let guest = match Guest::get() {
+        Ok(guest) => guest,
+        Err(why) => return skip("a_guest_may_be_paused_while_its_volume_stalls", &why),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut pool = Pool::start(folder.path());
+    let socket = folder.path().join("disk.sock");
+    let agent = Agent::start(&pool, &socket, 1, Open::AtOnce);
+    let mut vm = Vm::start(&guest, folder.path(), "stalled", BUSY, &socket, None);
+    vm.await_console("a mounted disk", "ROUND 1 1");
+    // Two of three replicas go: writes wait. QEMU waits for the queues, and is answered though they don't end.
+    pool.break_down();
+    std::thread::park_timeout(Duration::from_secs(3));
+    vm.pause();
+    vm.resume();
+    pool.mend();
+    vm.await_end();
+    verdict(&vm.console());
+    agent.kill();
+}
+
+/// Waits for a larger disk, and writes where it was none.
+const GROWING: &str = r"
+echo SECTORS $(cat /sys/block/vda/size)
+n=0
+while [ $(cat /sys/block/vda/size) = 262144 ] && [ $n -lt 3000 ]; do sleep 0.1; n=$((n+1)); done
+echo SECTORS $(cat /sys/block/vda/size)
+dd if=/dev/urandom of=/tmp/data bs=64k count=16 2>/dev/null
+dd if=/tmp/data of=/dev/vda bs=64k seek=2040 conv=fsync 2>/dev/null
+echo 3 > /proc/sys/vm/drop_caches
+dd if=/dev/vda of=/tmp/back bs=64k skip=2040 count=16 2>/dev/null
+cmp /tmp/data /tmp/back || echo WRONG
+echo ALL-DONE
+";
+
+#[test]
+fn a_guest_s_disk_grows() {
+    let guest = match Guest::get() {
+        Ok(guest) => guest,
+        Err(why) => return skip("a_guest_s_disk_grows", &why),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let pool = Pool::start(folder.path());
+    let socket = folder.path().join("disk.sock");
+    let mut agent = Agent::start(&pool, &socket, 1, Open::AtOnce);
+    let mut vm = Vm::start(&guest, folder.path(), "growing", GROWING, &socket, None);
+    vm.await_console("a disk of its old size", &format!("SECTORS {}", SIZE / 512));
+    agent.resize(2 * SIZE);
+    vm.await_end();
+    verdict(&vm.console());
+    assert!(vm.console().contains(&format!("SECTORS {}", 2 * SIZE / 512)), "{}", vm.console());
+    agent.kill();
 }
 
 #[test]

@@ -73,6 +73,16 @@ impl Vm {
         eventually("the guest's end", || (!self.is_running()).then_some(()));
     }
 
+    /// Stops the guest's processors, with which QEMU stops the disk's queues.
+    pub fn pause(&self) {
+        Monitor::connect(&self.monitor).ask(r#"{"execute":"stop"}"#);
+    }
+
+    /// Has the guest go on.
+    pub fn resume(&self) {
+        Monitor::connect(&self.monitor).ask(r#"{"execute":"cont"}"#);
+    }
+
     /// Moves the guest to the QEMU that listens at `incoming`, waits until it runs there, and ends this one.
     pub fn migrate_to(&mut self, incoming: &Path) {
         let mut monitor = Monitor::connect(&self.monitor);
