@@ -141,6 +141,17 @@ impl Version {
         Self(u64::from(epoch.0) << Self::COUNTER_BITS)
     }
 
+    /// The highest version of `epoch`, that no writer lives to give. Catch-up uses it to close an epoch: see
+    /// `blockd::client::catchup`.
+    pub fn last_of(epoch: VolumeEpoch) -> Self {
+        Self(Self::first_of(epoch).0 | Self::COUNTER_MASK)
+    }
+
+    /// Whether it is the [last](Self::last_of) of its epoch.
+    pub fn is_last(self) -> bool {
+        self.counter() == Self::COUNTER_MASK
+    }
+
     /// The writer's epoch in this version.
     pub fn epoch(self) -> VolumeEpoch {
         VolumeEpoch(u32::try_from(self.0 >> Self::COUNTER_BITS).expect("a u64 shifted by 40 has 24 bits"))

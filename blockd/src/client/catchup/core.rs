@@ -3,8 +3,17 @@
 //! The order is what makes it right. The group's epoch is adopted at the source *before* anything is read
 //! there: every write that the source takes later goes to the target as well, and every one it took before
 //! is in its index, so one pass over the source sees all that the target may lack. The adoption outlives a
-//! restart of the source. At the target, the last request adopts the epoch too, which is answered when all
-//! copies before it are durable.
+//! restart of the source. At the target, the epoch is adopted behind the copies, which is answered when all of
+//! them are durable.
+//!
+//! The target may also hold what no in-sync member has: a write that reached it alone before its writer died.
+//! Once a newer writer has fenced the source, no such write can be acked or seen any more, so the source's
+//! content takes its place, under the last version of the dead writer's epoch: above all that writer gave,
+//! below all that others give. (With the newest writer's epoch it may be on its way to the source still; if
+//! not, that writer's successor settles it: among members in sync, or here, since volumes that were opened
+//! anew during the pass are looked at again before the end.)
+
+mod copy;
 
 use super::diff::{Map, Run};
 use super::driver::CatchUpConfig;
@@ -14,12 +23,8 @@ use super::progress::Share;
 use super::survey::{Digests, Found, GroupPlace, Survey, SurveyAsk, is_gone, unexpected};
 use super::talk::{Heard, Peer, REPAIRER, Speaker, Talk, TalkInput, TalkOutput};
 use crate::{Error, ErrorKind};
-use bytes::Bytes;
-use proto::checksum::{BlockCrcs, crc32};
-use proto::message::{
-    BlockRange, BlockState, ListEntry, OpenReply, ReadBlock, ReplyBody, RequestBody, VolumeState,
-};
-use proto::units::{BLOCK_BYTES, BLOCK_LEN, CHUNK_BYTES};
+use proto::message::{BlockRange, ListEntry, OpenReply, ReplyBody, RequestBody, VolumeState};
+use proto::units::{BLOCK_BYTES, CHUNK_BYTES};
 use proto::{ChunkIndex, Version, VolumeEpoch, VolumeId};
 use rt::clock::Instant;
 use slab::Slab;
@@ -39,6 +44,8 @@ pub struct CatchUpReport {
     pub blocks_copied: u64,
     pub bytes_copied: u64,
     pub blocks_trimmed: u64,
+    /// Blocks of dead writers that only the target had.
+    pub orphans_replaced: u64,
     /// Volumes that were deleted while the target was away.
     pub volumes_deleted: u64,
 }
@@ -54,7 +61,7 @@ enum Ask {
     List { job: usize },
     Read(Piece),
     Copy { range: BlockRange, trim: bool },
-    Last,
+    Durable,
 }
 
 impl From<SurveyAsk> for Ask {
@@ -78,15 +85,18 @@ struct Piece {
     range: BlockRange,
     source: Peer,
     least: Version,
+    /// The source's content goes over something higher, with this version.
+    over: Option<Version>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
     Starting,
+    /// Round by round: volumes, then the chunks of those that are new or were opened anew.
     Surveying,
     Copying,
-    /// The target makes everything durable.
-    Ending,
+    /// The target makes it durable.
+    Flushing,
     Done,
 }
 
@@ -108,7 +118,11 @@ pub struct CatchUpCore {
     open: Option<VolumeId>,
     /// The target's fences.
     fences: HashMap<VolumeId, VolumeEpoch>,
+    /// The source's, when its lists were made.
+    source_fences: HashMap<VolumeId, VolumeEpoch>,
     gone: HashSet<VolumeId>,
+    /// Everything copied so far is durable at the target.
+    durable: bool,
     meter: Meter,
     /// The pace is what holds the next read back, until then.
     held_back: Option<Instant>,
@@ -138,7 +152,9 @@ impl CatchUpCore {
             in_flight: 0,
             open: None,
             fences: HashMap::new(),
+            source_fences: HashMap::new(),
             gone: HashSet::new(),
+            durable: false,
             meter: Meter::new(pace),
             held_back: None,
             share: Share::new(config.progress.clone()),
@@ -200,9 +216,12 @@ impl CatchUpCore {
                 self.survey.start(now, &mut self.talk, out);
                 Ok(())
             }
-            Ask::Last => {
+            Ask::Durable => {
                 acked(peer, &result?, &self.talk)?;
-                self.end(Ok(self.report), out);
+                self.durable = true;
+                // Who was fenced meanwhile?
+                self.phase = Phase::Surveying;
+                self.survey.start(now, &mut self.talk, out);
                 Ok(())
             }
             Ask::Delete => {
@@ -238,10 +257,17 @@ impl CatchUpCore {
             if source.deleted && !deleted {
                 self.delete(now, *volume, out);
             } else if !source.deleted && !deleted {
-                both.push(*volume);
+                let seen = self.source_fences.get(volume);
+                self.report.volumes += u64::from(seen.is_none());
+                if seen.is_none_or(|fence| *fence < source.fence) {
+                    both.push(*volume);
+                }
             }
         }
-        self.report.volumes = both.len() as u64;
+        if both.is_empty() && self.durable {
+            return self.end(Ok(self.report), out);
+        }
+        self.durable = false;
         self.survey.look_at(both.into_iter());
         self.next_volume(now, out);
     }
@@ -255,6 +281,7 @@ impl CatchUpCore {
     fn opened(&mut self, now: Instant, opens: &[OpenReply], out: &mut Out) {
         let (target, source) = (opens[TARGET.0], opens[SOURCE.0]);
         self.fences.insert(target.volume, target.fence);
+        self.source_fences.insert(source.volume, source.fence);
         self.raise_fence(now, target.volume, source.fence, out);
     }
 
@@ -285,8 +312,7 @@ impl CatchUpCore {
     fn compare(&mut self, now: Instant, volume: VolumeId, chunks: &[(ChunkIndex, Digests)], out: &mut Out) {
         for (chunk, digests) in chunks {
             self.report.chunks_compared += 1;
-            // What only the target holds is not the source's to judge.
-            if digests[SOURCE.0] != 0 && digests[SOURCE.0] != digests[TARGET.0] {
+            if digests[SOURCE.0] != digests[TARGET.0] {
                 self.report.chunks_differing += 1;
                 self.share.expect(CHUNK_BYTES);
                 self.todo.push_back((volume, *chunk));
@@ -314,7 +340,7 @@ impl CatchUpCore {
             self.start_chunk(now, volume, chunk, out);
         }
         if self.todo.is_empty() && self.pieces.is_empty() && self.talk.unanswered() == 0 {
-            self.finish(now, out);
+            self.finish_round(now, out);
         }
     }
 
@@ -322,7 +348,8 @@ impl CatchUpCore {
         self.in_flight < WINDOW_BYTES && self.talk.unanswered() < WINDOW_REQUESTS
     }
 
-    fn finish(&mut self, now: Instant, out: &mut Out) {
+    /// All that was found is copied: the target makes it durable, and the volumes are looked at once more.
+    fn finish_round(&mut self, now: Instant, out: &mut Out) {
         if let Some((blocks, first)) = self.bad {
             let BlockRange { volume, chunk, first, .. } = first;
             let why = format!(
@@ -332,9 +359,9 @@ impl CatchUpCore {
             );
             return self.end(Err(Error::new(ErrorKind::Corrupt, why)), out);
         }
-        self.phase = Phase::Ending;
+        self.phase = Phase::Flushing;
         let body = RequestBody::AdoptGroup { group: self.place.group };
-        self.talk.ask(now, (TARGET, Ask::Last), body, out);
+        self.talk.ask(now, (TARGET, Ask::Durable), body, out);
     }
 
     fn start_chunk(&mut self, now: Instant, volume: VolumeId, chunk: ChunkIndex, out: &mut Out) {
@@ -382,176 +409,34 @@ impl CatchUpCore {
             held.source = Some(entries);
         }
         let (Some(source), Some(target)) = (&held.source, &held.target) else { return Ok(()) };
-        let newer = Map::of(source).newer_than(&Map::of(target), READ_BLOCKS);
+        let (source, target) = (Map::of(source), Map::of(target));
+        let newer = source.newer_than(&target, READ_BLOCKS);
+        let fence = self.source_fences.get(&volume).copied().unwrap_or_default();
+        let orphans = source.orphans_in(&target, fence);
         self.jobs.remove(job);
         if self.gone.contains(&volume) {
             self.share.spare(CHUNK_BYTES);
             return Ok(());
         }
         let data = newer.iter().filter(|run| !run.known.trimmed).map(|run| u64::from(run.count));
-        self.share.spare(CHUNK_BYTES - data.sum::<u64>() * BLOCK_BYTES);
+        self.share.spare(CHUNK_BYTES - (data.sum::<u64>() + orphans.len() as u64) * BLOCK_BYTES);
+        self.report.orphans_replaced += orphans.len() as u64;
+        for (first, orphan) in orphans {
+            let range = BlockRange { volume, chunk, first, count: 1 };
+            let over = Some(Version::last_of(orphan.version.epoch()));
+            self.pieces.push_back(Piece { range, source: SOURCE, least: Version::ZERO, over });
+        }
         for Run { first, count, known } in newer {
             let range = BlockRange { volume, chunk, first, count };
             if known.trimmed {
                 self.copy_trim(now, range, known.version, out);
             } else {
                 // The highest version of the run says nothing of each block; only one alone is held to it.
-                self.pieces.push_back(Piece { range, source: SOURCE, least: Version::ZERO });
+                self.pieces.push_back(Piece { range, source: SOURCE, least: Version::ZERO, over: None });
             }
         }
         Ok(())
     }
-
-    fn start_read(&mut self, now: Instant, piece: Piece, out: &mut Out) {
-        let bytes = bytes_of(&piece.range);
-        self.in_flight += bytes;
-        self.meter.spend(now, bytes);
-        if piece.source != SOURCE {
-            let volume = piece.range.volume;
-            self.talk.ask(now, (piece.source, Ask::Reopen(volume)), self.place.open(volume), out);
-        }
-        let body = RequestBody::Read { range: piece.range, epoch: VolumeEpoch(0) };
-        self.talk.ask(now, (piece.source, Ask::Read(piece)), body, out);
-    }
-
-    /// A source's blocks are here: on to the target, each with the version it came with.
-    fn read(
-        &mut self,
-        now: Instant,
-        piece: Piece,
-        result: Result<ReplyBody, Error>,
-        out: &mut Out,
-    ) -> Result<(), Error> {
-        let (range, source) = (piece.range, piece.source);
-        let (blocks, data) = match result {
-            Ok(ReplyBody::Read { range: of, blocks, data }) if of == range => (blocks, data),
-            Ok(_) => return Err(unexpected(source, &self.talk)),
-            Err(error) if is_gone(&error) => {
-                self.lose_volume(now, range.volume, source, out);
-                self.share.spare(bytes_of(&range));
-                return Ok(());
-            }
-            Err(error) if source == SOURCE => return Err(error),
-            // Another source that can't be asked is one that has nothing good.
-            Err(_) => {
-                self.ask_next_source(piece);
-                return Ok(());
-            }
-        };
-        let mut run: Option<(BlockRange, Version, Vec<Bytes>)> = None;
-        let mut data = data.into_iter().flat_map(|bytes| {
-            (0..bytes.len() / BLOCK_LEN).map(move |at| bytes.slice(at * BLOCK_LEN..(at + 1) * BLOCK_LEN))
-        });
-        for (block, held) in (range.first..).zip(&blocks) {
-            let single = BlockRange { first: block, count: 1, ..range };
-            let bytes = if held.state == BlockState::Data { data.next() } else { None };
-            match (self.judge(&piece, held, bytes), &mut run) {
-                (Judged::Copy(bytes), Some((run, version, all)))
-                    if run.first + run.count == block && *version == held.version =>
-                {
-                    run.count += 1;
-                    all.push(bytes);
-                }
-                (Judged::Copy(bytes), _) => {
-                    self.copy_in(now, run.replace((single, held.version, vec![bytes])), out);
-                }
-                (Judged::Trim, _) => {
-                    self.share.spare(BLOCK_BYTES);
-                    self.copy_trim(now, single, held.version, out);
-                }
-                (Judged::Bad, _) => {
-                    self.ask_next_source(Piece {
-                        range: single,
-                        source,
-                        least: piece.least.max(held.version),
-                    });
-                }
-                (Judged::Nothing, _) => self.share.spare(BLOCK_BYTES),
-            }
-        }
-        self.copy_in(now, run, out);
-        Ok(())
-    }
-
-    fn judge(&self, piece: &Piece, held: &ReadBlock, bytes: Option<Bytes>) -> Judged {
-        let old = held.version < piece.least;
-        match (held.state, bytes) {
-            // What a copy on the way here damaged is no better than what a disk did.
-            (BlockState::Data, Some(bytes)) if !old && crc32(&bytes) == held.crc => Judged::Copy(bytes),
-            (BlockState::Trimmed, _) if !old => Judged::Trim,
-            // Trimmed since the list was made, and forgotten already.
-            (BlockState::Hole, _) if piece.source == SOURCE => Judged::Nothing,
-            _ => Judged::Bad,
-        }
-    }
-
-    /// Tries the next source for each block of a piece, or counts them as bad.
-    fn ask_next_source(&mut self, piece: Piece) {
-        let source = Peer(piece.source.0 + 1);
-        for block in piece.range.first..piece.range.first + piece.range.count {
-            let range = BlockRange { first: block, count: 1, ..piece.range };
-            if source.0 <= self.sources {
-                self.pieces.push_front(Piece { range, source, least: piece.least });
-            } else {
-                self.bad.get_or_insert((0, range)).0 += 1;
-                self.share.spare(BLOCK_BYTES);
-            }
-        }
-    }
-
-    fn copy_in(&mut self, now: Instant, run: Option<(BlockRange, Version, Vec<Bytes>)>, out: &mut Out) {
-        let Some((range, version, blocks)) = run else { return };
-        self.raise_fence(now, range.volume, version.epoch(), out);
-        let data: Bytes = match <[Bytes; 1]>::try_from(blocks) {
-            Ok([one]) => one,
-            Err(many) => many.concat().into(),
-        };
-        self.in_flight += bytes_of(&range);
-        let body = RequestBody::CopyIn { range, version, expect: None, crcs: BlockCrcs::of(&data), data };
-        self.talk.ask(now, (TARGET, Ask::Copy { range, trim: false }), body, out);
-    }
-
-    fn copy_trim(&mut self, now: Instant, range: BlockRange, version: Version, out: &mut Out) {
-        self.raise_fence(now, range.volume, version.epoch(), out);
-        let body = RequestBody::CopyTrim { range, version };
-        self.talk.ask(now, (TARGET, Ask::Copy { range, trim: true }), body, out);
-    }
-
-    fn copied(
-        &mut self,
-        now: Instant,
-        (peer, range, trim): (Peer, BlockRange, bool),
-        result: Result<ReplyBody, Error>,
-        out: &mut Out,
-    ) -> Result<(), Error> {
-        let bytes = if trim { 0 } else { bytes_of(&range) };
-        self.in_flight -= bytes;
-        match result {
-            Ok(body) => acked(peer, &body, &self.talk)?,
-            Err(error) if is_gone(&error) => {
-                self.lose_volume(now, range.volume, peer, out);
-                self.share.spare(bytes);
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        }
-        if trim {
-            self.report.blocks_trimmed += u64::from(range.count);
-        } else {
-            self.report.blocks_copied += u64::from(range.count);
-            self.report.bytes_copied += bytes;
-            self.share.done(now, bytes);
-        }
-        Ok(())
-    }
-}
-
-/// What is to be done with one block that a source gave.
-enum Judged {
-    Copy(Bytes),
-    Trim,
-    Nothing,
-    Bad,
 }
 
 fn bytes_of(range: &BlockRange) -> u64 {

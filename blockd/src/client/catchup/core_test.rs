@@ -162,6 +162,75 @@ fn a_volume_deleted_meanwhile_is_deleted_at_the_target() {
     }
 }
 
+/// What a block reads as.
+fn content(server: &Server, place: (u64, u32, u16)) -> Option<u8> {
+    server.blocks.get(&(VolumeId(place.0), place.1, place.2)).and_then(|held| held.byte)
+}
+
+#[test]
+fn what_a_dead_writer_left_at_the_target_alone_is_never_seen() {
+    let (mut target, mut source) = (Server::default(), Server::default());
+    let (a, b) = (inside(1, 0), inside(1, 1));
+    for block in 0..10 {
+        source.put((1, a, block), 10 + u64::from(block), Some(1));
+        target.put((1, a, block), 10 + u64::from(block), Some(1));
+    }
+    source.put((1, a, 3), 30, None);
+    target.put((1, a, 12), 35, None);
+    let orphans = [(1, a, 1), (1, a, 2), (1, a, 3), (1, a, 11), (1, b, 7)];
+    orphans.iter().for_each(|place| target.put(*place, 50, Some(66)));
+    target.put((1, a, 4), 51, None);
+    // The same of the newest writer may be on its way to the source.
+    let mut servers = [target.clone(), source.clone()];
+    let report = run(&mut servers).unwrap();
+    assert_eq!((report.blocks_copied, report.orphans_replaced), (0, 0));
+    assert_eq!(servers[0].blocks, target.blocks);
+    // A newer writer has opened the source, and has overwritten one of them.
+    source.volumes.insert(VolumeId(1), (VolumeEpoch(4), false));
+    let newer = proto::Version(proto::Version::first_of(VolumeEpoch(4)).0 + 1);
+    source.blocks.insert((VolumeId(1), a, 2), Held { version: newer, byte: Some(77), bad: false });
+    let mut servers = [target, source];
+    let report = run(&mut servers).unwrap();
+    assert_eq!(report.orphans_replaced, 5, "and one is simply older than what the source has");
+    for place in orphans.into_iter().chain((0..20).map(|block| (1, a, block))) {
+        assert_eq!(content(&servers[0], place), content(&servers[1], place), "{place:?}");
+    }
+    assert_eq!(servers[0].held((1, a, 2)).version, newer);
+    assert!(servers[0].held((1, a, 1)).version.is_last());
+    let again = run(&mut servers).unwrap();
+    assert_eq!((again.orphans_replaced, again.blocks_copied, again.blocks_trimmed), (0, 0, 0));
+}
+
+#[test]
+fn a_writer_that_dies_meanwhile_leaves_nothing_behind_either() {
+    for after in 3..60 {
+        let (mut target, mut source) = (Server::default(), Server::default());
+        for volume in [1, 2] {
+            for block in 0..200 {
+                target.put((volume, inside(volume, 0), block), 1, Some(1));
+                source.put((volume, inside(volume, 0), block), 2, Some(2));
+            }
+        }
+        let place = (1, inside(1, 1), 5);
+        let mut servers = [target, source];
+        let mut died = false;
+        let die = |servers: &mut [Server], answered| {
+            if answered == after {
+                servers[0].put(place, 60, Some(66));
+            }
+            if answered == after + 2 {
+                died = true;
+                servers[..2].iter_mut().for_each(|server| {
+                    server.volumes.insert(VolumeId(1), (VolumeEpoch(4), false));
+                });
+            }
+        };
+        let report = run_with(&config(0), &mut servers, die).unwrap();
+        assert_eq!(report.orphans_replaced, u64::from(died), "{after}");
+        assert!(!died || content(&servers[0], place).is_none(), "{after}");
+    }
+}
+
 /// Volume, chunk, block.
 type Place = (u64, u32, u16);
 

@@ -1,8 +1,8 @@
 //! Block by block, what one member's list of a chunk says and another's does not.
 
-use proto::Version;
 use proto::message::{ListEntry, ListKind};
 use proto::units::BLOCKS_PER_CHUNK;
+use proto::{Version, VolumeEpoch};
 
 /// What a member knows of each block of a chunk: nothing, or a version, and whether that is a trim's.
 pub(crate) struct Map([Known; BLOCKS_PER_CHUNK as usize]);
@@ -43,6 +43,20 @@ impl Map {
     /// one version.
     pub fn newer_than(&self, other: &Map, max: u16) -> Vec<Run> {
         self.runs(max, |block| self.get(block).version > other.get(block).version)
+    }
+
+    /// Blocks that are higher in `other`, with what it has there, if that is of an epoch below `fence`: what
+    /// a dead writer left there alone. Not what was closed already, nor trims of what is not here at all.
+    pub fn orphans_in(&self, other: &Map, fence: VolumeEpoch) -> Vec<(u16, Known)> {
+        let orphan = |block: &u16| {
+            let (here, there) = (self.get(*block), other.get(*block));
+            let same = there.trimmed && here == Known::default();
+            there.version > here.version && there.version.epoch() < fence && !there.version.is_last() && !same
+        };
+        (0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024"))
+            .filter(orphan)
+            .map(|b| (b, other.get(b)))
+            .collect()
     }
 
     /// Runs of data, of at most `max` blocks.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Members that one run talks to: a group's, one that replaces another among them, and some.
 pub const MAX_PEERS: usize = 8;
+/// Requests that one server may have unanswered; more wait here.
+pub const MAX_UNANSWERED: usize = 512;
 /// How often a request is sent to a server that says `Busy` or got it damaged.
 pub const MAX_TRIES: u16 = 200;
 /// How long such a server is left alone.
@@ -18,7 +20,7 @@ pub const CHUNKS_AT_ONCE: usize = 4;
 pub const READ_BLOCKS: u16 = 64;
 /// Bytes being read, copied or verified at one moment.
 pub const WINDOW_BYTES: u64 = 4 << 20;
-/// Requests of one run that may be unanswered, over all members; under what one connection may have.
+/// Requests of one run above which no new reading is begun.
 pub const WINDOW_REQUESTS: usize = 256;
 /// A paced run may send what it has saved in this time.
 pub const PACE_BURST: Duration = Duration::from_millis(100);
@@ -26,9 +28,5 @@ pub const PACE_BURST: Duration = Duration::from_millis(100);
 pub const REPLY_QUEUE: usize = 1024;
 
 const _: () = assert!(READ_BLOCKS as u32 <= proto::limits::MAX_BLOCKS_PER_IO);
-// A read of one block each becomes a copy of one block each: what is owed stays below a connection's bound.
-const _: () = assert!(
-    WINDOW_REQUESTS + READ_BLOCKS as usize * 2 + CHUNKS_AT_ONCE * 2
-        <= proto::limits::MAX_REQUESTS_PER_CONNECTION
-);
-const _: () = assert!(REPLY_QUEUE >= proto::limits::MAX_REQUESTS_PER_CONNECTION);
+const _: () = assert!(MAX_UNANSWERED < proto::limits::MAX_REQUESTS_PER_CONNECTION);
+const _: () = assert!(REPLY_QUEUE > MAX_UNANSWERED);

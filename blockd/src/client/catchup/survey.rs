@@ -75,23 +75,17 @@ struct Present {
 impl Survey {
     pub fn new(peers: usize, place: GroupPlace) -> Self {
         assert!(peers <= MAX_PEERS, "a run's peers are counted when it is made");
-        Self {
-            peers,
-            place,
-            listing: peers,
-            known: BTreeMap::new(),
-            to_look_at: VecDeque::new(),
-            present: None,
-        }
+        Self { peers, place, listing: 0, known: BTreeMap::new(), to_look_at: VecDeque::new(), present: None }
     }
 
-    /// Asks for the volumes.
+    /// Asks for the volumes. May be done again once all that was found is dealt with.
     pub fn start<A: From<SurveyAsk>, R>(
         &mut self,
         now: Instant,
         talk: &mut Talk<A>,
         out: &mut Vec<TalkOutput<R>>,
     ) {
+        self.listing = self.peers;
         for peer in (0..self.peers).map(Peer) {
             talk.ask(now, (peer, SurveyAsk::Volumes.into()), RequestBody::Volumes { cursor: 0 }, out);
         }

@@ -1,7 +1,7 @@
 //! Conversations of one run with several chunk servers: greeting, numbering, who waits for what, what is
 //! sent again. Pure.
 
-use super::limits::{BUSY_WAIT, MAX_TRIES, REQUEST_TIMEOUT, TIMEOUT_CHECK};
+use super::limits::{BUSY_WAIT, MAX_TRIES, MAX_UNANSWERED, REQUEST_TIMEOUT, TIMEOUT_CHECK};
 use crate::fast_map::FastMap;
 use crate::{Error, ErrorKind};
 use proto::control::{DiskPlace, PoolToken};
@@ -175,6 +175,8 @@ impl<A> Talk<A> {
             Link::Gone(error) => {
                 self.heard.push_back(Heard { peer, ask: asked.ask, result: Err(error.clone()) });
             }
+            // A server closes a connection that owes it too much.
+            Link::Ready if state.waiting.len() >= MAX_UNANSWERED => state.queue.push_back(asked),
             Link::Ready => {
                 state.sequence += 1;
                 let (sequence, body) = (state.sequence, asked.body.clone());
@@ -221,6 +223,9 @@ impl<A> Talk<A> {
         let Some((_, mut asked)) = state.waiting.remove(&reply.sequence) else {
             return self.lose(peer, "it answered what nobody asked");
         };
+        if let Some(next) = state.queue.pop_front() {
+            self.send(now, peer, next, out);
+        }
         let result = match reply.body {
             ReplyBody::Error(error) => {
                 let retry = matches!(error.code, ErrorCode::Busy | ErrorCode::BadChecksum);
@@ -230,7 +235,7 @@ impl<A> Talk<A> {
                     return;
                 }
                 let mut error = Error::from(error);
-                error.message = format!("disk {}: {}", state.place.disk, error.message);
+                error.message = format!("disk {}: {}", self.peers[peer.0].place.disk, error.message);
                 Err(error)
             }
             body => Ok(body),

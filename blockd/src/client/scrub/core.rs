@@ -412,7 +412,10 @@ fn behind(maps: &[Map], settled: Version) -> Vec<(Peer, u16, Version, Version)> 
     let mut behind = Vec::new();
     for block in 0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024") {
         let known = maps.iter().map(|map| map.get(block));
-        let best = known.clone().filter(|known| known.version <= settled).max_by_key(|known| known.version);
+        // The last version of an epoch is one that a catch-up closed it with, over the content that the
+        // others have under a lower one.
+        let counts = |known: &Known| known.version <= settled && !known.version.is_last();
+        let best = known.clone().filter(counts).max_by_key(|known| known.version);
         let best = best.unwrap_or_default();
         for (peer, held) in known.enumerate() {
             // A trim that one member has forgotten and another not is no difference.

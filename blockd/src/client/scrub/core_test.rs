@@ -101,6 +101,10 @@ fn what_is_settled_and_missing_is_brought_and_nothing_else() {
     servers[0].put((1, chunk, 301), 603, None);
     servers[0].put((1, chunk, 7), 1001, Some(8));
     servers[1].put((1, chunk, 302), 1002, Some(9));
+    // What a catch-up closed an epoch with.
+    servers.iter_mut().for_each(|server| server.settled = proto::Version::first_of(VolumeEpoch(9)));
+    servers[0].held((1, chunk, 20)).version = proto::Version::last_of(VolumeEpoch(3));
+    servers.iter_mut().for_each(|server| server.settled = version(1000));
     // A chunk that one lacks entirely, and a volume.
     let lost = (VolumeId(1), inside(1, 1));
     servers[2].blocks.retain(|place, _| (place.0, place.1) != lost);
