@@ -142,9 +142,12 @@ fn services_of(seen: &Seen) -> Vec<ServiceView> {
 }
 
 fn notes(meta: Option<&Status>) -> Vec<String> {
-    match meta.map(|meta| meta.failure_domain) {
-        Some(FailureDomain::Disk) => {
-            vec!["all replicas are on this one machine (three disks): losing it loses all of them".to_owned()]
+    match meta.map(|meta| (meta.failure_domain, meta.nodes)) {
+        Some((FailureDomain::Disk, 0..=1)) => {
+            vec!["all replicas are on this one machine: losing it loses all of them".to_owned()]
+        }
+        Some((FailureDomain::Disk, _)) => {
+            vec!["some data has two replicas on one machine: add disks to the others".to_owned()]
         }
         _ => Vec::new(),
     }

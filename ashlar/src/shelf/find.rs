@@ -35,6 +35,13 @@ pub fn find(path: &Path, size_bytes: Option<u64>) -> Result<Found, Error> {
     match Store::identify(&device) {
         Ok(id) => Ok(Found { id, create_bytes: None }),
         Err(error) if error.kind == ErrorKind::NotADisk => {
+            if device.len_bytes() < MIN_DISK_BYTES {
+                return Err(Error::usage(format!(
+                    "{} is no Ashlar disk and too small to become one: it needs {}; nothing was changed",
+                    path.display(),
+                    proto::size::show(MIN_DISK_BYTES)
+                )));
+            }
             if !is_empty(&device).map_err(|error| cannot_open(path, &error))? {
                 return Err(Error::new(
                     Exit::Conflict,
@@ -113,6 +120,11 @@ mod tests {
         std::fs::File::create(&path).unwrap().set_len(MIN_DISK_BYTES).unwrap();
         let formatted = find(&path, None).unwrap();
         assert_eq!(find(&path, None).unwrap(), formatted, "it is a disk now, and stays the same one");
+
+        let small = dir.path().join("hostname");
+        std::fs::write(&small, "a\n").unwrap();
+        assert_eq!(find(&small, None).expect_err("too small").exit, Exit::Usage);
+        assert_eq!(std::fs::read(&small).unwrap(), b"a\n");
 
         let at_end = dir.path().join("raid");
         let mut content = vec![0; 64 << 20];
