@@ -86,6 +86,7 @@ impl Store {
             self.index.volumes.iter().map(|(&volume, held)| (volume, held.forgotten)).collect();
         volumes.sort_unstable_by_key(|(volume, _)| *volume);
         self.log.since_checkpoint = 0;
+        (self.index_full, self.may_forget) = (false, false);
         self.checkpoint = Some(Checkpoint {
             id: self.superblock.checkpoint.map_or(0, |root| root.id) + 1,
             replay_from: self.log.next_sequence,
@@ -111,7 +112,8 @@ impl Store {
         let interval = (self.newest.bytes * CHECKPOINT_INTERVAL_FACTOR)
             .clamp(MIN_CHECKPOINT_INTERVAL, MAX_CHECKPOINT_INTERVAL)
             .min(disk / 8);
-        self.log.since_checkpoint >= interval || self.wants_dead_segments()
+        let forgets = self.index_full && self.may_forget;
+        self.log.since_checkpoint >= interval || forgets || self.wants_dead_segments()
     }
 
     /// Takes the checkpoint under way as far as it goes without waiting; begins one that is due.

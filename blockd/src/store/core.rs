@@ -42,6 +42,9 @@ pub struct Store {
     pub(super) cleaner: Cleaner,
     pub(super) ios: Slab<Io>,
     pub(super) counters: Counters,
+    /// The index was found full since the last checkpoint began, and there are tombstones it could forget.
+    pub(super) index_full: bool,
+    pub(super) may_forget: bool,
     pub(super) now: Instant,
     /// When a write or trim was accepted last.
     pub(super) last_write: Instant,
@@ -128,6 +131,8 @@ impl Store {
             cleaner: Cleaner::default(),
             ios: Slab::new(),
             counters: Counters::default(),
+            index_full: false,
+            may_forget: false,
             now: Instant::default(),
             last_write: Instant::default(),
             graveyard: Vec::new(),
@@ -408,25 +413,6 @@ impl Store {
         u16::try_from(fresh).expect("at most the range")
     }
 
-    fn check_space(&mut self, fresh: u64) -> Result<(), WireError> {
-        let wanted = self.queue.fresh_blocks() + fresh;
-        if self.index.live_blocks + wanted > self.space.capacity_blocks {
-            // Deleted volumes are counted out little by little; now their room is wanted.
-            self.drop_chunks(usize::MAX);
-        }
-        if self.index.live_blocks + wanted > self.space.capacity_blocks {
-            let capacity = proto::size::show(self.space.capacity_blocks * BLOCK_BYTES);
-            return Err(WireError::new(
-                ErrorCode::NoSpace,
-                format!(
-                    "disk {} holds all of the {capacity} it can; delete or trim something",
-                    self.disk_id()
-                ),
-            ));
-        }
-        Ok(())
-    }
-
     fn accept_trim(
         &mut self,
         ticket: Ticket,
@@ -437,6 +423,7 @@ impl Store {
         self.check_running()?;
         check_range(&range, MAX_BLOCKS_PER_TRIM)?;
         self.check_version(range.volume, version, kind)?;
+        self.check_trim_space(&range)?;
         self.last_write = self.now;
         self.queue.push(Op::Trim { ticket, session, range, version });
         Ok(())
@@ -473,9 +460,11 @@ impl Store {
     fn horizon(&mut self, volume: VolumeId, settled: Version, stable: Version, whole: bool) {
         // A volume nobody wrote to here has no horizon worth keeping.
         let Some(held) = self.index.volumes.get_mut(&volume) else { return };
+        let before = held.forgotten;
         if held.deleted || !held.raise_horizon(settled, stable, whole) {
             return;
         }
+        self.may_forget |= held.forgotten > before;
         if !held.horizon_dirty {
             held.horizon_dirty = true;
             self.log.dirty_horizons.push(volume);
@@ -489,7 +478,7 @@ impl Store {
         Answer::List { entries, next_cursor: next.unwrap_or(LIST_END) }
     }
 
-    fn drop_chunks(&mut self, max_chunks: usize) {
+    pub(super) fn drop_chunks(&mut self, max_chunks: usize) {
         let mut left = max_chunks;
         while let Some(chunks) = self.graveyard.last_mut() {
             while let Some((_, chunk)) = chunks.pop_first() {

@@ -253,3 +253,60 @@ fn a_mount_that_writes_checkpoints_can_be_killed_at_any_of_its_writes() {
     }
     assert!(killed > 20, "{killed}: the mount wrote no checkpoint");
 }
+
+/// FAULTS 29, for metadata: trims that can't be forgotten are refused before they leave no room for anything
+/// else; what is there can be read, written over and deleted; and they are forgotten when that is allowed.
+#[test]
+fn a_disk_full_of_trims_says_so_and_recovers() {
+    let mut rig = Rig::new(DISK, 4);
+    let mut written = Vec::new();
+    for chunk in 0..4 {
+        written.push((range(2, chunk, 0, 256), rig.write(range(2, chunk, 0, 256)).unwrap()));
+    }
+    let mut trims = 0u32;
+    let full = loop {
+        // Every other block of a volume that nobody ever wrote.
+        let (chunk, first) = (trims / 512, u16::try_from(trims % 512 * 2).unwrap());
+        match rig.trim(range(1, chunk, first, 1)) {
+            Ok(_) => trims += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.code, ErrorCode::NoSpace);
+    assert!(trims > 2000, "{trims}");
+    // All of the capacity is there for data still, however scattered.
+    let capacity = rig.store.stat().capacity_bytes / BLOCK_LEN as u64;
+    let mut version = 1_000_000;
+    let mut last = Ok(Answer::Done);
+    let mut data = 1024;
+    while last.is_ok() {
+        let r = range(3, data / 512, u16::try_from(data % 512 * 2).unwrap(), 1);
+        version += 1;
+        let ticket = rig.submit_write(r, version, WriteKind::Normal);
+        rig.settle();
+        last = rig.result(ticket);
+        data += u32::from(last.is_ok());
+    }
+    assert_eq!(code(last), ErrorCode::NoSpace);
+    assert!(u64::from(data) * 100 > capacity * 95, "{data} of {capacity}");
+    rig.version = version;
+    for (r, version) in &mut written {
+        assert_eq!(rig.read(*r), vec![Some(*version); 256]);
+        *version = rig.write(*r).unwrap();
+    }
+    // A trim of data takes no room in the index; one of a hole is refused still.
+    rig.trim(range(3, 2, 0, 1)).unwrap();
+    assert_eq!(code(rig.trim(range(1, 5000, 0, 1))), ErrorCode::NoSpace);
+    let stable = proto::Version(rig.version);
+    rig.step(Event::Horizon { volume: VolumeId(1), settled: stable, stable, whole: true });
+    // The refusal above and the leave to forget make a checkpoint, which does.
+    rig.settle();
+    rig.trim(range(1, 5000, 0, 1)).unwrap();
+    rig.crash(Cut::Sectors);
+    rig.remount();
+    rig.simple(|ticket| Event::DeleteVolume { ticket, volume: VolumeId(3) }).unwrap();
+    rig.write(range(3 + 1, 0, 0, 256)).unwrap();
+    for (r, version) in written {
+        assert_eq!(rig.read(r), vec![Some(version); 256]);
+    }
+}

@@ -14,7 +14,14 @@ use super::limits::{
 };
 use super::log::Stream;
 use super::segments::Geometry;
-use proto::units::BLOCK_BYTES;
+use proto::disk::Slot;
+use proto::disk::checkpoint::{CHUNK_BYTES, RUN_BYTES, SLOT_BYTES};
+use proto::message::BlockRange;
+use proto::units::{BLOCK_BYTES, BLOCKS_PER_CHUNK};
+use proto::{ErrorCode, WireError};
+
+/// What a block that has no neighbours takes in a checkpoint.
+const SLOT_AND_RUN: u64 = (SLOT_BYTES + RUN_BYTES) as u64;
 
 /// How much fits.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +30,8 @@ pub(super) struct Space {
     pub capacity_blocks: u64,
     /// Segments that only the cleaner and checkpoints may use.
     pub reserve_segments: u32,
+    /// Bytes of the index in a checkpoint, at most: what the capacity leaves room for, three times over.
+    pub index_bytes: u64,
 }
 
 impl Space {
@@ -32,7 +41,7 @@ impl Space {
     pub fn of(geometry: &Geometry) -> Self {
         let segments = u64::from(geometry.segments);
         let segment_blocks = u64::from(geometry.segment_blocks);
-        let index_bytes = segments * segment_blocks * 24;
+        let index_bytes = segments * segment_blocks * SLOT_AND_RUN;
         let checkpoint = index_bytes.div_ceil(segment_blocks * BLOCK_BYTES);
         let reserve = (segments / 64).max(2);
         let usable = segments.saturating_sub(3 * checkpoint + reserve + 3);
@@ -40,6 +49,7 @@ impl Space {
         Self {
             capacity_blocks: data_blocks * (100 - OVER_PROVISION_PERCENT) / 100,
             reserve_segments: u32::try_from(reserve).expect("fewer than the segments"),
+            index_bytes,
         }
     }
 }
@@ -62,6 +72,58 @@ impl Release {
 }
 
 impl Store {
+    /// Whether a write to `fresh` blocks without data still fits, as data and in the index.
+    pub(super) fn check_space(&mut self, fresh: u64) -> Result<(), WireError> {
+        let wanted = self.queue.fresh_blocks() + fresh;
+        if self.index.live_blocks + wanted > self.space.capacity_blocks {
+            // Deleted volumes are counted out little by little; now their room is wanted.
+            self.drop_chunks(usize::MAX);
+        }
+        if self.index.live_blocks + wanted > self.space.capacity_blocks {
+            let (disk, capacity) =
+                (self.disk_id(), proto::size::show(self.space.capacity_blocks * BLOCK_BYTES));
+            let message = format!("disk {disk} holds all of the {capacity} it can; delete or trim something");
+            return Err(WireError::new(ErrorCode::NoSpace, message));
+        }
+        if self.index.checkpoint_bytes() + wanted * SLOT_AND_RUN > self.space.index_bytes {
+            return Err(self.too_many_trims());
+        }
+        Ok(())
+    }
+
+    /// Whether the index still has room for what a trim leaves in it. Data that may yet come has a claim on
+    /// most of it, and what a trim makes of data takes nothing.
+    pub(super) fn check_trim_space(&mut self, range: &BlockRange) -> Result<(), WireError> {
+        let held = self.index.chunk(range.volume, range.chunk);
+        let new_chunk = if held.is_none() { CHUNK_BYTES as u64 } else { 0 };
+        let leaves_nothing = |block| {
+            held.is_none_or(|chunk| {
+                let slot = chunk.slot(block);
+                slot.location == Slot::HOLE || slot.location == Slot::TRIMMED && slot.version == chunk.base()
+            })
+        };
+        let whole = u32::from(range.count) == BLOCKS_PER_CHUNK;
+        let end = range.first + range.count;
+        let fresh = if whole { 0 } else { (range.first..end).filter(|&b| leaves_nothing(b)).count() as u64 };
+        let grows = new_chunk + fresh * SLOT_AND_RUN;
+        let for_data = |blocks: u64| blocks * SLOT_AND_RUN;
+        let others = self.index.checkpoint_bytes().saturating_sub(for_data(self.index.live_blocks));
+        if grows > 0 && others + grows > self.space.index_bytes - for_data(self.space.capacity_blocks) {
+            return Err(self.too_many_trims());
+        }
+        Ok(())
+    }
+
+    fn too_many_trims(&mut self) -> WireError {
+        self.index_full = true;
+        let message = format!(
+            "disk {} remembers all the trims it can, since a replica has been away for long; bring it back, \
+             or delete a volume",
+            self.disk_id()
+        );
+        WireError::new(ErrorCode::NoSpace, message)
+    }
+
     /// Segments that a checkpoint may need now, with one to spare.
     pub(super) fn checkpoint_need(&self) -> u32 {
         let segment_bytes = u64::from(self.segments.geometry.segment_blocks) * BLOCK_BYTES;
