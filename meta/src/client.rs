@@ -2,6 +2,7 @@
 
 use crate::command::{Command, DeleteObject, Response};
 use crate::error::{ErrorKind, MetaError, Refusal};
+use crate::metrics::MetaMetrics;
 use crate::node::Local;
 use crate::object::{
     BucketRecord, BucketUsage, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId,
@@ -72,6 +73,14 @@ impl Client {
         match &self.inner {
             Inner::Local(local) => local.query(&query).await,
             Inner::Remote(remote) => remote.query(&query).await,
+        }
+    }
+
+    /// Where to count what is done through this client: with the node in this process, if it is here.
+    pub(crate) fn metrics(&self) -> MetaMetrics {
+        match &self.inner {
+            Inner::Local(local) => local.metrics(),
+            Inner::Remote(_) => MetaMetrics::default(),
         }
     }
 

@@ -43,7 +43,7 @@ pub struct MetaConfig {
     pub metrics: MetaMetrics,
     /// Bytes of log after which a snapshot is taken.
     pub snapshot_after_bytes: u64,
-    /// How the pool mends and balances itself; `None` leaves that to people.
+    /// How the pool mends and balances itself; `None` leaves that to whoever runs [`planner::run`].
     pub planner: Option<planner::Settings>,
 }
 
@@ -56,7 +56,7 @@ impl MetaConfig {
             clock: Arc::new(SystemClock),
             metrics: MetaMetrics::default(),
             snapshot_after_bytes: SNAPSHOT_AFTER_BYTES,
-            planner: Some(planner::Settings::default()),
+            planner: None,
         }
     }
 }
@@ -157,6 +157,10 @@ impl Drop for MetaNode {
 }
 
 impl Local {
+    pub(crate) fn metrics(&self) -> MetaMetrics {
+        self.metrics.clone()
+    }
+
     pub(crate) async fn propose(&self, mut command: Command) -> Result<Response, MetaError> {
         if let Command::DiskSeen { seen_ms, .. } = &mut command {
             // One clock for all disks: the keepers' clocks may differ by more than a disk may be silent.

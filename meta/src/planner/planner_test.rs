@@ -445,5 +445,17 @@ async fn a_node_mends_its_pool_by_itself() {
         assert!(clock.now() < deadline, "nobody took the place of disk 3: {map:?}");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+    let mut registry = prometheus_client::registry::Registry::default();
+    node.metrics().register(&mut registry);
+    let shown = || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    };
+    assert!(shown().contains("ashlar_meta_planned_total{outcome=\"applied\"}"), "{}", shown());
+    while !shown().contains("ashlar_meta_groups{standing=\"whole\"} 8") {
+        assert!(clock.now() < deadline, "{}", shown());
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     node.stop().await.unwrap();
 }

@@ -3,6 +3,7 @@
 use super::{Settings, Watch, plan};
 use crate::client::Client;
 use crate::error::{ErrorKind, MetaError};
+use crate::metrics::MetaMetrics;
 use rt::clock::Clock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,12 @@ use std::time::Duration;
 /// Looks and proposes until it is dropped. Any number of these may run beside each other: what one proposed
 /// is stale for the others. Where the control plane has no leader, it does nothing.
 pub async fn run(client: Client, clock: Arc<dyn Clock>, settings: Settings) {
+    let metrics = client.metrics();
     let mut watch = Watch::default();
     loop {
         tokio::time::sleep(Duration::from_millis(settings.interval_ms)).await;
         let now_ms = clock.now().0 / 1_000_000;
-        match look_and_propose(&client, &mut watch, now_ms, &settings).await {
+        match look_and_propose(&client, &mut watch, now_ms, &settings, &metrics).await {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::Unavailable => {}
             Err(error) => tracing::warn!(%error, "the planner could not look at the pool"),
@@ -27,17 +29,25 @@ async fn look_and_propose(
     watch: &mut Watch,
     now_ms: u64,
     settings: &Settings,
+    metrics: &MetaMetrics,
 ) -> Result<(), MetaError> {
     let map = client.pool_map().await?;
+    metrics.groups_seen(&map);
     let disks = client.disks().await?;
     let left = client.left_groups().await?;
     for command in plan(&watch.look(now_ms, map, disks, left, settings)) {
         let what = format!("{command:?}");
         match client.propose(command).await {
-            Ok(_) => tracing::info!(what, "planned"),
+            Ok(_) => {
+                MetaMetrics::count(&metrics.planned, "applied");
+                tracing::info!(what, "planned");
+            }
             Err(error) if error.is_retryable() => return Err(error),
             // Somebody else changed the group meanwhile: the next look sees it.
-            Err(error) => tracing::debug!(what, %error, "a planned change came too late"),
+            Err(error) => {
+                MetaMetrics::count(&metrics.planned, "refused");
+                tracing::debug!(what, %error, "a planned change came too late");
+            }
         }
     }
     Ok(())
