@@ -15,8 +15,9 @@ use probe::Probe;
 use proto::checksum::BlockCrcs;
 use proto::control::{DiskPlace, MemberState};
 use proto::message::{BlockRange, OpenMode, RequestBody};
+use proto::placement::group_of;
 use proto::units::{BLOCK_BYTES, BLOCK_LEN};
-use proto::{ChunkIndex, ClientId, ErrorCode, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId};
+use proto::{ChunkId, ChunkIndex, ClientId, ErrorCode, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId};
 use rt::rng::{Rng, SystemRng};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -224,4 +225,61 @@ async fn an_empty_disk_gets_everything_and_an_old_epoch_is_refused_even_after_a_
         assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
     }
     assert_eq!(progress.snapshot().total_bytes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_killed_in_the_middle_is_followed_by_another() {
+    let mut cluster = Cluster::start(DISK_BYTES);
+    let two = cluster.volume(1, 1, VOLUME_BYTES);
+    let volume = open(again(&two, 1, 1, 2, 1)).await;
+    let data = Bytes::from(Dice(8).bytes(1 << 20));
+    for offset in (0..VOLUME_BYTES).step_by(1 << 20) {
+        volume.write(offset, data.clone()).await.unwrap();
+    }
+    volume.flush().await.unwrap();
+    volume.close().await;
+    let progress = Arc::new(Progress::default());
+    let mut copied = 0;
+    for round in 0..3 {
+        // Some groups hold none of the volume's chunks; each round takes another of those that do.
+        let holds = |group: &u32| {
+            (0..16).any(|index| {
+                let chunk = ChunkId { volume: VolumeId(1), index: ChunkIndex(index) };
+                group_of(chunk, GROUPS) == GroupId(*group)
+            })
+        };
+        let group = (0..GROUPS).filter(holds).nth(round).unwrap();
+        let before = progress.snapshot().done_bytes;
+        let mut slow = config(&cluster, group, 1, &progress);
+        slow.pace = Pace { bytes_per_second: 1 << 20 };
+        let running = tokio::spawn(catch_up(slow));
+        while progress.snapshot().done_bytes == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let seen = progress.snapshot();
+        assert!(seen.percent() < 100 && seen.done_bytes < seen.total_bytes, "{seen:?}");
+        cluster.kill_one(0);
+        let error = running.await.unwrap().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        copied += catch_up(config_without_source(&cluster, group, &progress)).await.unwrap().bytes_copied;
+        cluster.start_one(0);
+    }
+    assert!(copied > 0, "the second source copied the rest");
+    catch_all_up(&cluster, 1).await;
+    assert_same(&cluster, 1, 1);
+}
+
+/// The second member is the source, and there is no other.
+fn config_without_source(cluster: &Cluster, group: u32, progress: &Arc<Progress>) -> CatchUpConfig {
+    CatchUpConfig {
+        target: cluster.place(AWAY),
+        source: cluster.place(1),
+        others: Vec::new(),
+        group: GroupId(group),
+        epoch: GroupEpoch(1),
+        groups: GROUPS,
+        token: TOKEN,
+        pace: Pace::UNLIMITED,
+        progress: Arc::clone(progress),
+    }
 }
