@@ -201,7 +201,7 @@ impl VolumeCore {
         if state.incarnation.is_some() {
             self.stats.reconnects += 1;
         }
-        state.came_up();
+        state.came_up(self.now);
         state.opened = Some(open);
         if !holds_all {
             // What it has from here on is judged by what it holds now.

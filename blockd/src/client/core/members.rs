@@ -2,7 +2,7 @@
 //! told.
 //!
 //! - A member that *is gone* for longer than the grace is reported if the rest can go on without it: another
-//!   in-sync member answers, and enough of them stay. Otherwise its leaving would help nobody, and it is
+//!   in-sync member answers, and has been there for as long, and enough of them stay. Otherwise its leaving would help nobody, and it is
 //!   waited for.
 //! - A member that *failed* (it came back without what it acked, or its disk failed) can't be waited for.
 //!   Its life ends: nothing is asked of it and nothing acked in the groups where it sits, until a map comes
@@ -78,7 +78,9 @@ impl VolumeCore {
                 self.consult_at(self.peers[number].report_at);
                 continue;
             }
-            self.consult_at(self.now + CORE_REPORT_RETRY);
+            let settling = self.peers.iter().filter_map(|peer| peer.settles_at(self.now)).min();
+            let retry = self.now + CORE_REPORT_RETRY;
+            self.consult_at(settling.map_or(retry, |at| at.min(retry)));
             let groups = self.evictable(number);
             if !groups.is_empty() {
                 self.report(number, groups);
@@ -126,7 +128,10 @@ impl VolumeCore {
                 continue;
             }
             let another = group.in_sync().any(|(_, other)| {
-                other.peer != peer && lively[usize::from(other.peer.0)] && self.trusts(other)
+                let number = usize::from(other.peer.0);
+                // After an outage of many, each has its time to come back from when the first one is there.
+                let in_time = failed || self.peers[number].is_settled(self.now);
+                other.peer != peer && lively[number] && in_time && self.trusts(other)
             });
             let enough = !seat.in_sync || group.in_sync_count() > self.map.min_in_sync;
             if another && (failed || enough) {

@@ -454,3 +454,18 @@ fn a_fenced_writer_is_told_so_whatever_waits() {
     rig.pass(Duration::from_secs(1));
     assert_eq!(kind(rig.take(1).unwrap()), ErrorKind::Fenced);
 }
+
+#[test]
+fn after_an_outage_of_all_the_last_to_come_back_has_its_time() {
+    let mut rig = Rig::new(OnFull::Fail).open();
+    (0..3).for_each(|number| rig.kill(number));
+    submit_everywhere(&mut rig, 1, 2);
+    rig.pass(Duration::from_secs(4));
+    for number in 0..3 {
+        rig.members[number].restart();
+        rig.reachable[number] = true;
+        rig.pass(CORE_GRACE / 3);
+    }
+    rig.pass(Duration::from_secs(1));
+    assert!(all_done(&mut rig, 1) && rig.control.reports.is_empty());
+}

@@ -396,6 +396,9 @@ impl VolumeCore {
 #[path = "members_test.rs"]
 mod members_tests;
 #[cfg(test)]
+#[path = "random_test.rs"]
+mod random_tests;
+#[cfg(test)]
 #[path = "rig_test.rs"]
 mod rig;
 #[cfg(test)]

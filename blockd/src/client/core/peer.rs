@@ -56,6 +56,8 @@ pub(super) struct PeerState {
     pub link: Link,
     /// Since when it is not `Up`; kept until it is.
     pub down_since: Option<Instant>,
+    /// Since when it is `Up`, while it is.
+    up_since: Instant,
     retry_wait: Duration,
     /// Grows when it fails in a way that being back does not mend: it came back without what it had acked,
     /// or its disk failed. The seats it took in an earlier life are lost to it: it is not asked for anything
@@ -88,6 +90,7 @@ impl PeerState {
         Self {
             link: Link::Down { retry_at: now },
             down_since: Some(now),
+            up_since: now,
             retry_wait: CORE_RECONNECT_FIRST,
             life: 0,
             fault: String::new(),
@@ -146,6 +149,16 @@ impl PeerState {
         self.is_up() && self.oldest_sent().is_none_or(|sent| sent + CORE_LIVELY > now)
     }
 
+    /// Whether it has been there for as long as another one is waited for.
+    pub fn is_settled(&self, now: Instant) -> bool {
+        self.is_up() && self.up_since + CORE_GRACE <= now
+    }
+
+    /// When that will be.
+    pub fn settles_at(&self, now: Instant) -> Option<Instant> {
+        Some(self.up_since + CORE_GRACE).filter(|&at| self.is_up() && at > now)
+    }
+
     /// Whether it was away for longer than it is waited for.
     pub fn is_gone(&self, now: Instant) -> bool {
         self.is_member() && self.down_since.is_some_and(|since| since + CORE_GRACE <= now)
@@ -167,8 +180,9 @@ impl PeerState {
         self.retry_wait = (self.retry_wait * 2).min(CORE_RECONNECT_LAST);
     }
 
-    pub fn came_up(&mut self) {
+    pub fn came_up(&mut self, now: Instant) {
         self.link = Link::Up;
+        self.up_since = now;
         self.down_since = None;
         self.retry_wait = CORE_RECONNECT_FIRST;
         self.incarnation = Some(self.greeted);

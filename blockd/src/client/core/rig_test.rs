@@ -60,6 +60,18 @@ impl FakeMember {
         self.restart();
     }
 
+    /// Takes a group's blocks that are newer, durably.
+    pub fn copy_in(&mut self, blocks: &BTreeMap<(u32, u16), Block>, group: u32) {
+        for (&(chunk, first), block) in blocks {
+            let id = ChunkId { volume: VolumeId(7), index: ChunkIndex(chunk) };
+            let held = self.blocks.get(&(chunk, first)).map_or(Version::ZERO, |held| held.0);
+            if group_of(id, GROUPS).0 == group && block.0 > held {
+                self.blocks.insert((chunk, first), block.clone());
+            }
+        }
+        self.durable = (self.blocks.clone(), self.sequence);
+    }
+
     /// Refuses what is of an older membership of the group, and learns of a newer one.
     fn check_group(&mut self, range: &BlockRange, epoch: GroupEpoch) -> bool {
         let group = group_of(ChunkId { volume: range.volume, index: range.chunk }, GROUPS).0;
