@@ -15,7 +15,7 @@ use proto::ClientId;
 use proto::control::PoolToken;
 use rt::rng::{Rng, SystemRng};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -110,6 +110,24 @@ impl Agent {
             ));
         }
         self.detach_locked(name).await
+    }
+
+    /// The volume has grown: its guest hears of it.
+    async fn resized(&self, name: &str) -> Result<(), Error> {
+        let _change = self.changes.lock().await;
+        let volume = self.meta.volume(name).await?;
+        match self.served().get(name) {
+            // The device's own thread answers between two requests of the guest.
+            Some(Served::Device(device)) => tokio::task::block_in_place(|| device.resize(volume.size_bytes))
+                .map_err(|error| {
+                    Error::failed(format!(
+                        "volume '{name}' has grown, but its guest was not told ({error}); \
+                         it sees it when the volume is attached again"
+                    ))
+                }),
+            // The next device is made with the new size.
+            _ => Ok(()),
+        }
     }
 
     /// Attaches the VM's volume and starts it.
@@ -358,7 +376,7 @@ impl Part for Agent {
                 Task::StopVm { name, deadline_ms } => {
                     answer(self.compute.stop(&name, Duration::from_millis(deadline_ms)).await?)
                 }
-                Task::Resized { .. } => Ok(json!({})),
+                Task::Resized { volume } => answer(self.resized(&volume).await?),
                 Task::AddDisk { .. } => Err(Error::usage("the agent has no disks; ask blockd")),
             }
         })
