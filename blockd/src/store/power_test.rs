@@ -1,6 +1,7 @@
 //! Power cuts at every moment: the writes of a workload are recorded, and images are built of what a device
 //! may keep of them. Each must mount, hold everything that a flush was answered for, and be a prefix.
 
+use super::check::{FindingKind, check};
 use super::sim::{Cut, Happened, Model, Rig, SECTOR, SimDisk, TestRng, range};
 use super::store_test::{CHUNKS, fill_mixed, random_op};
 use super::*;
@@ -217,6 +218,12 @@ fn cut_everywhere(seed: u64, images: usize) {
             player.rig.disk.mark();
             let (how, chosen) = (made % 4, rng.clone());
             player.keep_some(how, &mut rng);
+            if made % 40 == 0 {
+                let report = check(&player.rig.disk).unwrap();
+                // The cut may have torn one copy of the superblock; the mount mends it.
+                let torn = report.findings.iter().all(|found| found.kind == FindingKind::Superblock);
+                assert!(torn && report.findings.len() <= 1, "image {made}: {report:?}");
+            }
             player.rig.remount();
             let seen = player.versions();
             let mut model = player.model.clone();

@@ -37,7 +37,7 @@
 //! ```
 //! The data blocks of the entries with data follow the header blocks in the entries' order.
 
-use super::{DiskError, FORMAT_VERSION, check_header, check_zero, id_at, put};
+use super::{DiskError, FORMAT_VERSION, check_counters, check_header, check_zero, id_at, put};
 use crate::checksum::crc32;
 use crate::frame::{u16_at, u32_at, u64_at};
 use crate::ids::{ChunkIndex, ClientId, DiskId, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId};
@@ -119,6 +119,7 @@ impl BatchHeader {
             entries_len: u32_at(bytes, 76),
             entries_crc: u32_at(bytes, 80),
         };
+        check_counters(&[header.incarnation, header.sequence, header.segment_first, header.flushed])?;
         let room = usize::from(MAX_HEADER_BLOCKS) * BLOCK_LEN - HEADER_BYTES;
         if header.entries_len as usize > room || header.data_blocks > MAX_DATA_BLOCKS {
             return Err(DiskError::Content("a batch is longer than any"));

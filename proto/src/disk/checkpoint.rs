@@ -43,7 +43,7 @@
 //!               segments, in order: segment 4, parts in it 4
 //! ```
 
-use super::{DiskError, FORMAT_VERSION, check_header, check_zero, id_at, put};
+use super::{DiskError, FORMAT_VERSION, check_counters, check_header, check_zero, id_at, put};
 use crate::checksum::crc32;
 use crate::frame::{u16_at, u32_at, u64_at};
 use crate::ids::{
@@ -437,6 +437,7 @@ impl CheckpointCommit {
         }
         let (heads, segments) = (u32_at(payload, 20) as usize, u32_at(payload, 24) as usize);
         check_zero(&payload[28..32])?;
+        check_counters(&[u64_at(payload, 0), u64_at(payload, 8)])?;
         let rest = &payload[COMMIT_BYTES..];
         if heads > MAX_HEADS || segments > MAX_PAYLOAD_BYTES / 8 || rest.len() != heads * 16 + segments * 8 {
             return Err(DiskError::Content("a checkpoint commit's lists do not fit its length"));

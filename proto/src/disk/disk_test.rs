@@ -138,6 +138,30 @@ fn superblock_round_trips_and_notices_every_bit() {
     }
 }
 
+/// What is mounted counts on from these.
+#[test]
+fn counters_that_would_overflow_are_refused() {
+    for wild in [1 << 62, u64::MAX] {
+        let mut all: Vec<Superblock> = (0..6).map(|_| superblock()).collect();
+        all[0].generation = wild;
+        all[1].lives[1].incarnation = wild;
+        all[2].lives[1].first_sequence = wild;
+        all[3].checkpoint.as_mut().unwrap().id = wild;
+        all[4].checkpoint.as_mut().unwrap().replay_from = wild;
+        all[5].previous.as_mut().unwrap().next_sequence = wild;
+        all.iter().for_each(|one| assert!(Superblock::decode(&one.encode()).is_err(), "{one:?}"));
+        let mut bytes = batch();
+        for at in [32, 40, 48, 56] {
+            let mut wild_batch = bytes.clone();
+            wild_batch[at..at + 8].copy_from_slice(&wild.to_le_bytes());
+            dress(&mut wild_batch, batch::MAGIC, 124);
+            assert!(BatchHeader::decode(&wild_batch).is_err(), "offset {at}");
+        }
+        dress(&mut bytes, batch::MAGIC, 124);
+        assert!(BatchHeader::decode(&bytes).is_ok());
+    }
+}
+
 #[test]
 fn a_newer_superblock_says_so() {
     let mut bytes = superblock().encode();

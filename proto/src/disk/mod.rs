@@ -78,6 +78,16 @@ fn check_header(bytes: &[u8], magic: [u8; 8], reserved: std::ops::Range<usize>) 
     check_zero(&bytes[reserved])
 }
 
+/// Counters from a disk are added to; one from here on was never reached by counting.
+const COUNTER_END: u64 = 1 << 62;
+
+fn check_counters(counters: &[u64]) -> Result<(), DiskError> {
+    if counters.iter().any(|&counter| counter >= COUNTER_END) {
+        return Err(DiskError::Content("a counter is beyond any disk's life"));
+    }
+    Ok(())
+}
+
 fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
     out[at..at + bytes.len()].copy_from_slice(bytes);
 }

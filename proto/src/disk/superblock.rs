@@ -21,7 +21,7 @@
 //! Two copies lie at blocks [`COPY_BLOCKS`]; the valid one with the higher generation counts. They are
 //! written one after the other with a flush between, so that one is whole at any moment.
 
-use super::{DiskError, FORMAT_VERSION, check_version, check_zero, id_at, put};
+use super::{DiskError, FORMAT_VERSION, check_counters, check_version, check_zero, id_at, put};
 use crate::checksum::crc32;
 use crate::frame::{u16_at, u32_at, u64_at};
 use crate::ids::DiskId;
@@ -145,6 +145,11 @@ impl Superblock {
             previous: root_at(bytes, ROOTS_AT + ROOT_BYTES)?,
             lives,
         };
+        check_counters(&[superblock.generation])?;
+        superblock
+            .lives
+            .iter()
+            .try_for_each(|life| check_counters(&[life.incarnation, life.first_sequence]))?;
         superblock.check_geometry()?;
         Ok(superblock)
     }
@@ -187,5 +192,6 @@ fn root_at(bytes: &[u8], at: usize) -> Result<Option<CheckpointRoot>, DiskError>
         check_zero(&bytes[at..at + ROOT_BYTES])?;
         return Ok(None);
     }
+    check_counters(&[root.id, root.replay_from, root.next_sequence])?;
     Ok(Some(root))
 }
