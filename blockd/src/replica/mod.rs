@@ -272,6 +272,12 @@ impl<L: Log> Replica<L> {
                 self.tell(Event::Trim { ticket, session, range, version, kind });
                 Ok(None)
             }
+            RequestBody::Flush { volume, stable, .. } if self.is_repairing(conn, volume) => {
+                self.copy_horizon(conn, volume, stable)?;
+                let ticket = self.ticket(waiting);
+                self.tell(Event::Flush { ticket });
+                Ok(None)
+            }
             RequestBody::Flush { volume, stable, whole, .. } => {
                 let opened = self.writing(conn, volume)?;
                 check_horizon(&opened, settled.max(stable))?;

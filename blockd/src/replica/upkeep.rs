@@ -97,6 +97,28 @@ impl<L: Log> Replica<L> {
         Ok(opened)
     }
 
+    pub(super) fn is_repairing(&self, conn: ConnId, volume: VolumeId) -> bool {
+        self.opened(conn, volume).is_ok_and(|opened| opened.mode == OpenMode::Repair)
+    }
+
+    /// What a member in sync knows as stable holds of one that has just caught up with it, too. Without it,
+    /// the volume's next writer would have to compare everything since this disk last heard of one.
+    pub(super) fn copy_horizon(
+        &mut self,
+        conn: ConnId,
+        volume: VolumeId,
+        stable: Version,
+    ) -> Result<(), Refusal> {
+        self.repairing(conn, volume, None)?;
+        let fence = self.store.volume_info(volume).fence;
+        if stable.epoch() > fence {
+            let why = format!("the horizon {stable} is above the fence of volume {volume}, {fence}");
+            return refuse(ErrorCode::BadRequest, why);
+        }
+        self.tell(Event::Horizon { volume, settled: stable, stable, whole: false });
+        Ok(())
+    }
+
     fn check_copy(
         &mut self,
         conn: ConnId,

@@ -49,7 +49,7 @@ fn a_volume_must_be_open_to_repair_on_the_same_connection() {
     }
     assert_eq!(rig.replica.store().told, ["fence 5"]);
     assert_eq!(rig.refused(2, write(5, 1)), ErrorCode::BadRequest, "a repairer writes nothing");
-    assert_eq!(rig.refused(2, flush(Version::ZERO)), ErrorCode::BadRequest);
+    assert_eq!(rig.refused(2, flush(version(6, 1))), ErrorCode::BadRequest, "above the fence");
     rig.acked(1, write(5, 1));
     assert!(rig.closed.is_empty(), "an open to repair takes no writer's place");
 }
@@ -163,6 +163,17 @@ fn opens_to_repair_make_room_for_each_other_and_for_nobody_else() {
         rig.opened(2, open(volume, OpenMode::Reader));
     }
     assert_eq!(rig.refused(2, open(64, OpenMode::Repair)), ErrorCode::BadRequest);
+}
+
+#[test]
+fn a_copied_horizon_is_never_whole() {
+    let mut rig = Rig::new();
+    rig.connect(1);
+    rig.opened(1, repair());
+    rig.acked(1, RequestBody::Fence { volume: VOLUME, epoch: VolumeEpoch(5) });
+    let stable = version(5, 3);
+    rig.acked(1, RequestBody::Flush { volume: VOLUME, through: stable, stable, whole: true });
+    assert_eq!(rig.replica.store().told, ["fence 5", "horizon 5.3 5.3", "flush"]);
 }
 
 #[test]

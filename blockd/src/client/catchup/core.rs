@@ -62,6 +62,7 @@ enum Ask {
     Read(Piece),
     Copy { range: BlockRange, trim: bool },
     Durable,
+    Horizon,
 }
 
 impl From<SurveyAsk> for Ask {
@@ -120,6 +121,8 @@ pub struct CatchUpCore {
     fences: HashMap<VolumeId, VolumeEpoch>,
     /// The source's, when its lists were made.
     source_fences: HashMap<VolumeId, VolumeEpoch>,
+    /// What the source knows as stable and the target does not.
+    horizons: Vec<(VolumeId, Version)>,
     gone: HashSet<VolumeId>,
     /// Everything copied so far is durable at the target.
     durable: bool,
@@ -153,6 +156,7 @@ impl CatchUpCore {
             open: None,
             fences: HashMap::new(),
             source_fences: HashMap::new(),
+            horizons: Vec::new(),
             gone: HashSet::new(),
             durable: false,
             meter: Meter::new(pace),
@@ -221,9 +225,12 @@ impl CatchUpCore {
                 self.durable = true;
                 // Who was fenced meanwhile?
                 self.phase = Phase::Surveying;
+                self.copy_horizons(now, out);
                 self.survey.start(now, &mut self.talk, out);
                 Ok(())
             }
+            // Without it, only the next open is slower.
+            Ask::Horizon => Ok(()),
             Ask::Delete => {
                 acked(peer, &result?, &self.talk)?;
                 self.report.volumes_deleted += 1;
@@ -282,7 +289,21 @@ impl CatchUpCore {
         let (target, source) = (opens[TARGET.0], opens[SOURCE.0]);
         self.fences.insert(target.volume, target.fence);
         self.source_fences.insert(source.volume, source.fence);
+        if source.stable > target.stable {
+            self.horizons.push((source.volume, source.stable));
+        }
         self.raise_fence(now, target.volume, source.fence, out);
+    }
+
+    /// All that is stable at the source is durable at the target now.
+    fn copy_horizons(&mut self, now: Instant, out: &mut Out) {
+        for (volume, stable) in std::mem::take(&mut self.horizons) {
+            if !self.gone.contains(&volume) {
+                let body = RequestBody::Flush { volume, through: stable, stable, whole: false };
+                self.talk.ask(now, (TARGET, Ask::Reopen(volume)), self.place.open(volume), out);
+                self.talk.ask(now, (TARGET, Ask::Horizon), body, out);
+            }
+        }
     }
 
     /// Fences at the target what is fenced at the source. What is sent after it is taken after it.

@@ -67,6 +67,7 @@ fn what_was_missed_is_copied_and_nothing_else() {
     source.put((1, outside, 0), 6, Some(4));
     // What only the target has stays: a write the source has not seen yet.
     target.put((1, a, 500), 2000, Some(5));
+    source.stable.insert(VolumeId(1), version(900));
     source.volumes.insert(VolumeId(3), (VolumeEpoch(9), true));
     target.volumes.insert(VolumeId(3), (VolumeEpoch(4), false));
     source.volumes.insert(VolumeId(4), (VolumeEpoch(8), false));
@@ -79,6 +80,7 @@ fn what_was_missed_is_copied_and_nothing_else() {
     assert_eq!((report.chunks_compared, report.chunks_differing), (3, 3));
     assert_eq!(target.volumes[&VolumeId(4)].0, VolumeEpoch(8), "fences come along");
     assert!(target.volumes[&VolumeId(3)].1, "deletions, too");
+    assert_eq!(target.stable, source.stable, "and what is stable, once it is durable here");
     for (place, held) in source.blocks.iter().filter(|(place, _)| place.1 != outside) {
         assert_eq!(target.blocks.get(place), Some(held), "{place:?}");
     }

@@ -35,6 +35,7 @@ pub struct Server {
     pub blocks: BTreeMap<Place, Held>,
     pub volumes: BTreeMap<VolumeId, (VolumeEpoch, bool)>,
     pub settled: Version,
+    pub stable: BTreeMap<VolumeId, Version>,
     pub epoch: GroupEpoch,
     pub adopted: usize,
     /// What copies are answered with.
@@ -132,7 +133,8 @@ impl Server {
                     return refuse(ErrorCode::Deleted);
                 }
                 self.opened.insert(*volume);
-                let (settled, stable, highest) = (self.settled, self.settled, self.settled);
+                let (settled, highest) = (self.settled, self.settled);
+                let stable = self.stable.get(volume).copied().unwrap_or_default();
                 ReplyBody::Open(OpenReply {
                     volume: *volume,
                     settled,
@@ -152,6 +154,11 @@ impl Server {
             RequestBody::Fence { volume, epoch } => {
                 let held = self.volumes.entry(*volume).or_default();
                 held.0 = held.0.max(*epoch);
+                ReplyBody::Ack
+            }
+            RequestBody::Flush { volume, stable, whole, .. } => {
+                assert!(self.opened.contains(volume) && self.adopted > 0 && !whole);
+                self.stable.insert(*volume, *stable);
                 ReplyBody::Ack
             }
             RequestBody::Digests { volume, group, groups, cursor } => {
