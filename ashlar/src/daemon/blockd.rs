@@ -177,4 +177,25 @@ mod tests {
             assert_eq!(disk(text).expect_err(text).exit, Exit::Usage);
         }
     }
+
+    #[test]
+    fn the_file_has_the_flags_names_and_no_others() {
+        let text = "disk = ['/a:1G']\nmeta = 'http://127.0.0.1:1'\ntoken-file = '/t'\nnode = 'n'\nzone = 'z'\n\
+                    insecure-network = true\nlisten = '127.0.0.1'\ndir = '/d'\n";
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("blockd.toml");
+        std::fs::write(&path, text).unwrap();
+        let read: BlockdArgs = file(Some(&path)).unwrap();
+        assert_eq!(
+            (read.disk, read.node, read.zone),
+            (vec!["/a:1G".into()], Some("n".into()), Some("z".into()))
+        );
+        assert!(read.insecure_network && read.token_file.is_some() && read.dir.is_some());
+        for wrong in ["disks = []\n", "config = '/x'\n", "remote = 1\n"] {
+            std::fs::write(&path, wrong).unwrap();
+            let error = file::<BlockdArgs>(Some(&path)).expect_err(wrong);
+            assert_eq!(error.exit, Exit::Usage);
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
 }
