@@ -6,6 +6,7 @@ mod block;
 mod limits;
 mod machine;
 mod server;
+mod soak;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -21,11 +22,30 @@ struct Cli {
 enum What {
     /// A volume with three replicas beside qemu-storage-daemon on a local file, both over vhost-user-blk.
     Block(block::Options),
+    /// Real daemons under load and faults, mixed by a seed, for as long as you like.
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
-    let Cli { what: What::Block(options) } = Cli::parse();
-    match block::run(&options) {
+    match Cli::parse().what {
+        What::Block(options) => bench_block(&options),
+        What::Soak(options) => bench_soak(&options),
+    }
+}
+
+fn bench_soak(options: &soak::Options) -> ExitCode {
+    match soak::run(options) {
+        Ok(soak::Verdict::Held) => ExitCode::SUCCESS,
+        Ok(soak::Verdict::Broken) => ExitCode::FAILURE,
+        Err(error) => {
+            machine::say_aside(&format!("bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench_block(options: &block::Options) -> ExitCode {
+    match block::run(options) {
         Ok(block::Verdict::Holds) => ExitCode::SUCCESS,
         Ok(block::Verdict::Missed) if options.check => ExitCode::FAILURE,
         Ok(block::Verdict::Missed) => ExitCode::SUCCESS,

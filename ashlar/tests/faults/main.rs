@@ -5,6 +5,7 @@
 //! |---|---|
 //! | 1, 2, 3, 6, 11 | `processes` |
 //! | 4 | `restarts`, and `e2e::kill` with S3 beside it |
+//! | 5 | vhost-user's `guests`: a VM whose backend is killed |
 //! | 12 | `restarts` |
 //! | 13, 14, 16, 17, 18, 19 | `network` (as root: each chunk server gets a network namespace) |
 //! | 20, 22, 23, 24, 25 | `copies` |
@@ -18,4 +19,6 @@
 
 mod copies;
 mod frames;
+mod network;
+mod processes;
 mod restarts;

@@ -196,8 +196,14 @@ impl Fleet {
         self.disks[disk].take().expect("it runs").stop();
     }
 
-    pub fn signal_disk(&self, disk: usize, signal: Signal) {
-        self.disks[disk].as_ref().expect("it runs").signal(signal);
+    /// SIGSTOP.
+    pub fn freeze_disk(&self, disk: usize) {
+        self.disks[disk].as_ref().expect("it runs").signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw_disk(&self, disk: usize) {
+        self.disks[disk].as_ref().expect("it runs").signal(Signal::CONT);
     }
 
     pub fn kill_voter(&mut self) {

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 /// Enough for a debug build on a busy machine.
@@ -15,8 +15,19 @@ const STOP: Duration = Duration::from_secs(60);
 /// Bytes of a log's end that are shown.
 const TAIL_BYTES: usize = 6000;
 
-/// The binary on trial: `ASHLAR_PROGRAM`, else the one that lies beside the running test or benchmark.
+static GIVEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Puts this binary on trial from now on; only the first call counts.
+pub fn use_program(path: PathBuf) {
+    let _ = GIVEN.set(path);
+}
+
+/// The binary on trial: the one that was given, `ASHLAR_PROGRAM`, or the one that lies beside the running test or
+/// benchmark.
 pub fn program() -> PathBuf {
+    if let Some(program) = GIVEN.get() {
+        return program.clone();
+    }
     if let Some(program) = std::env::var_os("ASHLAR_PROGRAM") {
         return program.into();
     }

@@ -314,7 +314,8 @@ impl Runner {
 
     fn hear(&mut self, client: &mut BlockClient, limit: Duration) {
         for done in client.wait(limit) {
-            self.live.operations.fetch_add(1, Ordering::Relaxed);
+            // Failed ones are violations, and no progress.
+            self.live.operations.fetch_add(u64::from(done.result == 0), Ordering::Relaxed);
             if done.tag == FLUSH {
                 let (promises, since) = self.flushing.take().unwrap();
                 self.took(since);
