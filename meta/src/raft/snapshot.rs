@@ -185,7 +185,8 @@ impl SnapshotFile {
             let good = crc == block_crc(self.blocks, &pairs) && u64::from_le_bytes(pairs) == self.pairs;
             return if good && end { Ok(None) } else { Err(corrupt(&self.path)) };
         }
-        if len as usize > MAX_SNAPSHOT_BLOCK_BYTES {
+        // Before it is allocated: a length that lies must not cost more than the file it is in.
+        if len as usize > MAX_SNAPSHOT_BLOCK_BYTES || u64::from(len) > self.len_bytes {
             return Err(corrupt(&self.path));
         }
         let mut payload = vec![0; len as usize];
