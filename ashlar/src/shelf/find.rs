@@ -84,7 +84,7 @@ fn cannot_open(path: &Path, error: &io::Error) -> Error {
     let why = format!("can't open the disk {}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::PermissionDenied => Error::new(Exit::Denied, why),
-        io::ErrorKind::ResourceBusy => Error::new(Exit::Conflict, why),
+        io::ErrorKind::ResourceBusy => Error::new(Exit::Unavailable, why),
         _ => Error::failed(why),
     }
 }
