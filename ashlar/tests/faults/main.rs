@@ -3,11 +3,12 @@
 //!
 //! | row | where |
 //! |---|---|
-//! | 1, 2, 3, 6, 11 | `processes` |
+//! | 1, 2, 3 | `processes` |
+//! | 6, 11, 14, 16, 17, 18, 19 | the soak |
 //! | 4 | `restarts`, and `e2e::kill` with S3 beside it |
 //! | 5 | vhost-user's `guests`: a VM whose backend is killed |
 //! | 12 | `restarts` |
-//! | 13, 14, 16, 17, 18, 19 | `network` (as root: each chunk server gets a network namespace) |
+//! | 13 | `network` (as root: each chunk server gets a network namespace) |
 //! | 20, 22, 23, 24, 25 | `copies` |
 //! | 26, 32 | blockd's `store::damage_test` and `store_test`: every cut and every subset, on recorded writes |
 //! | 27, 28 | blockd's `store_test::a_failed_write_or_flush_is_the_end` |

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use trial::fleet::{DISKS, Fleet, Network};
 use trial::harness::{Random, seed, sleep};
-use trial::s3_client::runtime;
 use trial::w1::{self, Blocks, Load, Lost};
-use trial::w2::{self, Objects};
 
 const BLOCKS: u64 = 8192;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -58,7 +56,7 @@ impl Trial {
 fn killing_chunk_servers_stalls_for_a_moment_and_loses_nothing() {
     let mut trial = Trial::new();
     let load = trial.load();
-    for turn in 0..6 {
+    for turn in 0..4 {
         let disk = trial.some_disk();
         trial.fleet.kill_disk(disk);
         // Back within the grace, or long after its eviction.
@@ -111,20 +109,6 @@ fn with_one_server_of_three_writes_wait_and_none_is_lost() {
     trial.check(blocks);
 }
 
-/// Row 4 with processes apart: the agent lives on and waits.
-#[test]
-fn killing_every_chunk_server_loses_nothing_that_was_flushed() {
-    let mut trial = Trial::new();
-    let load = trial.load();
-    for _ in 0..2 {
-        (0..DISKS).for_each(|disk| trial.fleet.kill_disk(disk));
-        (0..DISKS).for_each(|disk| trial.fleet.start_disk(disk));
-        w1::wait_operations(&load.live, 200, MINUTE);
-    }
-    let blocks = load.finish();
-    trial.check(blocks);
-}
-
 /// The writer dies, and the next one agrees with itself on every block. (Row 5, on a VM that lives on, is
 /// vhost-user's `guests`.)
 #[test]
@@ -141,57 +125,4 @@ fn killing_the_agent_keeps_every_acked_write() {
         blocks.assert_whole(trial.seed);
     }
     trial.check(blocks);
-}
-
-/// Row 6.
-#[test]
-fn a_rolling_restart_costs_retries_only() {
-    let mut trial = Trial::new();
-    let runtime = runtime();
-    let s3 = trial.fleet.s3();
-    assert_eq!(runtime.block_on(s3.put("/b", Vec::new())).unwrap().status, 200);
-    let objects = w2::Load::start(&runtime, &s3, "b", Objects::default(), trial.seed);
-    let load = trial.load();
-    for disk in 0..DISKS {
-        trial.fleet.stop_disk(disk);
-        trial.fleet.start_disk(disk);
-        trial.fleet.wait_whole(WHOLE);
-        w1::wait_operations(&load.live, 50, MINUTE);
-    }
-    trial.fleet.stop_voter();
-    sleep(Duration::from_secs(1));
-    w1::wait_operations(&load.live, 50, MINUTE);
-    trial.fleet.start_voter();
-    trial.fleet.stop_gateway();
-    trial.fleet.start_gateway();
-    let blocks = load.finish();
-    trial.fleet.stop_agent();
-    trial.fleet.start_agent();
-    let puts = objects.puts();
-    sleep(Duration::from_secs(1));
-    let objects = objects.finish(&runtime).verify(&runtime, &s3);
-    assert!(objects.puts > puts, "seed {}: no PUT after the restarts", trial.seed);
-    objects.assert_whole(trial.seed);
-    trial.check(blocks);
-}
-
-/// Row 11: all or nothing of every PUT.
-#[test]
-fn killing_the_gateway_leaves_whole_objects_only() {
-    let mut trial = Trial::new();
-    let runtime = runtime();
-    let s3 = trial.fleet.s3();
-    assert_eq!(runtime.block_on(s3.put("/b", Vec::new())).unwrap().status, 200);
-    let mut objects = Objects::default();
-    for _ in 0..4 {
-        let load = w2::Load::start(&runtime, &s3, "b", objects, trial.random.next());
-        trial::harness::eventually("some PUTs", MINUTE, || (load.puts() % 1000 > 20).then_some(()));
-        sleep(Duration::from_millis(trial.random.below(300)));
-        trial.fleet.kill_gateway();
-        objects = load.finish(&runtime);
-        trial.fleet.start_gateway();
-        objects = objects.verify(&runtime, &s3);
-        objects.assert_whole(trial.seed);
-        objects.puts = 0;
-    }
 }
