@@ -53,6 +53,25 @@ impl Run {
         Ok(())
     }
 
+    /// Promise 11: below the pool's least number of members in sync, writes wait.
+    pub fn check_enough(
+        &self,
+        number: usize,
+        id: u64,
+        (writer, began): (usize, u64),
+    ) -> Result<(), Violation> {
+        let tenant = &self.tenants[number];
+        let Some(extent) = tenant.oracle.extent(id) else { return Ok(()) };
+        for sector in [extent.first, extent.end - 1] {
+            let group = tenant.group_of(sector, GROUPS);
+            if self.world.writers[writer].short.get(&group).is_some_and(|&since| since < began) {
+                let what = format!("write {id} is acked though its writer knows that group {group} is short");
+                return violation("enough", what);
+            }
+        }
+        Ok(())
+    }
+
     /// After faults have ended, in-sync replicas hold the same versions of everything.
     pub fn check_converged(&self) -> Result<(), Violation> {
         let chunks = u32::try_from(crate::world::VOLUME_BYTES >> 22).expect("a small volume");

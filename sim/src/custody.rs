@@ -33,9 +33,11 @@ impl Custody {
         for (held, group) in self.groups.iter_mut().zip(&map.groups) {
             let in_sync = group.members.iter().filter(|member| member.state == MemberState::InSync);
             let worst = held.values().copied().max().unwrap_or(0);
-            let now: BTreeMap<DiskId, u64> =
-                in_sync.map(|m| (m.disk, held.get(&m.disk).copied().unwrap_or(worst))).collect();
-            *held = now;
+            let since = |disk: DiskId| {
+                let lost = held.get(&disk).copied().unwrap_or(worst);
+                if self.tampered.contains(&disk) { u64::MAX } else { lost }
+            };
+            *held = in_sync.map(|member| (member.disk, since(member.disk))).collect();
         }
     }
 
@@ -51,6 +53,22 @@ impl Custody {
     pub fn tampered(&mut self, server: usize) {
         self.lost(server, u64::MAX);
         self.tampered.push(self.disks[server]);
+    }
+
+    /// A disk is gone with all it held.
+    pub fn destroyed(&mut self, server: usize) {
+        self.lost(server, u64::MAX);
+    }
+
+    /// A server has another disk.
+    pub fn renamed(&mut self, server: usize, disk: DiskId) {
+        self.tampered.retain(|tampered| *tampered != self.disks[server]);
+        self.disks[server] = disk;
+    }
+
+    /// Whether every in-sync member of some group lost something since it joined.
+    pub fn lost_something(&self) -> bool {
+        self.groups.iter().any(|held| held.values().all(|&lost| lost > 0))
     }
 
     pub fn is_tampered(&self, server: usize) -> bool {

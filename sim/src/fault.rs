@@ -15,12 +15,18 @@ pub enum SimFault {
     WriteIsALie,
     /// A writer that is told it is fenced hears that its request was done.
     FencedIsDone,
-    /// One replica's corrupt blocks come back as if they were good, with checksums to match.
+    /// Corrupt blocks come back as if they were good, with checksums to match.
     CorruptIsData,
     /// A client checks its precondition itself, some time before it writes.
     StalePrecondition,
     /// Flushes wait for the control plane.
     ControlOnPath,
+    /// A member joins without having caught up.
+    JoinEarly,
+    /// Writers go on with one member in sync, where the pool asks for two.
+    MinIgnored,
+    /// A writer fails what it should keep waiting.
+    ErrorNotStall,
 }
 
 /// What goes wrong on bad days.
@@ -28,6 +34,8 @@ pub enum SimFault {
 pub enum Trouble {
     Reset,
     KillServer,
+    LongKill,
+    DiskDies,
     KillAll,
     PowerCut,
     PowerCutAll,
@@ -51,9 +59,11 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Reset,
         Self::KillServer,
+        Self::LongKill,
+        Self::DiskDies,
         Self::KillAll,
         Self::PowerCut,
         Self::PowerCutAll,
@@ -63,6 +73,9 @@ impl Trouble {
         Self::SlowNetwork,
         Self::SlowDisk,
         Self::Flip,
+        Self::Unreadable,
+        Self::LostWrite,
+        Self::Misdirected,
         Self::WriteError,
         Self::DiskFull,
         Self::FlushError,

@@ -127,6 +127,10 @@ fn report(totals: &Totals, took: Duration) {
         "writers {}, blocks reconciled {}, blocks repaired {}, events {}, trace {:016x}",
         totals.writers, totals.reconciled, totals.repaired, totals.events, totals.trace
     );
+    println!(
+        "reports {}, catch-ups {}, blocks copied {}, new disks {}",
+        totals.reports, totals.catch_ups, totals.copied, totals.new_disks
+    );
     for trouble in Trouble::ALL {
         println!("{:>16} {}", format!("{trouble:?}"), totals.troubles.get(&trouble).unwrap_or(&0));
     }

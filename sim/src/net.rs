@@ -62,6 +62,9 @@ impl Net {
 
     /// When something sent now may pass, if it may not now.
     pub fn blocked_until(&self, from: Node, to: Node, now: u64) -> Option<u64> {
+        if from == to {
+            return None;
+        }
         let cuts = self.cuts.iter().filter(|cut| cut.from.has(from) && cut.to.has(to));
         cuts.map(|cut| cut.until).max().filter(|&until| until > now)
     }

@@ -12,6 +12,12 @@ use bytes::Bytes;
 /// How long anything may take after faults have ended.
 const PATIENCE: u64 = 120 * SECOND;
 
+/// Chunk servers: three for a group's members, and one to take a lost one's place.
+const DISKS: usize = 4;
+
+/// How long it may take until lost disks are replaced, the last thing to be well.
+const LONG_PATIENCE: u64 = 2 * HOUR;
+
 /// How a run goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -49,7 +55,7 @@ pub fn run(seed: u64, options: Options) -> Result<Totals, Violation> {
 
 impl Run {
     fn new(seed: u64, options: Options) -> Self {
-        let mut world = World::new(seed, options.fault, 3, options.tell);
+        let mut world = World::new(seed, options.fault, DISKS, options.tell);
         let mut tenants = Vec::new();
         for number in 0..2 {
             let volume = world.control.create_volume(format!("volume-{number}"), VOLUME_BYTES);
@@ -82,6 +88,7 @@ impl Run {
             Due::Client(client) => self.client_due(client),
             Due::ClientAsks(client) => self.client_asks(client),
             Due::ClientHears(client) => self.client_hears(client)?,
+            Due::Scrap(server) => self.scrap(server),
             Due::EndOfZombie(writer) => self.end_of_zombie(writer),
         }
         self.let_go()?;
@@ -106,7 +113,7 @@ impl Run {
     }
 
     fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), Violation> {
-        let deadline = self.world.now + PATIENCE;
+        let deadline = self.world.now + LONG_PATIENCE;
         while !done(self) {
             if self.world.now > deadline {
                 let doing: Vec<_> = self.tenants.iter().map(|tenant| &tenant.doing).collect();
@@ -134,9 +141,7 @@ impl Run {
             tenant.burst = 0;
         }
         self.trouble_until = self.trouble_until.max(now + 60 * SECOND);
-        self.until("the servers", |run| {
-            (0..run.world.servers.len()).all(|server| run.world.is_server_up(server))
-        })?;
+        self.until("all to be whole", |run| run.world.is_well())?;
         self.until("all operations", |run| run.tenants.iter().all(Tenant::is_quiet))?;
         for number in 0..self.tenants.len() {
             let writer = self.tenants[number].writer.expect("the tenants are quiet");
@@ -151,6 +156,7 @@ impl Run {
             self.flush(number, writer);
         }
         self.until("the last flushes", |run| run.tenants.iter().all(Tenant::is_quiet))?;
+        self.until("all to be whole again", |run| run.world.is_well())?;
         self.check_converged()?;
         if !self.world.control.replays() {
             return violation("control", "the control plane's log, applied again, gives another state");

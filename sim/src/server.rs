@@ -2,6 +2,7 @@
 
 use crate::clock::SimClock;
 use crate::disk::{SimDisk, Wrote};
+use crate::keeper::Keeper;
 use crate::oracle::is_stamped;
 use crate::world::{Event, MILLISECOND, TOKEN, World};
 use blockd::replica::{ConnId, Replica, ReplicaConfig, ReplicaInput, ReplicaOutput};
@@ -39,6 +40,7 @@ pub struct Server {
     pub full_until: u64,
     /// Connections whose clients were not told that it died: its machine went with it.
     silent: Vec<u64>,
+    pub keeper: Keeper,
     /// Why it can't be mounted any more.
     pub dead: Option<String>,
 }
@@ -61,6 +63,7 @@ impl Server {
             slow_until: 0,
             full_until: 0,
             silent: Vec::new(),
+            keeper: Keeper::default(),
             dead: None,
         }
     }
@@ -106,6 +109,8 @@ impl World {
         }
         self.trace.say(self.now, || format!("server {number} is killed"));
         self.forget_acks(number);
+        self.kill_keeper(number);
+        self.rouse_planner();
         let server = &mut self.servers[number];
         for (_, (_, op)) in std::mem::take(&mut server.ios) {
             if let DiskOp::Write(buf, offset) = op {

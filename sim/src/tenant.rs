@@ -4,8 +4,8 @@ use crate::fault::SimFault;
 use crate::oracle::{Oracle, SECTOR, stamp};
 use crate::scenario::Run;
 use crate::world::{Due, Event, MILLISECOND, SECOND, VOLUME_BYTES, Violation, violation};
-use blockd::ClientError;
 use blockd::client::{Holes, OnFull, VolumeOp};
+use blockd::{ClientError, ErrorKind};
 use bytes::Bytes;
 use proto::placement::group_of;
 use proto::units::BLOCKS_PER_CHUNK;
@@ -22,6 +22,8 @@ enum What {
     Flush,
     Nothing,
 }
+
+type Outcome = Result<Option<Bytes>, ClientError>;
 
 /// An operation under way.
 #[derive(Debug, Clone, Copy)]
@@ -174,15 +176,25 @@ impl Run {
                 continue;
             }
             self.tenants[number].doing.remove(&id);
+            let result = self.spoilt(doing, result);
             if let Err(error) = &result {
                 broken = Some(error.clone());
             }
             self.completed(number, id, doing, result)?;
         }
-        if let Some(error) = broken.filter(|error| !matches!(error.kind, blockd::ErrorKind::NoSpace)) {
+        if let Some(error) = broken.filter(|error| !matches!(error.kind, ErrorKind::NoSpace)) {
             self.failed(number, writer, &error);
         }
         Ok(())
+    }
+
+    /// A planted bug gives an error where there was a stall.
+    fn spoilt(&self, doing: Doing, result: Outcome) -> Outcome {
+        let stalled = self.world.now - doing.at > SECOND;
+        if self.world.fault == SimFault::ErrorNotStall && stalled && doing.what == What::Write {
+            return Err(ClientError::new(ErrorKind::Unavailable, "a member could not be reached"));
+        }
+        result
     }
 
     /// Whether a planted bug makes an answer wait for the control plane.
@@ -256,21 +268,12 @@ impl Run {
     fn failed(&mut self, number: usize, writer: usize, error: &ClientError) {
         self.world.trace.say(self.world.now, || format!("writer {writer} fails: {error}"));
         let tenant = &self.tenants[number];
-        if tenant.writer == Some(writer)
-            && tenant.opening.is_none()
-            && error.kind != blockd::ErrorKind::Corrupt
-        {
+        if tenant.writer == Some(writer) && tenant.opening.is_none() && error.kind != ErrorKind::Corrupt {
             self.end_writer(number, writer);
         }
     }
 
-    fn completed(
-        &mut self,
-        number: usize,
-        id: u64,
-        doing: Doing,
-        result: Result<Option<Bytes>, ClientError>,
-    ) -> Result<(), Violation> {
+    fn completed(&mut self, number: usize, id: u64, doing: Doing, result: Outcome) -> Result<(), Violation> {
         let now = self.world.moment();
         self.world.trace.note(id << 1 | u64::from(result.is_ok()));
         let late = self.world.now - doing.at;
@@ -282,7 +285,10 @@ impl Run {
         let zombie =
             tenant.zombies.iter().find(|(zombie, _)| *zombie == doing.writer).map(|(_, since)| *since);
         match (doing.what, result) {
-            (_, Err(_)) => self.world.totals.failed += 1,
+            (_, Err(error)) => {
+                self.world.totals.failed += 1;
+                self.check_error(number, doing.writer, &error)?;
+            }
             (What::Write, Ok(_)) => {
                 if zombie.is_some_and(|since| doing.began > since) {
                     return violation("fence", format!("write {id} of a writer that was replaced succeeded"));
@@ -290,6 +296,7 @@ impl Run {
                 self.world.totals.acked_writes += 1;
                 tenant.oracle.acked(id, now);
                 self.check_acked(number, id, doing.began)?;
+                self.check_enough(number, id, (doing.writer, doing.began))?;
             }
             (What::Nothing, Ok(_)) => {}
             (What::Flush, Ok(_)) => {
@@ -322,6 +329,23 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Promises 9 and 11: guests see stalls, not errors, but for these.
+    fn check_error(&self, number: usize, writer: usize, error: &ClientError) -> Result<(), Violation> {
+        let tenant = &self.tenants[number];
+        let replaced = tenant.writer != Some(writer) || tenant.opening.is_some();
+        let may = match error.kind {
+            ErrorKind::Fenced => replaced,
+            ErrorKind::NoSpace => tenant.on_full == OnFull::Fail,
+            // Bad copies, or what a power cut took from all: the next flush says so.
+            _ => self.world.custody.any_tampered() || self.world.custody.lost_something(),
+        };
+        if may {
+            Ok(())
+        } else {
+            violation("error", format!("writer {writer} of volume {}: {error}", tenant.volume))
+        }
     }
 
     /// Answers that waited for the control plane come.

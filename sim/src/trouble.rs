@@ -5,12 +5,16 @@ use crate::disk::Mishap;
 use crate::fault::Trouble;
 use crate::net::{CONTROL, Side, server_node, writer_node};
 use crate::scenario::Run;
+use proto::control::Group;
+
 use crate::world::{Due, Event, MILLISECOND, SECOND};
 
 /// How long its echo lasts: what was begun in that time may be late.
 const ECHO: u64 = 60 * SECOND;
 /// As long as a writer puts up with a member that is gone.
 const SHORT: u64 = 1500 * MILLISECOND;
+/// As long as it may take until a disk that is lost is replaced, and more.
+const LONG: u64 = 900 * SECOND;
 
 impl Run {
     /// Something goes wrong, while the tenants are busy.
@@ -48,11 +52,31 @@ impl Run {
                 self.upset_writer(trouble, server)
             }
             Trouble::KillServer | Trouble::PowerCut => {
-                let all_up = (0..self.world.servers.len()).all(|server| self.world.is_server_up(server));
-                all_up.then(|| self.take_down(server, trouble == Trouble::PowerCut, 2500 * MILLISECOND))
+                let most = if self.needs_care(server) { SHORT } else { 5 * SECOND };
+                let cut = trouble == Trouble::PowerCut;
+                let may = self.all_up() && !(cut && self.needs_care(server));
+                may.then(|| self.take_down(server, cut, most))
+            }
+            Trouble::LongKill => {
+                let may = self.all_up() && !self.world.custody.any_tampered();
+                let most = self.world.rng.pick(&[20 * SECOND, 200 * SECOND, 1500 * SECOND]);
+                let cut = self.world.rng.chance(30);
+                may.then(|| self.take_down(server, cut, most))
+            }
+            Trouble::DiskDies => {
+                let may = self.world.is_well() && !self.world.custody.any_tampered();
+                may.then(|| {
+                    self.world.kill_server(server, true);
+                    self.world.servers[server].dead = Some("it is gone for good".into());
+                    self.world.custody.destroyed(server);
+                    LONG
+                })
             }
             Trouble::KillAll | Trouble::PowerCutAll => {
                 let cut = trouble == Trouble::PowerCutAll;
+                if cut && self.world.custody.any_tampered() {
+                    return None;
+                }
                 if self.world.rng.chance(50) {
                     self.kill_writers();
                 }
@@ -75,10 +99,22 @@ impl Run {
             Trouble::Flip => {
                 let server = self.to_tamper(server)?;
                 let flipped = (0..3).filter(|_| self.world.flip(server)).count();
-                self.world.custody.tampered(server);
-                (flipped > 0).then_some(0)
+                (flipped > 0).then(|| self.tampered(server))
             }
-            Trouble::Unreadable | Trouble::LostWrite | Trouble::Misdirected => None,
+            Trouble::Unreadable => {
+                let server = self.to_tamper(server)?;
+                self.world.spoil(server).then(|| self.tampered(server))
+            }
+            Trouble::LostWrite | Trouble::Misdirected => {
+                let server = self.to_tamper(server)?;
+                let lost = trouble == Trouble::LostWrite;
+                self.world.servers[server].disk.arm(if lost {
+                    Mishap::LostWrite
+                } else {
+                    Mishap::Misdirected
+                });
+                Some(self.tampered(server))
+            }
             Trouble::WriteError => self.arm(server, Mishap::WriteError),
             Trouble::DiskFull => self.arm(server, Mishap::NoRoom),
             Trouble::FlushError => self.arm(server, Mishap::FlushError),
@@ -92,18 +128,56 @@ impl Run {
     }
 
     fn arm(&mut self, server: usize, mishap: Mishap) -> Option<u64> {
-        if !self.world.is_server_up(server) {
+        if !self.world.is_server_up(server) || self.needs_care(server) {
             return None;
         }
         self.world.servers[server].disk.arm(mishap);
         Some(20 * SECOND)
     }
 
-    /// Only one disk's medium is touched: with two, nobody could tell what must survive.
+    fn all_up(&self) -> bool {
+        (0..self.world.servers.len()).all(|server| self.world.is_server_up(server))
+    }
+
+    /// Only one disk's medium is touched, and only while the others have everything: with two such disks,
+    /// nobody could tell what must survive.
     fn to_tamper(&self, server: usize) -> Option<usize> {
         let other = (0..self.world.servers.len()).find(|&server| self.world.custody.is_tampered(server));
-        let server = other.unwrap_or(server);
-        self.world.is_server_up(server).then_some(server)
+        let may = if other.is_some() { self.all_up() } else { self.world.is_well() };
+        may.then_some(other.unwrap_or(server))
+    }
+
+    /// Whether a disk is one of those that are left while another's medium is touched.
+    fn needs_care(&self, server: usize) -> bool {
+        self.world.custody.any_tampered() && !self.world.custody.is_tampered(server)
+    }
+
+    /// A disk's medium was touched. Some time later somebody takes it away.
+    fn tampered(&mut self, server: usize) -> u64 {
+        self.world.custody.tampered(server);
+        let wait = self.world.rng.spread(20 * SECOND, 5);
+        self.world.due(wait, Due::Scrap(server));
+        LONG
+    }
+
+    /// A disk that is not to be trusted is thrown away, as soon as the others have everything.
+    pub fn scrap(&mut self, server: usize) {
+        let map = self.world.control.map();
+        let disk = self.world.servers[server].id;
+        let others = |group: &Group| group.in_sync().filter(|member| member.disk != disk).count() >= 2;
+        if !self.world.custody.is_tampered(server) {
+            return;
+        }
+        let up = (0..self.world.servers.len()).all(|other| other == server || self.world.is_server_up(other));
+        if up && map.groups.iter().all(others) {
+            self.world.trace.say(self.world.now, || format!("server {server} loses its disk"));
+            self.world.kill_server(server, false);
+            self.world.servers[server].dead = Some("it was thrown away".into());
+            self.trouble_until = self.trouble_until.max(self.world.now + LONG);
+            self.world.rouse_planner();
+        } else {
+            self.world.due(20 * SECOND, Due::Scrap(server));
+        }
     }
 
     fn take_down(&mut self, server: usize, cut: bool, most: u64) -> u64 {
@@ -153,7 +227,9 @@ impl Run {
     }
 
     fn upset_network(&mut self, trouble: Trouble, server: usize) -> u64 {
-        let lasts = self.world.rng.below(SHORT);
+        let long = self.world.rng.spread(2 * SECOND, 8);
+        let may_be_long = !self.world.custody.any_tampered() && self.world.rng.chance(40);
+        let lasts = if may_be_long { long } else { self.world.rng.below(SHORT) };
         let (until, node) = (self.world.now + lasts, Side::One(server_node(server)));
         let net = &mut self.world.net;
         match trouble {

@@ -10,9 +10,11 @@ use crate::rng::SimRng;
 use crate::server::Server;
 use crate::trace::Trace;
 use crate::writer::{Question, Writer, Writing};
-use blockd::client::core::{CoreInput, Peer};
+use blockd::client::catchup;
+use blockd::client::core::Peer;
 use blockd::replica::{ConnId, ReplicaInput};
 use bytes::{Bytes, BytesMut};
+use meta::planner::Watch;
 use proto::control::{PoolMap, PoolToken};
 use proto::frame::{FrameHeader, HEADER_BYTES};
 use proto::message::{Encoded, LIST_END, Reply, ReplyBody, Request, RequestBody};
@@ -24,7 +26,7 @@ pub const MILLISECOND: u64 = 1_000_000;
 pub const SECOND: u64 = 1000 * MILLISECOND;
 pub const VOLUME_BYTES: u64 = 12 << 20;
 pub const TOKEN: PoolToken = PoolToken([8; 32]);
-const DISK_BYTES: u64 = 64 << 20;
+pub const DISK_BYTES: u64 = 64 << 20;
 /// How long a connection is tried before it is given up.
 const CONNECT_TIMEOUT: u64 = 2 * SECOND;
 
@@ -55,6 +57,12 @@ pub enum Event {
         life: u64,
         io: u64,
     },
+    Keeper(usize),
+    KeeperWake {
+        server: usize,
+        at: u64,
+    },
+    Planner,
     ServerTick {
         server: usize,
         life: u64,
@@ -89,6 +97,8 @@ pub enum Due {
     ClientAsks(usize),
     /// A client has its answer.
     ClientHears(usize),
+    /// A disk that can't be trusted is taken away.
+    Scrap(usize),
     /// A writer that lives longer than it should comes to its end.
     EndOfZombie(usize),
     /// Nothing: time has passed.
@@ -125,6 +135,8 @@ impl Eq for Queued {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
     Writer(usize, Peer),
+    /// What runs beside a server.
+    Keeper(usize, catchup::Peer),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -151,6 +163,10 @@ pub struct Totals {
     pub reconciled: u64,
     pub events: u64,
     pub conditional: u64,
+    pub catch_ups: u64,
+    pub copied: u64,
+    pub new_disks: u64,
+    pub reports: u64,
     pub simulated_ns: u64,
     pub trace: u64,
     pub troubles: BTreeMap<Trouble, u64>,
@@ -168,6 +184,10 @@ impl Totals {
         self.reconciled += other.reconciled;
         self.events += other.events;
         self.conditional += other.conditional;
+        self.catch_ups += other.catch_ups;
+        self.copied += other.copied;
+        self.new_disks += other.new_disks;
+        self.reports += other.reports;
         self.simulated_ns += other.simulated_ns;
         self.trace ^= other.trace;
         for (&trouble, times) in &other.troubles {
@@ -193,6 +213,10 @@ pub struct World {
     pub next_io: u64,
     pub net: Net,
     pub control: Control,
+    /// The server that holds a disk, or held it before it was replaced.
+    pub homes: BTreeMap<DiskId, usize>,
+    pub watch: Watch,
+    pub planner_due: bool,
     pub custody: Custody,
     pub writing: Writing,
     pub acks: Acks,
@@ -200,6 +224,24 @@ pub struct World {
 
 fn disk_id(server: usize) -> DiskId {
     DiskId([u8::try_from(server).expect("a few servers") + 1; 16])
+}
+
+/// A request in a few words.
+fn said(server: usize, request: &Request) -> String {
+    let epoch = request.group_epoch;
+    match &request.body {
+        RequestBody::Write { range, version, repair, .. } => {
+            format!("server {server}: write {range:?} {version}, repair {repair}, {epoch:?}")
+        }
+        RequestBody::Trim { range, version } => {
+            format!("server {server}: trim {range:?} {version}, {epoch:?}")
+        }
+        RequestBody::CopyIn { range, version, .. } => format!("server {server}: copy {range:?} {version}"),
+        RequestBody::CopyTrim { range, version, .. } => {
+            format!("server {server}: copy trim {range:?} {version}")
+        }
+        other => format!("server {server}: {:.120}", format!("{other:?}")),
+    }
 }
 
 /// Through the bytes of the wire, as a socket would take it.
@@ -223,6 +265,7 @@ impl World {
             servers.push(Server::new(id, DISK_BYTES, SimClock::new(&mut rng)));
             control.register(id, number as u64 + 1, DISK_BYTES);
         }
+        let homes = servers.iter().enumerate().map(|(number, server)| (server.id, number)).collect();
         let custody =
             Custody::new(&control.map(), &servers.iter().map(|server| server.id).collect::<Vec<_>>());
         let mut world = Self {
@@ -241,6 +284,9 @@ impl World {
             next_io: 0,
             net: Net::default(),
             control,
+            homes,
+            watch: Watch::default(),
+            planner_due: false,
             custody,
             writing: Writing::default(),
             acks: Acks::default(),
@@ -293,7 +339,7 @@ impl World {
     }
 
     pub fn send_reply(&mut self, conn: u64, mut reply: Reply) {
-        self.falsify(conn, &mut reply);
+        self.falsify(&mut reply);
         let (header, payload) = over_the_wire(&reply.encode());
         let reply = Reply::decode(&header, &payload).expect("what was encoded decodes");
         let Some(state) = self.conns.get(&conn).copied() else { return };
@@ -304,7 +350,7 @@ impl World {
     }
 
     /// What a planted bug makes of an answer.
-    fn falsify(&mut self, conn: u64, reply: &mut Reply) {
+    fn falsify(&self, reply: &mut Reply) {
         let is_fenced =
             |body: &ReplyBody| matches!(body, ReplyBody::Error(error) if error.code == ErrorCode::Fenced);
         match (self.fault, &mut reply.body) {
@@ -313,7 +359,7 @@ impl World {
                 *next_cursor = LIST_END;
             }
             (SimFault::FencedIsDone, body) if is_fenced(body) => *body = ReplyBody::Ack,
-            (SimFault::CorruptIsData, ReplyBody::Read { .. }) => self.whitewash(conn, reply),
+            (SimFault::CorruptIsData, ReplyBody::Read { .. }) => Self::whitewash(reply),
             _ => {}
         }
     }
@@ -346,6 +392,7 @@ impl World {
             return self.at(time, Event::ToServer(id, request));
         }
         self.trace.note(id << 32 | request.sequence);
+        self.trace.say(self.now, || said(conn.server, &request));
         if !self.intercepts(id, &request) {
             self.note_asked(id, &request);
             self.tell_server(conn.server, ReplicaInput::Request(ConnId(id), request));
@@ -363,6 +410,7 @@ impl World {
         self.note_heard(id, conn.server, reply.sequence);
         match conn.client {
             Client::Writer(writer, peer) => self.writer_hears(writer, peer, id, reply),
+            Client::Keeper(server, peer) => self.keeper_hears(server, peer, id, reply),
         }
     }
 
@@ -388,8 +436,10 @@ impl World {
         }
         self.conns.entry(id).and_modify(|conn| conn.server_open = true);
         self.tell_server(conn.server, ReplicaInput::Connected(ConnId(id)));
-        let Client::Writer(writer, peer) = conn.client;
-        self.writer_connected(writer, peer, id);
+        match conn.client {
+            Client::Writer(writer, peer) => self.writer_connected(writer, peer, id),
+            Client::Keeper(server, peer) => self.keeper_connected(server, peer, id),
+        }
     }
 
     /// Both sides lose a connection, each when it notices.
@@ -419,9 +469,10 @@ impl World {
         } else {
             self.conns.remove(&id);
         }
-        let Client::Writer(writer, peer) = conn.client;
-        if conn.client_open {
-            self.writer_disconnected(writer, peer, id);
+        match conn.client {
+            _ if !conn.client_open => {}
+            Client::Writer(writer, peer) => self.writer_disconnected(writer, peer, id),
+            Client::Keeper(server, peer) => self.keeper_disconnected(server, peer, id),
         }
     }
 
@@ -468,13 +519,14 @@ impl World {
                 }
             }
             Event::ServerTick { server, life } => self.server_tick(server, life),
+            Event::Keeper(server) => self.keeper_looks(server),
+            Event::KeeperWake { server, at } => self.keeper_wakes(server, at),
+            Event::Planner => self.planner_looks(),
             Event::Restart(server) => self.start_server(server),
             Event::Recycle { server, life } => self.recycle(server, life),
             Event::Wake { writer, at } => self.wake_writer(writer, at),
             Event::ToControl { writer, question } => self.control_hears(writer, question),
-            Event::FromControl { writer, answer } => {
-                self.tell_writer(writer, answer.map_or(CoreInput::NoMap, CoreInput::Map));
-            }
+            Event::FromControl { writer, answer } => self.hears_control(writer, answer),
             Event::Due(due) => return Some(due),
         }
         Some(Due::Nothing)

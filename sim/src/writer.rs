@@ -1,6 +1,8 @@
 //! A writer's process: a real client core, its clock and its connections.
 
 use crate::clock::SimClock;
+use crate::control::MIN_IN_SYNC;
+use crate::fault::SimFault;
 use crate::net::{CONTROL, writer_node};
 use crate::oracle::stamped_by;
 use crate::world::{Client, Event, MILLISECOND, SECOND, TOKEN, World};
@@ -40,6 +42,8 @@ pub struct Writer {
     pub done: Vec<(u64, Result<Option<Bytes>, ClientError>)>,
     pub clock: SimClock,
     conns: BTreeMap<u16, u64>,
+    /// Groups that it was told have too few members in sync, and since when it knows.
+    pub short: BTreeMap<u32, u64>,
     /// When the earliest wake-up that is queued comes.
     wake_at: u64,
 }
@@ -77,8 +81,10 @@ impl Writing {
 
 impl World {
     /// Starts a writer under a lease; gives its number, or why there can be none.
-    pub fn start_writer(&mut self, lease: Lease, on_full: OnFull) -> Result<usize, ClientError> {
+    pub fn start_writer(&mut self, mut lease: Lease, on_full: OnFull) -> Result<usize, ClientError> {
         let number = self.writers.len();
+        let map = lease.map.clone();
+        self.garble(&mut lease.map);
         let (volume, token) = (lease.volume, TOKEN);
         let mut client = ClientId([1; 16]);
         client.0[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
@@ -93,8 +99,10 @@ impl World {
             done: Vec::new(),
             clock,
             conns: BTreeMap::new(),
+            short: BTreeMap::new(),
             wake_at: u64::MAX,
         });
+        self.note_map(number, &map);
         self.tell_writer(number, CoreInput::Tick);
         Ok(number)
     }
@@ -173,6 +181,9 @@ impl World {
 
     /// A writer asks the control plane; its question is on its way.
     fn ask_control(&mut self, writer: usize, question: Question) {
+        if matches!(question, Question::Change(_)) {
+            self.totals.reports += 1;
+        }
         let wait = self.rng.below(5 * MILLISECOND);
         self.after(wait, Event::ToControl { writer, question });
     }
@@ -196,12 +207,44 @@ impl World {
         self.after(wait, Event::FromControl { writer, answer });
     }
 
+    /// The control plane's answer has come to a writer.
+    pub fn hears_control(&mut self, writer: usize, answer: Option<PoolMap>) {
+        let input = answer.map_or(CoreInput::NoMap, |mut map| {
+            self.note_map(writer, &map);
+            self.garble(&mut map);
+            CoreInput::Map(map)
+        });
+        self.tell_writer(writer, input);
+    }
+
+    /// What a planted bug makes of a map.
+    fn garble(&self, map: &mut PoolMap) {
+        if self.fault == SimFault::MinIgnored {
+            map.min_in_sync = 1;
+        }
+    }
+
+    /// A writer knows this map from now on.
+    fn note_map(&mut self, writer: usize, map: &PoolMap) {
+        let moment = self.moment();
+        let short = &mut self.writers[writer].short;
+        for group in &map.groups {
+            if group.in_sync().count() < MIN_IN_SYNC as usize {
+                short.entry(group.id.0).or_insert(moment);
+            } else {
+                short.remove(&group.id.0);
+            }
+        }
+    }
+
     /// A change of the membership, and what the checkers must know of it.
     pub fn change(&mut self, command: Command) -> Option<PoolMap> {
         self.trace.say(self.now, || format!("control plane: {command:?}"));
         match self.control.run(command) {
             Ok(Response::Map(map)) => {
                 self.custody.learn(&map);
+                self.rouse_keepers();
+                self.rouse_planner();
                 Some(map)
             }
             Ok(_) => None,
@@ -243,8 +286,7 @@ impl World {
         if let Some(conn) = self.writers[writer].conns.remove(&peer.0) {
             self.drop_conn(conn);
         }
-        let server = self.servers.iter().position(|server| server.id == disk);
-        let server = server.expect("the map names disks that there are");
+        let server = self.homes[&disk];
         let id = self.connect(server, Client::Writer(writer, peer), writer_node(writer));
         self.writers[writer].conns.insert(peer.0, id);
     }
