@@ -149,7 +149,7 @@ impl VolumeCore {
     fn on_error(&mut self, peer: Peer, ask: Ask, error: WireError) {
         match (error.code, ask) {
             (ErrorCode::Fenced | ErrorCode::Deleted, _) => self.fail(ClientError::from(error)),
-            (ErrorCode::Unauthorized, _) if !self.has_served => self.fail(ClientError::from(error)),
+            (ErrorCode::Unauthorized, _) if !self.has_served => self.not_let_in(peer, error),
             (ErrorCode::Io, ask) => {
                 if let Ask::Piece { key, serial, .. } = ask
                     && let Some(piece) = self.pieces.get(key).filter(|piece| piece.serial == serial)
@@ -171,6 +171,17 @@ impl VolumeCore {
             (_, Ask::Flush { round }) => self.flush_refused(peer, round, &error),
             (_, Ask::Hello | Ask::Open | Ask::List { .. }) => self.drop_connection(peer, &error.to_string()),
             (_, Ask::Forgotten) => {}
+        }
+    }
+
+    /// A server may have another disk by now, whose predecessor is still a member: that one is away. If nobody
+    /// lets this writer in, it is the token.
+    fn not_let_in(&mut self, peer: Peer, error: WireError) {
+        self.peers[usize::from(peer.0)].is_stranger = true;
+        if self.peers.iter().all(|state| state.is_stranger || !state.is_member()) {
+            self.fail(ClientError::from(error));
+        } else {
+            self.drop_connection(peer, &error.to_string());
         }
     }
 

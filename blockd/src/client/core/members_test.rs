@@ -469,3 +469,18 @@ fn after_an_outage_of_all_the_last_to_come_back_has_its_time() {
     rig.pass(Duration::from_secs(1));
     assert!(all_done(&mut rig, 1) && rig.control.reports.is_empty());
 }
+
+#[test]
+fn a_server_with_another_disk_is_one_that_is_away_and_a_wrong_token_is_told_at_once() {
+    let mut rig = Rig::new(OnFull::Fail);
+    rig.members[1].replaced = true;
+    rig.input(CoreInput::Tick);
+    rig.pass(CORE_GRACE + SHORT * 6);
+    rig.opened.clone().unwrap().unwrap();
+    assert_eq!(rig.control.reports, [(1, GROUPS as usize)]);
+    let mut rig = Rig::new(OnFull::Fail);
+    (0..3).for_each(|number| rig.members[number].replaced = true);
+    rig.input(CoreInput::Tick);
+    rig.pass(SHORT);
+    assert_eq!(rig.opened.clone().unwrap().unwrap_err().kind, ErrorKind::Unauthorized);
+}

@@ -67,6 +67,8 @@ pub(super) struct PeerState {
     pub fault: String,
     /// Whether some seat of it is of an earlier life.
     pub is_faulty: bool,
+    /// Its server did not let this writer in when it was asked last.
+    pub is_stranger: bool,
     /// Not reported again before this.
     pub report_at: Instant,
     /// From the newest `HelloReply` of a session that was opened.
@@ -95,6 +97,7 @@ impl PeerState {
             life: 0,
             fault: String::new(),
             is_faulty: false,
+            is_stranger: false,
             report_at: now,
             incarnation: None,
             greeted: 0,
@@ -182,6 +185,7 @@ impl PeerState {
 
     pub fn came_up(&mut self, now: Instant) {
         self.link = Link::Up;
+        self.is_stranger = false;
         self.up_since = now;
         self.down_since = None;
         self.retry_wait = CORE_RECONNECT_FIRST;

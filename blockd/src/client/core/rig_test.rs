@@ -35,6 +35,8 @@ pub struct FakeMember {
     pub fail_flush: bool,
     /// Its disk has failed: every request of the volume gets that for an answer.
     pub broken: bool,
+    /// Its server has another disk.
+    pub replaced: bool,
     /// The least epoch that it accepts of each group.
     pub adopted: BTreeMap<u32, GroupEpoch>,
     pub reads: usize,
@@ -131,6 +133,7 @@ impl FakeMember {
             self.sequence = self.sequence.max(request.sequence);
         }
         let body = match request.body {
+            RequestBody::Hello { .. } if self.replaced => refuse(ErrorCode::Unauthorized),
             RequestBody::Hello { .. } => ReplyBody::Hello(HelloReply {
                 disk: disk(number),
                 incarnation: self.incarnation,
