@@ -81,14 +81,19 @@ impl World {
                 self.new_disk(server);
             }
         }
+        // Lost disks that nobody removes count as silent, and the planner does nothing once most are.
+        let of_old = self.homes.iter().filter(|&(id, &home)| self.servers[home].id != *id);
+        let old: Vec<DiskId> = of_old.map(|(&id, _)| id).collect();
+        for disk in old {
+            let _ = self.control.run(Command::SetDiskState { disk, state: DiskAdmin::Removed });
+        }
     }
 
     /// A new, empty disk with a name of its own takes the place of a server's.
     fn new_disk(&mut self, server: usize) {
         self.kill_server(server, false);
-        let old = self.servers[server].id;
         self.custody.destroyed(server);
-        let mut id = old.0;
+        let mut id = self.servers[server].id.0;
         id[15] += 1;
         let id = DiskId(id);
         let (clock, len_bytes) = (self.servers[server].clock, crate::world::DISK_BYTES);
@@ -100,7 +105,6 @@ impl World {
         self.homes.insert(id, server);
         self.custody.renamed(server, id);
         self.control.register(id, u64::from(server_node(server)) + 1, len_bytes);
-        self.change(Command::SetDiskState { disk: old, state: DiskAdmin::Removed });
         self.trace.say(self.now, || format!("server {server} gets a new disk: {id}"));
         self.totals.new_disks += 1;
         self.start_server(server);

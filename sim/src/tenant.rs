@@ -334,7 +334,8 @@ impl Run {
     /// Promises 9 and 11: guests see stalls, not errors, but for these.
     fn check_error(&self, number: usize, writer: usize, error: &ClientError) -> Result<(), Violation> {
         let tenant = &self.tenants[number];
-        let replaced = tenant.writer != Some(writer) || tenant.opening.is_some();
+        // Whoever came after it may have died since; its fence stays.
+        let replaced = self.world.writers[writer + 1..].iter().any(|later| later.volume == tenant.volume);
         let may = match error.kind {
             ErrorKind::Fenced => replaced,
             ErrorKind::NoSpace => tenant.on_full == OnFull::Fail,
