@@ -50,7 +50,7 @@ impl Store {
             }
         }
         let superblock = layout(len_bytes, disk);
-        write_superblock(dev, &superblock)
+        write_superblock(dev, &superblock, [0, 1])
     }
 
     /// Which disk a device is, by its superblock. `NotADisk` if it is none.
@@ -78,7 +78,9 @@ impl Store {
         let incarnation = superblock.lives.last().map_or(0, |life| life.incarnation) + 1;
         superblock.lives.push(Life { incarnation, first_sequence: next_sequence });
         superblock.generation += 1;
-        write_superblock(dev, &superblock)?;
+        // A copy that a crash left torn is mended first: the other one is all there is.
+        let order = if report.copies[1].is_some() { [1, 0] } else { [0, 1] };
+        write_superblock(dev, &superblock, order)?;
         let mut warnings: Vec<String> =
             report.copies.iter().flatten().map(|error| format!("a superblock copy: {error}")).collect();
         warnings.extend(report.checkpoint_error.iter().cloned());
@@ -162,12 +164,13 @@ fn layout(len_bytes: u64, disk: DiskId) -> Superblock {
     }
 }
 
-/// Writes both copies, one after the other, each made durable: at any moment one of them is whole.
-fn write_superblock(dev: &dyn BlockDevice, superblock: &Superblock) -> Result<(), Error> {
+/// Writes both copies, one after the other, each made durable: if the one written last was whole before, one of
+/// them is at any moment.
+fn write_superblock(dev: &dyn BlockDevice, superblock: &Superblock, order: [usize; 2]) -> Result<(), Error> {
     let mut buf = AlignedBuf::zeroed(BLOCK_LEN);
     buf.copy_from_slice(&superblock.encode());
-    for block in COPY_BLOCKS {
-        dev.write_at(&buf, u64::from(block) * BLOCK_BYTES)
+    for copy in order {
+        dev.write_at(&buf, u64::from(COPY_BLOCKS[copy]) * BLOCK_BYTES)
             .and_then(|()| dev.flush())
             .map_err(|error| Error::io("the superblock can't be written", error))?;
     }

@@ -6,6 +6,7 @@ use super::sim::{Cut, Happened, Model, Rig, SECTOR, SimDisk, TestRng, range};
 use super::store_test::{CHUNKS, fill_mixed, random_op};
 use super::*;
 use crate::error::ErrorKind;
+use proto::disk::superblock::COPY_BLOCKS;
 use proto::message::{BlockRange, BlockState};
 use proto::{ChunkIndex, VolumeId};
 use rt::device::BlockDevice;
@@ -258,6 +259,21 @@ fn kill_mount(disk: &SimDisk, rng: &mut TestRng) {
     let how = [Cut::Kill, Cut::Sectors, Cut::Writes, Cut::All][usize::try_from(rng.below(4)).unwrap()];
     disk.cut(how, rng);
     disk.flush().unwrap();
+}
+
+/// One crash tears a superblock copy, the next one the mount that mends it.
+#[test]
+fn a_superblock_survives_two_crashes_in_a_row() {
+    for copy in COPY_BLOCKS {
+        for seed in 0..25 {
+            let rig = Rig::new(DISK, seed);
+            let torn = [0xaa; SECTOR];
+            rig.disk.write_at(&torn, u64::from(copy) * proto::units::BLOCK_BYTES).unwrap();
+            rig.disk.flush().unwrap();
+            kill_mount(&rig.disk, &mut TestRng::new(seed));
+            assert!(Store::mount(&rig.disk).is_ok(), "copy at block {copy}, seed {seed}");
+        }
+    }
 }
 
 /// More than a thousand images in all, in four tests: a slow machine stops none of them for its length.
