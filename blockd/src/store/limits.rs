@@ -9,7 +9,10 @@ pub const TICK_INTERVAL: Duration = Duration::from_millis(200);
 /// Data blocks of one batch: 1 MiB, past which a larger device write gains nothing.
 pub const MAX_BATCH_DATA_BLOCKS: u32 = 256;
 /// Batches written at one moment. Acks are in order whatever this is.
-pub const MAX_BATCHES_IN_FLIGHT: usize = 1;
+pub const MAX_BATCHES_IN_FLIGHT: usize = 2;
+/// Operations that must wait before a batch is written beside another one: fewer gain more by waiting for
+/// company than by overlapping.
+pub const MIN_OVERLAPPING_OPS: usize = 8;
 /// Bytes of writes accepted and not yet in a batch; more are answered `Busy`.
 pub const MAX_QUEUED_BYTES: usize = 256 << 20;
 

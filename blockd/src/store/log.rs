@@ -7,7 +7,7 @@ use super::event::{Action, Answer, IoId, Session, Ticket};
 use super::index::OnEqual;
 use super::limits::{
     MAX_BATCH_DATA_BLOCKS, MAX_BATCH_ENTRIES, MAX_BATCH_ENTRY_BYTES, MAX_BATCH_HORIZONS,
-    MAX_BATCHES_IN_FLIGHT, MAX_CLEAN_CREDIT, MAX_CLEAN_DEBT, MOVES_PER_BATCH,
+    MAX_BATCHES_IN_FLIGHT, MAX_CLEAN_CREDIT, MAX_CLEAN_DEBT, MIN_OVERLAPPING_OPS, MOVES_PER_BATCH,
 };
 use super::queue::{Op, Queue, WriteOp};
 use super::segments::Use;
@@ -135,7 +135,7 @@ impl Store {
     /// Makes batches until nothing is due or enough are in flight.
     pub(super) fn write_batches(&mut self, out: &mut Vec<Action>) {
         self.log.stalled = false;
-        while self.log.in_flight.len() < MAX_BATCHES_IN_FLIGHT {
+        while self.may_send_batch() {
             // Moves are paid for by writes, go in small batches unless much is owed, and take turns with
             // writers', so that none waits long behind them.
             let owed = self.log.clean_credit / 8;
@@ -157,6 +157,14 @@ impl Store {
         if self.log.stalled {
             self.counters.stalls += 1;
         }
+    }
+
+    /// One batch at a time, so that the next one gathers what arrives meanwhile. What is a good batch already
+    /// does not wait for the device, unless the cleaner wants its share of it.
+    fn may_send_batch(&self) -> bool {
+        let in_flight = self.log.in_flight.len();
+        let overlap = self.queue.len() >= MIN_OVERLAPPING_OPS && self.cleaner.is_idle();
+        in_flight == 0 || overlap && in_flight < MAX_BATCHES_IN_FLIGHT
     }
 
     /// Writes an empty batch if everything is durable and nothing on the disk says so yet. Recovery takes

@@ -102,6 +102,11 @@ impl Queue {
         self.ops.iter().map(|(_, op)| op)
     }
 
+    /// Operations that wait.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
