@@ -23,9 +23,9 @@ pub(super) struct Prefill {
     filling: Range<usize>,
     /// Units to look at next while busy.
     window: Range<usize>,
-    /// There is no hole below it. The log takes segments that were never used in order, so the lowest holes
-    /// are the next to be written to.
-    first_hole: usize,
+    /// Where an idle disk's filling looks for holes first: above everything written. The log takes segments
+    /// that were never used in order; lower holes are the tails of segments that were left.
+    next_hole: usize,
     /// Units filled that the log has not come to yet.
     ahead: usize,
     last_write: Instant,
@@ -52,7 +52,7 @@ impl Prefill {
             units: vec![Unit::Data; units],
             filling: 0..0,
             window: 0..0,
-            first_hole: 0,
+            next_hole: 0,
             ahead: 0,
             last_write: Instant(0),
             written: 0,
@@ -79,6 +79,7 @@ impl Prefill {
             self.ahead -= usize::from(*unit == Unit::Filled);
             *unit = Unit::Data;
         }
+        self.next_hole = self.next_hole.max(touched.end);
         self.last_write = now;
         self.written += buf.len() as u64;
         // Long writes pay the allocation once for many blocks; filling just ahead of them would only double
@@ -113,17 +114,16 @@ impl Prefill {
         Some(next..next + 1)
     }
 
-    fn idle_holes(&mut self, now: Instant) -> Option<Range<usize>> {
+    fn idle_holes(&self, now: Instant) -> Option<Range<usize>> {
         let wanted = unit(self.written.min(PREFILL_IDLE_AHEAD));
         if self.ahead >= wanted || now < self.last_write + PREFILL_IDLE_AFTER {
             return None;
         }
-        let holes = &self.units[self.first_hole..];
-        self.first_hole += holes.iter().position(|&unit| unit == Unit::Hole).unwrap_or(holes.len());
+        let hole_from = |from: usize| self.units[from..].iter().position(|&unit| unit == Unit::Hole);
+        let first = hole_from(self.next_hole).map(|at| self.next_hole + at).or_else(|| hole_from(0))?;
         let most = (wanted - self.ahead).min(PREFILL_IDLE_UNITS);
-        let len = self.units[self.first_hole..].iter().take(most).take_while(|&&unit| unit == Unit::Hole);
-        let len = len.count();
-        (len > 0).then(|| self.first_hole..self.first_hole + len)
+        let len = self.units[first..].iter().take(most).take_while(|&&unit| unit == Unit::Hole).count();
+        Some(first..first + len)
     }
 
     /// The zeros are written, or could not be (the store's own write will tell). Gives the writes that
@@ -193,7 +193,8 @@ mod tests {
         let (disk, token) = (disk(), Token::new(1, 0, 7));
         let mut prefill = Prefill::new(1000 * UNIT, &[0..20 * UNIT, 21 * UNIT..1000 * UNIT]);
         // 12 units in long writes, which ask for nothing just ahead of them.
-        for at in 0..4 {
+        // One segment is left early: its tail, units 9 to 11, is not what comes next.
+        for at in [0, 1, 2, 4] {
             let op = write(&disk, at * 3 * UNIT, 96);
             assert!(prefill.before_write(NOW, token, op).is_some());
         }
@@ -204,12 +205,12 @@ mod tests {
             filled.push(place(&op));
             assert!(prefill.filled(op).is_empty());
         }
-        assert_eq!(filled, [(12 * UNIT, 8 * UNIT), (21 * UNIT, 4 * UNIT)], "12 units, and not over data");
+        assert_eq!(filled, [(15 * UNIT, 5 * UNIT), (21 * UNIT, 7 * UNIT)], "12 units, and not over data");
         assert!(prefill.before_write(idle, token, write(&disk, 0, 1)).is_some(), "the superblock's place");
-        assert!(prefill.before_write(idle, token, write(&disk, 12 * UNIT, 64)).is_some());
+        assert!(prefill.before_write(idle, token, write(&disk, 15 * UNIT, 64)).is_some());
         let late = idle + Duration::from_secs(1);
         let op = prefill.next(late, &disk).unwrap();
-        assert_eq!(place(&op), (25 * UNIT, 4 * UNIT), "two came to be used, and two more were written");
+        assert_eq!(place(&op), (28 * UNIT, 4 * UNIT), "two came to be used, and two more were written");
         assert!(prefill.before_write(late, token, write(&disk, place(&op).0, 1)).is_none(), "held back");
     }
 }
