@@ -85,6 +85,34 @@ pub type Reply<T> = Sender<Result<T, Error>>;
 /// What the control thread asks of the data thread.
 pub enum Command {
     SetRam(Arc<GuestRam>, Reply<()>),
+    Engine(EngineAsk),
+    Start {
+        queue: usize,
+        setup: VringSetup,
+        kick: Option<File>,
+        enabled: Enabled,
+        reply: Reply<()>,
+    },
+    SetCall {
+        queue: usize,
+        call: Option<File>,
+    },
+    /// Answers with where the queue's next device goes on, once nothing of it is in flight.
+    Stop {
+        queue: usize,
+        reply: Reply<u16>,
+    },
+    EndSession(Reply<()>),
+    /// The volume has grown.
+    Resize {
+        size_bytes: u64,
+        reply: Reply<()>,
+    },
+    Shutdown,
+}
+
+/// What the engine does by itself, whoever runs it.
+pub enum EngineAsk {
     SetFeatures {
         cache: WriteCache,
         logging: Logging,
@@ -99,33 +127,33 @@ pub enum Command {
         addr: Option<u64>,
         reply: Reply<()>,
     },
-    Start {
-        queue: usize,
-        setup: VringSetup,
-        kick: Option<File>,
-        enabled: Enabled,
-        reply: Reply<()>,
-    },
-    SetCall {
-        queue: usize,
-        call: Option<File>,
-    },
     Enable {
         queue: usize,
         enabled: Enabled,
     },
-    /// Answers with where the queue's next device goes on, once nothing of it is in flight.
-    Stop {
-        queue: usize,
-        reply: Reply<u16>,
-    },
-    EndSession(Reply<()>),
-    /// The volume has grown.
-    Resize {
-        size_bytes: u64,
-        reply: Reply<()>,
-    },
-    Shutdown,
+}
+
+impl EngineAsk {
+    pub fn obey(self, engine: &mut Engine) {
+        // A reply that nobody waits for any more is no loss.
+        match self {
+            Self::SetFeatures { cache, logging, reply } => {
+                engine.set_cache(cache);
+                engine.set_logging(logging);
+                let _ = reply.send(Ok(()));
+            }
+            Self::SetLog(log, reply) => {
+                engine.set_log(log);
+                let _ = reply.send(Ok(()));
+            }
+            Self::SetLogCall(call) => engine.set_log_call(call),
+            Self::SetLogAddr { queue, addr, reply } => {
+                engine.set_log_addr(queue, addr);
+                let _ = reply.send(Ok(()));
+            }
+            Self::Enable { queue, enabled } => engine.enable(queue, enabled),
+        }
+    }
 }
 
 /// The control thread's way to the data thread.
@@ -401,20 +429,7 @@ impl<B: Backend> DataThread<B> {
                 let outcome = self.check_session().and_then(|()| self.engine.set_ram(ram));
                 let _ = reply.send(outcome);
             }
-            Command::SetFeatures { cache, logging, reply } => {
-                self.engine.set_cache(cache);
-                self.engine.set_logging(logging);
-                let _ = reply.send(Ok(()));
-            }
-            Command::SetLog(log, reply) => {
-                self.engine.set_log(log);
-                let _ = reply.send(Ok(()));
-            }
-            Command::SetLogCall(call) => self.engine.set_log_call(call),
-            Command::SetLogAddr { queue, addr, reply } => {
-                self.engine.set_log_addr(queue, addr);
-                let _ = reply.send(Ok(()));
-            }
+            Command::Engine(ask) => ask.obey(&mut self.engine),
             Command::Start { queue, setup, kick, enabled, reply } => {
                 let _ = reply.send(self.start_queue(queue, setup, kick, enabled));
             }
@@ -423,7 +438,6 @@ impl<B: Backend> DataThread<B> {
                     self.fail(error);
                 }
             }
-            Command::Enable { queue, enabled } => self.engine.enable(queue, enabled),
             Command::Stop { queue, reply } => {
                 self.unwatch(queue);
                 self.engine.begin_stop(queue);

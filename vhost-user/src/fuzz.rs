@@ -98,20 +98,7 @@ impl Rig {
                 let outcome = self.check().and_then(|()| self.engine.set_ram(ram));
                 let _ = reply.send(outcome);
             }
-            Command::SetFeatures { cache, logging, reply } => {
-                self.engine.set_cache(cache);
-                self.engine.set_logging(logging);
-                let _ = reply.send(Ok(()));
-            }
-            Command::SetLog(log, reply) => {
-                self.engine.set_log(log);
-                let _ = reply.send(Ok(()));
-            }
-            Command::SetLogCall(call) => self.engine.set_log_call(call),
-            Command::SetLogAddr { queue, addr, reply } => {
-                self.engine.set_log_addr(queue, addr);
-                let _ = reply.send(Ok(()));
-            }
+            Command::Engine(ask) => ask.obey(&mut self.engine),
             Command::Start { queue, setup, kick: _, enabled, reply } => {
                 let outcome = self.check().and_then(|()| self.engine.start(queue, setup, enabled));
                 let _ = reply.send(outcome);
@@ -120,7 +107,6 @@ impl Rig {
                 let outcome = self.engine.set_call(queue, call);
                 self.fail(outcome);
             }
-            Command::Enable { queue, enabled } => self.engine.enable(queue, enabled),
             Command::Stop { queue, reply } => {
                 self.engine.begin_stop(queue);
                 self.turn();

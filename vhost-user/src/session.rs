@@ -4,7 +4,7 @@
 //! ends the session; the crate that decodes the messages has checked their sizes and descriptors' counts.
 
 use crate::config_space::{self, EVENT_IDX, FLUSH, LOG_ALL, PROTOCOL_FEATURES};
-use crate::data::{Command, DataLink};
+use crate::data::{Command, DataLink, EngineAsk};
 use crate::dirty::DirtyLog;
 use crate::engine::{Enabled, Logging, WriteCache};
 use crate::error::{Error, ErrorKind};
@@ -76,7 +76,7 @@ impl Session {
             return Err(ProtocolError::InactiveOperation(VhostUserProtocolFeatures::LOG_SHMFD));
         }
         let call = nonblocking(eventfd(call)?).map_err(refused)?;
-        self.data.send(Command::SetLogCall(call)).map_err(refused)
+        self.data.send(Command::Engine(EngineAsk::SetLogCall(call))).map_err(refused)
     }
 
     /// Whether the front end may ask for replies that a message does not have by itself.
@@ -189,7 +189,9 @@ impl VhostUserBackendReqHandlerMut for Session {
         self.features = features;
         let cache = if features & FLUSH != 0 { WriteCache::Back } else { WriteCache::Through };
         let logging = if features & LOG_ALL != 0 { Logging::On } else { Logging::Off };
-        self.data.ask(|reply| Command::SetFeatures { cache, logging, reply }).map_err(refused)
+        self.data
+            .ask(|reply| Command::Engine(EngineAsk::SetFeatures { cache, logging, reply }))
+            .map_err(refused)
     }
 
     fn set_mem_table(
@@ -234,7 +236,9 @@ impl VhostUserBackendReqHandlerMut for Session {
         }
         // A migration that begins or ends.
         let queue = index as usize;
-        self.data.ask(|reply| Command::SetLogAddr { queue, addr: log_addr, reply }).map_err(refused)
+        self.data
+            .ask(|reply| Command::Engine(EngineAsk::SetLogAddr { queue, addr: log_addr, reply }))
+            .map_err(refused)
     }
 
     fn set_vring_base(&mut self, index: u32, base: u32) -> Result<()> {
@@ -295,7 +299,9 @@ impl VhostUserBackendReqHandlerMut for Session {
         if !queue.is_running {
             return Ok(());
         }
-        self.data.send(Command::Enable { queue: index as usize, enabled: enabled(enable) }).map_err(refused)
+        self.data
+            .send(Command::Engine(EngineAsk::Enable { queue: index as usize, enabled: enabled(enable) }))
+            .map_err(refused)
     }
 
     fn get_config(&mut self, offset: u32, size: u32, _flags: VhostUserConfigFlags) -> Result<Vec<u8>> {
@@ -375,7 +381,7 @@ impl VhostUserBackendReqHandlerMut for Session {
 
     fn set_log_base(&mut self, log: &VhostUserLog, file: File) -> Result<()> {
         let log = Arc::new(DirtyLog::new(file, log.mmap_offset, log.mmap_size).map_err(refused)?);
-        self.data.ask(|reply| Command::SetLog(log, reply)).map_err(refused)
+        self.data.ask(|reply| Command::Engine(EngineAsk::SetLog(log, reply))).map_err(refused)
     }
 }
 
