@@ -94,7 +94,8 @@ impl Vm {
             answer.contains(r#""status": "completed""#).then_some(())
         });
         assert!(self.is_running(), "QEMU ended: {}", self.console());
-        monitor.ask(r#"{"execute":"quit"}"#);
+        // QEMU may be gone before it answers this, or before it has read the whole of it.
+        let _ = monitor.tell(r#"{"execute":"quit"}"#);
         self.await_end();
     }
 }
@@ -117,8 +118,12 @@ impl Monitor {
         monitor
     }
 
+    fn tell(&mut self, command: &str) -> std::io::Result<()> {
+        self.0.get_mut().write_all(format!("{command}\n").as_bytes())
+    }
+
     fn ask(&mut self, command: &str) -> String {
-        writeln!(self.0.get_mut(), "{command}").unwrap();
+        self.tell(command).unwrap();
         loop {
             let mut line = String::new();
             assert!(self.0.read_line(&mut line).unwrap() > 0, "the monitor went");
