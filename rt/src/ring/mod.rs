@@ -270,6 +270,14 @@ impl Reactor {
             return;
         }
         let Some(whole) = slot.op.whole_len() else {
+            let is_stream = matches!(slot.op, Op::Recv { .. } | Op::Send { .. });
+            if is_stream && result.as_ref().is_err_and(is_transient) && slot.resumes < MAX_RESUMES {
+                // Nothing moved, and nothing is wrong with the connection.
+                slot.resumes += 1;
+                slot.stage = Stage::Backlog;
+                self.backlog.push_front(key);
+                return;
+            }
             let result = slot.take_in(result);
             self.finish(key, result, cqueue::sock_nonempty(done.flags));
             return;
