@@ -1,4 +1,4 @@
-//! The kernel's side of the reactor, and nothing else: a place for a shim that injects faults.
+//! The kernel's side of the reactor, and nothing else: tests have a shim here that injects faults.
 
 use super::ReactorLimits;
 use io_uring::types::{SubmitArgs, Timespec};
@@ -18,6 +18,8 @@ pub(super) struct Reaped {
 /// An io_uring.
 pub(super) struct Kernel {
     ring: IoUring,
+    #[cfg(test)]
+    pub shim: Option<super::shim::Shim>,
 }
 
 impl Kernel {
@@ -48,7 +50,11 @@ impl Kernel {
                 "this kernel's io_uring is too old; 5.11 or newer is needed",
             ));
         }
-        Ok(Self { ring })
+        Ok(Self {
+            ring,
+            #[cfg(test)]
+            shim: None,
+        })
     }
 
     /// How many completions the kernel keeps for us.
@@ -65,6 +71,10 @@ impl Kernel {
         if has_room(&mut self.ring) {
             return Ok(());
         }
+        #[cfg(test)]
+        if let Some(error) = self.shim.as_mut().and_then(super::shim::Shim::refuse) {
+            return Err(error);
+        }
         self.ring.submit()?;
         if has_room(&mut self.ring) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
@@ -74,6 +84,8 @@ impl Kernel {
     /// # Safety
     /// Everything the entry points to stays valid and unmoved until its completion was reaped.
     pub unsafe fn push(&mut self, entry: &squeue::Entry) {
+        #[cfg(test)]
+        let entry = &self.shim.as_mut().map_or_else(|| entry.clone(), |shim| shim.submit(entry));
         // SAFETY: the caller's promise is `squeue::push`'s own.
         unsafe { self.ring.submission().push(entry) }.expect("the caller reserved room");
     }
@@ -81,6 +93,11 @@ impl Kernel {
     /// Submits what was pushed and waits for one completion at least, or until `timeout`; `Some(ZERO)`
     /// does not wait. Signals and timeouts are not errors.
     pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        #[cfg(test)]
+        let timeout = match &self.shim {
+            Some(shim) if shim.holds() => Some(Duration::ZERO),
+            _ => timeout,
+        };
         let to_submit = u32::try_from(self.ring.submission().len()).expect("queue lengths are u32");
         let want = u32::from(timeout != Some(Duration::ZERO) && self.ring.completion().is_empty());
         let mut args = SubmitArgs::new();
@@ -90,8 +107,16 @@ impl Kernel {
         }
         // GETEVENTS even when not waiting: deferred completions run only in an enter that carries it.
         let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
-        // SAFETY: `args` and what it points to live until the call returns.
-        match unsafe { self.ring.submitter().enter(to_submit, want, flags, Some(&args)) } {
+        #[cfg(test)]
+        let interrupted = self.shim.as_mut().and_then(super::shim::Shim::interrupt);
+        #[cfg(not(test))]
+        let interrupted = None;
+        let entered = match interrupted {
+            Some(error) => Err(error),
+            // SAFETY: `args` and what it points to live until the call returns.
+            None => unsafe { self.ring.submitter().enter(to_submit, want, flags, Some(&args)) },
+        };
+        match entered {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
                 Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
@@ -107,6 +132,10 @@ impl Kernel {
             result: entry.result(),
             flags: entry.flags(),
         }));
+        #[cfg(test)]
+        if let Some(shim) = &mut self.shim {
+            shim.reap(out);
+        }
     }
 
     /// Asks the kernel to cancel the operation with `user_data`; the request's own completion carries

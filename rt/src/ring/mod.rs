@@ -9,6 +9,8 @@
 
 mod kernel;
 mod op;
+#[cfg(test)]
+pub(crate) mod shim;
 mod waker;
 
 pub use op::{Fd, Op, RecvOrder};
@@ -203,6 +205,11 @@ impl Reactor {
     pub fn pending(&self) -> usize {
         // The waker's own one is not the caller's.
         self.slots.len().saturating_sub(1)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shim(&mut self) -> &mut Option<shim::Shim> {
+        &mut self.kernel.shim
     }
 
     fn watch_waker(&mut self) {
