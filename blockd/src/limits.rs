@@ -20,8 +20,9 @@ pub const PREFILL_FOR_BELOW: usize = 256 << 10;
 pub const PREFILL_AHEAD: usize = 64;
 /// A disk that has written nothing for so long is idle, and holes further ahead are filled.
 pub const PREFILL_IDLE_AFTER: Duration = Duration::from_millis(50);
-/// How far ahead of the log an idle disk is filled at most, in bytes: some seconds of small writes.
-pub const PREFILL_IDLE_AHEAD: u64 = 1 << 30;
+/// How far ahead of the log an idle disk is filled at most, in bytes: 20 seconds of small writes. Never further
+/// than the log has come itself, so that a disk that is hardly used stays sparse.
+pub const PREFILL_IDLE_AHEAD: u64 = 4 << 30;
 /// Units of one write to an idle disk: 1 MiB, so that who comes next waits a fraction of a millisecond.
 pub const PREFILL_IDLE_UNITS: usize = 8;
 

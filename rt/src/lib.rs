@@ -8,6 +8,7 @@ pub mod clock;
 pub mod device;
 pub mod framed;
 pub mod limits;
+pub mod memory;
 pub mod net;
 pub mod ring;
 pub mod rng;

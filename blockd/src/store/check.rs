@@ -167,7 +167,7 @@ fn name(block: &Live) -> String {
 fn live_blocks(recovered: &Recovered, report: &mut CheckReport) -> Vec<Live> {
     let mut live = Vec::new();
     for (&volume, held) in &recovered.index.volumes {
-        for (&chunk, entry) in &held.chunks {
+        for (chunk, entry) in recovered.index.chunks_of(held, 0) {
             for (block, slot) in entry.slots() {
                 let block = Live { slot, volume, chunk: ChunkIndex(chunk), block };
                 if slot.has_data() {

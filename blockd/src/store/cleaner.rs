@@ -291,7 +291,7 @@ impl Store {
             |slot: &Slot| slot.has_data() && geometry.segment_of(slot.location) == Some(victim.segment);
         let mut left = Vec::new();
         for (&volume, held) in &self.index.volumes {
-            for (&chunk, entry) in &held.chunks {
+            for (chunk, entry) in self.index.chunks_of(held, 0) {
                 left.extend(entry.slots().filter(|(_, slot)| wanted(slot)).map(|(block, slot)| Move {
                     volume,
                     chunk: ChunkIndex(chunk),

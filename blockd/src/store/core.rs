@@ -397,9 +397,12 @@ impl Store {
         if self.queue.bytes() + op.data.len() > MAX_QUEUED_BYTES {
             return Err(WireError::new(ErrorCode::Busy, "too many writes wait for the disk"));
         }
-        op.fresh = self.fresh_blocks(&range);
-        if op.fresh > 0 {
-            self.check_space(u64::from(op.fresh))?;
+        op.fresh = range.count;
+        if !self.has_ample_space() {
+            op.fresh = self.fresh_blocks(&range);
+            if op.fresh > 0 {
+                self.check_space(u64::from(op.fresh))?;
+            }
         }
         self.last_write = self.now;
         self.queue.push(Op::Write(op));
@@ -483,7 +486,7 @@ impl Store {
         while let Some(chunks) = self.graveyard.last_mut() {
             while let Some((_, chunk)) = chunks.pop_first() {
                 let segments = &mut self.segments;
-                self.index.drop_chunk(&chunk, |change| segments.note(change));
+                self.index.drop_chunk(*chunk, |change| segments.note(change));
                 left -= 1;
                 if left == 0 {
                     return;

@@ -2,8 +2,10 @@
 //!
 //! A chunk keeps slots (16 bytes a block) in pages of 32, made when first written, so that a chunk with
 //! one block costs little and a full one costs 16 KiB. A trim of a whole chunk is one number, its `base`:
-//! a discarded terabyte must not cost gigabytes of tombstones.
+//! a discarded terabyte must not cost gigabytes of tombstones. A random write finds its slot with two cache
+//! misses, one in the chunk and one in the page: see [`Slab`].
 
+use super::slab::{PAGE_BLOCKS, PageId, Slab};
 use crate::fast_map::FastMap;
 use proto::disk::{DataKind, Slot};
 use proto::message::{ListEntry, ListKind};
@@ -11,22 +13,31 @@ use proto::units::BLOCKS_PER_CHUNK;
 use proto::{ChunkIndex, Version, VolumeEpoch, VolumeId};
 use std::collections::BTreeMap;
 
-const PAGE_BLOCKS: usize = 32;
 const PAGES: usize = BLOCKS_PER_CHUNK as usize / PAGE_BLOCKS;
 
-type Page = Box<[Slot; PAGE_BLOCKS]>;
-
-/// One 4 MiB chunk.
-#[derive(Debug, Default)]
+/// One 4 MiB chunk. Its slots are in the index's slab: [`ChunkRef`] reads them.
+#[derive(Debug)]
 pub(super) struct Chunk {
-    /// Empty, or [`PAGES`] of them.
-    pages: Vec<Option<Page>>,
+    pages: [PageId; PAGES],
     /// The version of a trim of all of it: blocks with no higher version are trimmed with this one.
     base: Version,
     /// Slots with data on the disk.
     live: u16,
     /// No block has a higher version: lets listings pass by.
     highest: Version,
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self { pages: [PageId::NONE; PAGES], base: Version::ZERO, live: 0, highest: Version::ZERO }
+    }
+}
+
+/// A chunk with its slots.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChunkRef<'a> {
+    chunk: &'a Chunk,
+    slab: &'a Slab,
 }
 
 /// What the store knows of one volume.
@@ -65,7 +76,7 @@ pub(super) struct Index {
     pub volumes: FastMap<VolumeId, Volume>,
     pub live_blocks: u64,
     pub chunks: u64,
-    pages: u64,
+    slab: Slab,
     /// Slots that are not holes.
     slots: u64,
 }
@@ -84,31 +95,37 @@ impl Volume {
 }
 
 impl Chunk {
-    pub fn slot(&self, block: u16) -> Slot {
+    fn slot(&self, slab: &Slab, block: u16) -> Slot {
         let (page, at) = place(block);
-        let slot = self.pages.get(page).and_then(Option::as_ref).map_or_else(Slot::default, |page| page[at]);
+        let slot = slab.get(self.pages[page]).map_or_else(Slot::default, |page| page[at]);
         if slot.version >= self.base && slot.location != Slot::HOLE || self.base == Version::ZERO {
             return slot;
         }
         Slot { location: Slot::TRIMMED, crc: 0, version: self.base }
     }
 
-    pub fn base(&self) -> Version {
-        self.base
+    fn is_empty(&self) -> bool {
+        self.base == Version::ZERO && self.pages.iter().all(|&page| page == PageId::NONE)
+    }
+}
+
+impl<'a> ChunkRef<'a> {
+    pub fn slot(self, block: u16) -> Slot {
+        self.chunk.slot(self.slab, block)
+    }
+
+    pub fn base(self) -> Version {
+        self.chunk.base
     }
 
     /// Blocks with slots of their own, in order.
-    pub fn slots(&self) -> impl Iterator<Item = (u16, Slot)> + '_ {
-        (0u16..).zip(self.pages.iter()).filter_map(|(page, slots)| Some((page, slots.as_ref()?))).flat_map(
-            |(page, slots)| {
-                let first = page * u16::try_from(PAGE_BLOCKS).expect("pages are small");
-                (first..).zip(slots.iter().copied()).filter(|(_, slot)| slot.location != Slot::HOLE)
-            },
-        )
-    }
-
-    fn is_empty(&self) -> bool {
-        self.base == Version::ZERO && self.pages.iter().all(Option::is_none)
+    pub fn slots(self) -> impl Iterator<Item = (u16, Slot)> + 'a {
+        let Self { chunk, slab } = self;
+        let pages = (0u16..).zip(&chunk.pages).filter_map(|(page, &id)| Some((page, slab.get(id)?)));
+        pages.flat_map(|(page, slots)| {
+            let first = page * u16::try_from(PAGE_BLOCKS).expect("pages are small");
+            (first..).zip(slots.iter().copied()).filter(|(_, slot)| slot.location != Slot::HOLE)
+        })
     }
 }
 
@@ -121,8 +138,18 @@ impl Index {
         self.volumes.entry(volume).or_default()
     }
 
-    pub fn chunk(&self, volume: VolumeId, chunk: ChunkIndex) -> Option<&Chunk> {
-        self.volumes.get(&volume)?.chunks.get(&chunk.0).map(Box::as_ref)
+    pub fn chunk(&self, volume: VolumeId, chunk: ChunkIndex) -> Option<ChunkRef<'_>> {
+        let chunk = self.volumes.get(&volume)?.chunks.get(&chunk.0)?;
+        Some(ChunkRef { chunk, slab: &self.slab })
+    }
+
+    /// The chunks of a volume from `first` on, in order.
+    pub fn chunks_of<'a>(
+        &'a self,
+        held: &'a Volume,
+        first: u32,
+    ) -> impl Iterator<Item = (u32, ChunkRef<'a>)> + 'a {
+        held.chunks.range(first..).map(|(&at, chunk)| (at, ChunkRef { chunk, slab: &self.slab }))
     }
 
     pub fn slot(&self, volume: VolumeId, chunk: ChunkIndex, block: u16) -> Slot {
@@ -149,21 +176,14 @@ impl Index {
         });
         let before = entry.live;
         for (block, new) in (first..).zip(slots) {
-            let old = entry.slot(block);
+            let old = entry.slot(&self.slab, block);
             held.highest = held.highest.max(new.version);
             if new.version < old.version || new.version == old.version && on_equal == OnEqual::Keep {
                 continue;
             }
             entry.highest = entry.highest.max(new.version);
             let (page, at) = place(block);
-            if entry.pages.is_empty() {
-                entry.pages.resize_with(PAGES, || None);
-            }
-            let pages = &mut self.pages;
-            let page = entry.pages[page].get_or_insert_with(|| {
-                *pages += 1;
-                Box::new([Slot::default(); PAGE_BLOCKS])
-            });
+            let page = self.slab.get_or_take(&mut entry.pages[page]);
             self.slots += u64::from(page[at].location == Slot::HOLE);
             page[at] = new;
             entry.live = entry.live + u16::from(new.has_data()) - u16::from(old.has_data());
@@ -198,8 +218,8 @@ impl Index {
         }
         let before = entry.live;
         let trimmed = Slot { location: Slot::TRIMMED, crc: 0, version };
-        for page_slot in &mut entry.pages {
-            let Some(page) = page_slot else { continue };
+        for id in &mut entry.pages {
+            let Some(page) = self.slab.get_mut(*id) else { continue };
             for slot in page.iter_mut().filter(|slot| slot.location != Slot::HOLE && slot.version < version) {
                 if slot.has_data() {
                     entry.live -= 1;
@@ -209,8 +229,7 @@ impl Index {
                 *slot = Slot::default();
             }
             if page.iter().all(|slot| slot.location == Slot::HOLE) {
-                *page_slot = None;
-                self.pages -= 1;
+                self.slab.give_back(id);
             }
         }
         entry.base = version;
@@ -241,8 +260,8 @@ impl Index {
         let Some(held) = self.volumes.get_mut(&volume) else { return };
         let Some(entry) = held.chunks.get_mut(&chunk) else { return };
         let base_goes = entry.base <= horizon;
-        for page_slot in &mut entry.pages {
-            let Some(page) = page_slot else { continue };
+        for id in &mut entry.pages {
+            let Some(page) = self.slab.get_mut(*id) else { continue };
             for slot in page.iter_mut() {
                 if slot.location == Slot::TRIMMED && slot.version <= horizon {
                     self.slots -= 1;
@@ -250,8 +269,7 @@ impl Index {
                 }
             }
             if page.iter().all(|slot| slot.location == Slot::HOLE) {
-                *page_slot = None;
-                self.pages -= 1;
+                self.slab.give_back(id);
             }
         }
         // A slot forgotten above a base that stays would read as trimmed with the base: still zeros.
@@ -275,22 +293,23 @@ impl Index {
     }
 
     /// Ends a chunk of a deleted volume.
-    pub fn drop_chunk(&mut self, chunk: &Chunk, mut change: impl FnMut(SlotChange)) {
+    pub fn drop_chunk(&mut self, mut chunk: Chunk, mut change: impl FnMut(SlotChange)) {
         self.chunks -= 1;
-        self.pages -= chunk.pages.iter().flatten().count() as u64;
         self.live_blocks -= u64::from(chunk.live);
-        for (_, old) in chunk.slots() {
+        for (_, old) in (ChunkRef { chunk: &chunk, slab: &self.slab }).slots() {
             self.slots -= 1;
             change(SlotChange { old, new: Slot::default() });
+        }
+        for page in &mut chunk.pages {
+            self.slab.give_back(page);
         }
     }
 
     /// Memory the index takes, in bytes, about.
     pub fn memory_bytes(&self) -> u64 {
-        let page = (PAGE_BLOCKS * size_of::<Slot>()) as u64 + 16;
-        let chunk = (size_of::<Chunk>() + PAGES * size_of::<Option<Page>>()) as u64 + 40;
+        let chunk = size_of::<Chunk>() as u64 + 40;
         let volumes = self.volumes.len() * (size_of::<Volume>() + 16);
-        self.pages * page + self.chunks * chunk + volumes as u64
+        self.slab.bytes() + self.chunks * chunk + volumes as u64
     }
 
     /// Bytes a checkpoint of the index takes, at most.
@@ -312,7 +331,7 @@ impl Index {
     ) -> Option<u64> {
         let held = self.volumes.get(&volume)?;
         let (first_chunk, mut from) = (u32::try_from(cursor >> 16).ok()?, cursor & 0xffff);
-        for (seen, (&chunk, entry)) in held.chunks.range(first_chunk..).enumerate() {
+        for (seen, (chunk, entry)) in self.chunks_of(held, first_chunk).enumerate() {
             if chunk != first_chunk {
                 from = 0;
             }
@@ -320,7 +339,7 @@ impl Index {
             if seen >= max_chunks || out.len() + BLOCKS_PER_CHUNK as usize > max_entries {
                 return Some(u64::from(chunk) << 16 | from);
             }
-            if entry.highest <= above {
+            if entry.chunk.highest <= above {
                 continue;
             }
             for block in 0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024") {

@@ -113,8 +113,8 @@ fn an_error_at_any_operation_is_the_end() {
 }
 
 fn locations(rig: &Rig, volume: u64) -> Vec<(BlockRange, usize)> {
-    let held = &rig.store.index.volumes[&VolumeId(volume)];
-    let all = held.chunks.iter().flat_map(|(&chunk, entry)| {
+    let index = &rig.store.index;
+    let all = index.chunks_of(&index.volumes[&VolumeId(volume)], 0).flat_map(|(chunk, entry)| {
         let live = entry.slots().filter(|(_, slot)| slot.has_data());
         live.map(move |(block, slot)| (range(volume, chunk, block, 1), slot.location as usize * BLOCK_LEN))
     });

@@ -20,6 +20,7 @@ mod read;
 mod recover;
 mod segments;
 mod session;
+mod slab;
 mod space;
 mod survey;
 

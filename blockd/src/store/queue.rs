@@ -20,7 +20,7 @@ pub(super) struct WriteOp {
     pub kind: DataKind,
     /// Blocks that are in batches already.
     pub taken: u16,
-    /// Blocks that held no data when it was accepted: the room it was promised.
+    /// Blocks that may have held no data when it was accepted: the room it was promised.
     pub fresh: u16,
 }
 

@@ -513,8 +513,8 @@ impl Recovered {
 
     fn delete(&mut self, volume: proto::VolumeId) {
         let segments = &mut self.segments;
-        for chunk in self.index.delete_volume(volume).values() {
-            self.index.drop_chunk(chunk, |change| segments.note(change));
+        for chunk in self.index.delete_volume(volume).into_values() {
+            self.index.drop_chunk(*chunk, |change| segments.note(change));
         }
     }
 
@@ -551,8 +551,8 @@ impl Recovered {
                     held.fence = held.fence.max(epoch);
                 }
                 Entry::Delete { volume } => {
-                    for chunk in self.index.delete_volume(volume).values() {
-                        self.index.drop_chunk(chunk, |change| segments.note(change));
+                    for chunk in self.index.delete_volume(volume).into_values() {
+                        self.index.drop_chunk(*chunk, |change| segments.note(change));
                     }
                 }
                 Entry::Horizon { volume, settled, stable, whole } => {

@@ -9,13 +9,14 @@
 use super::core::Store;
 use super::limits::{
     CHECKPOINT_DEAD_DIVISOR, CLEAN_MARGIN_DIVISOR, MAX_CHECKPOINT_DEAD, MAX_CLEAN_MARGIN, MAX_CLEAN_SHARE,
-    MAX_RELEASE, MIN_CHECKPOINT_DEAD, MIN_CLEAN_MARGIN, MIN_CLEAN_SHARE, MIN_RELEASE, OVER_PROVISION_PERCENT,
-    RELEASE_DIVISOR,
+    MAX_QUEUED_BYTES, MAX_RELEASE, MIN_CHECKPOINT_DEAD, MIN_CLEAN_MARGIN, MIN_CLEAN_SHARE, MIN_RELEASE,
+    OVER_PROVISION_PERCENT, RELEASE_DIVISOR,
 };
 use super::log::Stream;
 use super::segments::Geometry;
 use proto::disk::Slot;
 use proto::disk::checkpoint::{CHUNK_BYTES, RUN_BYTES, SLOT_BYTES};
+use proto::limits::MAX_BLOCKS_PER_IO;
 use proto::message::BlockRange;
 use proto::units::{BLOCK_BYTES, BLOCKS_PER_CHUNK};
 use proto::{ErrorCode, WireError};
@@ -72,6 +73,15 @@ impl Release {
 }
 
 impl Store {
+    /// Whether any write fits, whatever of it is fresh: that need not be looked up then. Twice what may wait:
+    /// once for what came in unseen before space became scarce, which thus is never refused for it, and
+    /// once for what that left behind.
+    pub(super) fn has_ample_space(&self) -> bool {
+        let blocks = 2 * MAX_QUEUED_BYTES as u64 / BLOCK_BYTES + u64::from(MAX_BLOCKS_PER_IO);
+        self.index.live_blocks + blocks <= self.space.capacity_blocks
+            && self.index.checkpoint_bytes() + blocks * SLOT_AND_RUN <= self.space.index_bytes
+    }
+
     /// Whether a write to `fresh` blocks without data still fits, as data and in the index.
     pub(super) fn check_space(&mut self, fresh: u64) -> Result<(), WireError> {
         let wanted = self.queue.fresh_blocks() + fresh;

@@ -3,7 +3,7 @@
 
 use super::core::Store;
 use super::event::Ticket;
-use super::index::{Chunk, Index};
+use super::index::{ChunkRef, Index};
 use super::queue::Op;
 use proto::disk::Slot;
 use proto::limits::MAX_GROUPS;
@@ -55,7 +55,7 @@ impl Store {
     ) -> (Vec<(ChunkIndex, u64)>, Option<ChunkIndex>) {
         let mut found = Vec::new();
         let Some(held) = self.index.volumes.get(&volume) else { return (found, None) };
-        for (seen, (&chunk, entry)) in held.chunks.range(cursor.0..).enumerate() {
+        for (seen, (chunk, entry)) in self.index.chunks_of(held, cursor.0).enumerate() {
             let chunk = ChunkIndex(chunk);
             if seen >= max {
                 return (found, Some(chunk));
@@ -76,7 +76,7 @@ impl Store {
     pub fn chunk_runs(&self, volume: VolumeId, chunk: ChunkIndex) -> Vec<ChunkRun> {
         let mut runs: Vec<ChunkRun> = Vec::new();
         let Some(held) = self.index.volumes.get(&volume) else { return runs };
-        let Some(entry) = held.chunks.get(&chunk.0) else { return runs };
+        let Some(entry) = self.index.chunk(volume, chunk) else { return runs };
         for (block, slot) in entry.known(held.forgotten) {
             let state = match slot.location {
                 Slot::TRIMMED => BlockState::Trimmed,
@@ -125,22 +125,22 @@ impl Store {
 impl Index {
     pub fn digest(&self, volume: VolumeId, chunk: ChunkIndex) -> u64 {
         let Some(held) = self.volumes.get(&volume) else { return 0 };
-        held.chunks.get(&chunk.0).map_or(0, |entry| entry.digest(held.forgotten))
+        self.chunk(volume, chunk).map_or(0, |entry| entry.digest(held.forgotten))
     }
 }
 
-impl Chunk {
+impl<'a> ChunkRef<'a> {
     /// A number that two members have in common if, and but for a chance of one in 2^64 only if, they know
     /// the same of every block. A sum, so that the order of the blocks is nobody's concern.
-    pub fn digest(&self, forgotten: Version) -> u64 {
+    pub fn digest(self, forgotten: Version) -> u64 {
         self.known(forgotten).map(|(block, slot)| block_digest(block, &slot)).fold(0, u64::wrapping_add)
     }
 
     /// Blocks with versions of their own or the chunk's trim's, without tombstones at or below `forgotten`.
-    fn known(&self, forgotten: Version) -> impl Iterator<Item = (u16, Slot)> + '_ {
+    fn known(self, forgotten: Version) -> impl Iterator<Item = (u16, Slot)> + 'a {
         // Without a trim of the whole chunk that still counts, only pages that exist have anything to say.
         let all = (self.base() > forgotten).then(|| u16::try_from(BLOCKS_PER_CHUNK).expect("1024"));
-        let every = (0..all.unwrap_or(0)).map(|block| (block, self.slot(block)));
+        let every = (0..all.unwrap_or(0)).map(move |block| (block, self.slot(block)));
         let own = self.slots().take_while(move |_| all.is_none());
         every.chain(own).filter(move |(_, slot)| {
             slot.location != Slot::HOLE && (slot.location != Slot::TRIMMED || slot.version > forgotten)
