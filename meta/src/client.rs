@@ -173,6 +173,17 @@ impl Client {
         expect!(self.propose(command).await?, Response::Volume)
     }
 
+    /// Takes an attached volume over from whoever serves it, with the epoch of one's own lease.
+    pub async fn move_attachment(
+        &self,
+        name: &str,
+        to: Attachment,
+        epoch: VolumeEpoch,
+    ) -> Result<VolumeRecord, MetaError> {
+        let command = Command::MoveAttachment { name: name.to_owned(), to, epoch };
+        expect!(self.propose(command).await?, Response::Volume)
+    }
+
     pub async fn put_access_key(&self, key: AccessKey) -> Result<(), MetaError> {
         self.done(Command::PutAccessKey(key)).await
     }

@@ -103,6 +103,9 @@ pub enum Command {
     /// The disk holds nothing any more of these groups, which it left: it may be a member of them again.
     /// -> `Done`
     GroupsCleared { disk: DiskId, groups: Vec<GroupId> },
+    /// Records that a user's volume is served elsewhere from now on, by the writer that was given `epoch`; refused
+    /// if somebody opened the volume since. -> `Volume`
+    MoveAttachment { name: String, to: Attachment, epoch: VolumeEpoch },
 }
 
 /// One object of [`Command::DeleteObjects`].

@@ -87,6 +87,9 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         Command::SetAttachment { name, attachment } => {
             volumes::set_attachment(txn, &name, attachment).map(Response::Volume)
         }
+        Command::MoveAttachment { name, to, epoch } => {
+            volumes::move_attachment(txn, &name, to, epoch).map(Response::Volume)
+        }
         Command::EnsureObjectLog { gateway, now_ms } => {
             volumes::ensure_object_log(txn, gateway, now_ms).map(Response::Volume)
         }

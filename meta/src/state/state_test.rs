@@ -196,6 +196,34 @@ fn an_empty_pool_is_laid_out_anew_with_each_disk() {
 }
 
 #[test]
+fn an_attachment_moves_by_the_newest_epoch_only() {
+    let f = Fixture::new();
+    let create = Command::CreateVolume { name: "v".into(), size_bytes: 1 << 20, now_ms: 5 };
+    let Response::Volume(volume) = f.run(create).unwrap() else { panic!() };
+    let open = || match f.run(Command::OpenVolume { volume: volume.id }).unwrap() {
+        Response::Lease(lease) => lease.epoch,
+        other => panic!("{other:?}"),
+    };
+    let at = |node, socket: &str| Attachment { node: NodeId(node), socket: socket.into() };
+    let moved = |to, epoch| f.run(Command::MoveAttachment { name: "v".into(), to, epoch });
+    let epoch = open();
+    assert_eq!(kind(moved(at(2, "/b"), epoch)), ErrorKind::Invalid, "nobody has it");
+    let attach = Command::SetAttachment { name: "v".into(), attachment: Some(at(1, "/a")) };
+    f.run(attach).unwrap();
+    let (lost, epoch) = (open(), open());
+    assert_eq!(kind(moved(at(2, "/b"), lost)), ErrorKind::Fenced);
+    assert_eq!(kind(moved(at(2, "relative"), epoch)), ErrorKind::Invalid);
+    for _ in 0..2 {
+        let Response::Volume(record) = moved(at(2, "/b"), epoch).unwrap() else { panic!() };
+        assert_eq!(record.attachment, Some(at(2, "/b")));
+    }
+    // Asked again after a lost answer, although another was let in since.
+    open();
+    moved(at(2, "/b"), epoch).unwrap();
+    assert_eq!(kind(moved(at(3, "/c"), epoch)), ErrorKind::Fenced);
+}
+
+#[test]
 fn volumes_have_unique_names_and_rising_epochs() {
     let f = Fixture::new();
     let create = |name: &str| Command::CreateVolume { name: name.into(), size_bytes: 1 << 20, now_ms: 5 };

@@ -147,15 +147,46 @@ pub fn set_attachment(
         return Err(Refusal::new(ErrorKind::InUse(Entity::Volume), message).into());
     }
     if let Some(new) = &attachment {
-        let path = &new.socket;
-        if !path.starts_with('/') || path.len() > MAX_SOCKET_PATH_BYTES || path.contains('\0') {
-            let message = format!("a socket's path is absolute and at most {MAX_SOCKET_PATH_BYTES} bytes");
-            return Err(Refusal::invalid(message).into());
-        }
+        check_socket(&new.socket)?;
     }
     volume.attachment = attachment;
     txn.put(keys::volume(volume.id), &volume)?;
     Ok(volume)
+}
+
+/// The moment at which a guest that moves is no longer the old host's: it goes by the epoch, so that of a host that
+/// takes the volume back (with a newer epoch) and one that takes it over only one can win.
+pub fn move_attachment(
+    txn: &mut Txn<'_>,
+    name: &str,
+    to: Attachment,
+    epoch: VolumeEpoch,
+) -> Outcome<VolumeRecord> {
+    let mut volume = users(txn, name)?;
+    // Asked again because the answer was lost.
+    if volume.attachment.as_ref() == Some(&to) {
+        return Ok(volume);
+    }
+    if volume.attachment.is_none() {
+        let message = format!("volume '{name}' is not attached, so there is nothing to take over");
+        return Err(Refusal::invalid(message).into());
+    }
+    if volume.epoch != epoch {
+        let message = format!("volume '{name}' was opened by another writer meanwhile");
+        return Err(Refusal::new(ErrorKind::Fenced, message).into());
+    }
+    check_socket(&to.socket)?;
+    volume.attachment = Some(to);
+    txn.put(keys::volume(volume.id), &volume)?;
+    Ok(volume)
+}
+
+fn check_socket(path: &str) -> Result<(), Refusal> {
+    if path.starts_with('/') && path.len() <= MAX_SOCKET_PATH_BYTES && !path.contains('\0') {
+        return Ok(());
+    }
+    let message = format!("a socket's path is absolute and at most {MAX_SOCKET_PATH_BYTES} bytes");
+    Err(Refusal::invalid(message))
 }
 
 /// A volume by its name, which nobody but the users' volumes and the logs have.
