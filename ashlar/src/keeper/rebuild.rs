@@ -47,6 +47,9 @@ impl Run {
     /// Until no group is left to catch up in, or until none of those left can be now.
     async fn run(&self, progress: Arc<Progress>, done: Arc<AtomicU64>) -> Result<(), String> {
         let mut failed: BTreeSet<_> = BTreeSet::new();
+        // Members that a catch-up with failed. Finding out costs half a minute where a network swallows what is
+        // sent, so no other group asks them: those are the next run's.
+        let mut avoided = BTreeSet::new();
         let mut trouble = None;
         let mut running = JoinSet::new();
         let mut busy: BTreeSet<_> = BTreeSet::new();
@@ -57,42 +60,55 @@ impl Run {
             for (id, _) in behind {
                 if running.len() < REBUILDS_AT_ONCE && !busy.contains(&id) && !failed.contains(&id) {
                     let group = map.groups.iter().find(|group| group.id == id);
-                    let config = group.and_then(|group| self.config(&map, group, &progress));
+                    let config = group.and_then(|group| self.config(&map, group, &avoided, &progress));
                     let Some(config) = config else {
                         failed.insert(id);
                         trouble = Some(format!("no member of group {id} that is in sync can be copied from"));
                         continue;
                     };
                     busy.insert(id);
-                    let (meta, disk) = (self.meta.clone(), self.disk);
-                    running.spawn(async move { (id, one(&meta, disk, config).await) });
+                    let (meta, disk, source) = (self.meta.clone(), self.disk, config.source.disk);
+                    running.spawn(async move { (id, source, one(&meta, disk, config).await) });
                 }
             }
             let Some(ended) = running.join_next().await else {
-                return trouble.map_or(Ok(()), Err);
+                return trouble.filter(|_| !failed.is_empty()).map_or(Ok(()), Err);
             };
-            let (id, outcome) = ended.map_err(|error| format!("a catch-up ended badly: {error}"))?;
+            let (id, source, outcome) = ended.map_err(|error| format!("a catch-up ended badly: {error}"))?;
             busy.remove(&id);
             match outcome {
                 Ok(()) => {
                     done.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(why) => {
-                    failed.insert(id);
+                    avoided.insert(source);
+                    let others = map.groups.iter().filter(|group| group.id == id).flat_map(Group::in_sync);
+                    if others.map(|member| member.disk).all(|disk| avoided.contains(&disk)) {
+                        failed.insert(id);
+                    }
                     trouble = Some(format!("group {id}: {why}"));
                 }
             }
         }
     }
 
-    fn config(&self, map: &PoolMap, group: &Group, progress: &Arc<Progress>) -> Option<CatchUpConfig> {
+    fn config(
+        &self,
+        map: &PoolMap,
+        group: &Group,
+        avoided: &BTreeSet<DiskId>,
+        progress: &Arc<Progress>,
+    ) -> Option<CatchUpConfig> {
         let mut in_sync: Vec<DiskPlace> =
             group.in_sync().filter_map(|member| map.place(member.disk)).cloned().collect();
         if in_sync.is_empty() {
             return None;
         }
         // The sources take turns, so that a rebuild reads from all of them.
-        let source = in_sync.remove(group.id.0 as usize % in_sync.len());
+        let turn = group.id.0 as usize % in_sync.len();
+        in_sync.rotate_left(turn);
+        let source = in_sync.iter().position(|place| !avoided.contains(&place.disk));
+        let source = in_sync.remove(source.unwrap_or(0));
         Some(CatchUpConfig {
             target: map.place(self.disk)?.clone(),
             source,
