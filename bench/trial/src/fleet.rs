@@ -1,5 +1,6 @@
 //! Every part as a process of its own: a voter, three chunk servers, a gateway, an agent.
 
+use crate::fault_disk::FaultDisk;
 use crate::harness::{clean, eventually, expect_success, read_env};
 use crate::net::{Link, Namespace, Relay, Weather};
 use crate::process::{Daemon, program, tail};
@@ -13,7 +14,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Machines with a disk in the pool.
 pub const DISKS: usize = 3;
+/// The same and one to spare.
+const MACHINES: usize = DISKS + 1;
+/// The machine whose disk is a [`FaultDisk`], if one is wanted.
+pub const FAULT_MACHINE: usize = 2;
 const VOTER: &str = "voter";
 
 /// Where the parts run.
@@ -26,8 +32,9 @@ pub enum Network {
 }
 
 pub struct Fleet {
-    pub dir: tempfile::TempDir,
     disk_size: String,
+    /// The machines whose disks are in the pool.
+    used: Vec<usize>,
     voter: Option<Daemon>,
     disks: Vec<Option<Daemon>>,
     gateway: Option<Daemon>,
@@ -40,6 +47,9 @@ pub struct Fleet {
     relays: Vec<(usize, usize, Relay)>,
     ports: Vec<u16>,
     namespaces: Vec<Arc<Namespace>>,
+    /// After the daemons, and before the folder it is in.
+    fault_disk: Option<FaultDisk>,
+    pub dir: tempfile::TempDir,
 }
 
 /// Where a relay begins or ends: a disk's namespace, or the one of everything else.
@@ -48,12 +58,40 @@ pub const HOME: usize = usize::MAX;
 impl Fleet {
     /// Starts everything, with disks of this size. Fails only for want of namespaces.
     pub fn start(disk_size: &str, network: Network, seed: u64) -> Result<Self, String> {
+        Self::start_with(disk_size, network, seed, |_| {})
+    }
+
+    /// The same with a disk that fails to order on [`FAULT_MACHINE`]; the reason why not, if it can't be had.
+    pub fn start_with_fault_disk(
+        disk_gib: u64,
+        network: Network,
+        seed: u64,
+    ) -> Result<(Self, Option<String>), String> {
+        let mut why = None;
+        let fleet = Self::start_with(&format!("{disk_gib}G"), network, seed, |fleet| {
+            let backing = fleet.dir.path().join("backing.img");
+            match FaultDisk::mount(&fleet.disk_file(FAULT_MACHINE), &backing, disk_gib << 30, seed) {
+                Ok(disk) => fleet.fault_disk = Some(disk),
+                Err(error) => why = Some(error),
+            }
+        })?;
+        Ok((fleet, why))
+    }
+
+    fn start_with(
+        disk_size: &str,
+        network: Network,
+        seed: u64,
+        prepare: impl FnOnce(&mut Self),
+    ) -> Result<Self, String> {
         let dir = tempfile::Builder::new().prefix("ashlar-fleet").tempdir().unwrap();
         let mut fleet = Self {
             dir,
+            fault_disk: None,
             disk_size: disk_size.to_owned(),
+            used: (0..DISKS).collect(),
             voter: None,
-            disks: (0..DISKS).map(|_| None).collect(),
+            disks: (0..MACHINES).map(|_| None).collect(),
             gateway: None,
             agent: None,
             env: BTreeMap::new(),
@@ -64,6 +102,7 @@ impl Fleet {
             ports: Vec::new(),
             namespaces: Vec::new(),
         };
+        prepare(&mut fleet);
         fleet.start_voter();
         if network == Network::Relayed {
             fleet.lay_network(seed)?;
@@ -75,7 +114,7 @@ impl Fleet {
     }
 
     fn lay_network(&mut self, seed: u64) -> Result<(), String> {
-        for disk in 0..DISKS {
+        for disk in 0..MACHINES {
             self.namespaces.push(Arc::new(Namespace::new(&format!("{seed:x}-{disk}"))?));
         }
         for (disk, namespace) in self.namespaces.iter().enumerate() {
@@ -84,8 +123,8 @@ impl Fleet {
             self.relays.push((HOME, disk, relay));
             self.relays.push((disk, HOME, Relay::start(Some(namespace), self.admin_port, None, seed)));
         }
-        for from in 0..DISKS {
-            for to in (0..DISKS).filter(|to| *to != from) {
+        for from in 0..MACHINES {
+            for to in (0..MACHINES).filter(|to| *to != from) {
                 let ends = (&self.namespaces[from], &self.namespaces[to]);
                 let relay = Relay::start(Some(ends.0), self.ports[to], Some(ends.1), seed);
                 self.relays.push((from, to, relay));
@@ -122,10 +161,65 @@ impl Fleet {
 
     /// Cuts a disk's machine off from everybody.
     pub fn isolate(&self, disk: usize, weather: Weather) {
-        (0..DISKS)
+        (0..MACHINES)
             .chain([HOME])
             .filter(|other| *other != disk)
             .for_each(|other| self.weather(disk, other, weather));
+    }
+
+    /// The machines whose disks are in the pool.
+    pub fn used(&self) -> &[usize] {
+        &self.used
+    }
+
+    pub fn fault_disk(&self) -> Option<&FaultDisk> {
+        self.fault_disk.as_ref()
+    }
+
+    /// Where a disk's chunk server listens, in its own network.
+    pub fn address(&self, disk: usize) -> String {
+        let path = self.disk_file(disk).to_string_lossy().into_owned();
+        let disks: Value = serde_json::from_str(&self.cli(&["disk", "list", "-o", "json"])).unwrap();
+        let same = |disk: &&Value| disk["path"] == path.as_str() && disk["state"] != "removed";
+        let disk = disks.as_array().and_then(|disks| disks.iter().find(same));
+        disk.expect("it is in the pool")["address"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs `work` where nothing is between it and a disk's chunk server.
+    pub fn beside<T: Send + 'static>(&self, disk: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
+        match self.namespaces.get(disk) {
+            Some(namespace) => namespace.within(work),
+            None => work(),
+        }
+    }
+
+    /// Has a new disk on the machine to spare take the place of one; the new one's machine. It goes on by itself.
+    pub fn begin_replacing(&mut self, old: usize) -> usize {
+        let new = (0..MACHINES).find(|machine| !self.used.contains(machine)).expect("one is to spare");
+        let _ = std::fs::remove_file(self.disk_file(new));
+        self.start_disk(new);
+        let paths = [old, new].map(|disk| self.disk_file(disk).to_string_lossy().into_owned());
+        self.cli(&["disk", "replace", &paths[0], &paths[1]]);
+        self.used.push(new);
+        new
+    }
+
+    /// Waits until a disk that was replaced is in no group, and takes it away.
+    #[track_caller]
+    pub fn end_replacing(&mut self, old: usize, limit: Duration) {
+        let path = self.disk_file(old).to_string_lossy().into_owned();
+        eventually("the end of a disk's replacing", limit, || {
+            crate::harness::sleep(Duration::from_millis(200));
+            let disks: Value = serde_json::from_str(&self.cli(&["disk", "list", "-o", "json"])).ok()?;
+            let of = |disk: &Value, name: &str| disk[name].as_u64().unwrap_or(1);
+            let left = |disk: &Value| of(disk, "in_sync") + of(disk, "catching_up") + of(disk, "out");
+            let same = |disk: &&Value| disk["path"] == path.as_str() && disk["state"] != "removed";
+            disks.as_array()?.iter().filter(same).all(|disk| left(disk) == 0).then_some(())
+        });
+        self.cli(&["disk", "remove", &path]);
+        self.stop_disk(old);
+        self.used.retain(|used| *used != old);
+        std::fs::remove_file(self.disk_file(old)).unwrap();
     }
 
     /// How often the weather on a disk's links did something.
@@ -306,7 +400,7 @@ impl Fleet {
     /// The ends of all logs.
     pub fn logs(&self) -> String {
         let mut names = vec![VOTER.to_owned(), "gateway".into(), "agent".into()];
-        names.extend((0..DISKS).map(|disk| format!("disk{disk}")));
+        names.extend((0..MACHINES).map(|disk| format!("disk{disk}")));
         names.iter().map(|name| format!("-- {name}\n{}\n", tail(&self.log(name)))).collect()
     }
 }

@@ -259,6 +259,30 @@ pub fn sleep(time: Duration) {
     std::thread::sleep(time);
 }
 
+static INTERRUPTED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Whoever waits for something panics soon, so that what was started is stopped on the way out.
+pub fn interrupt() {
+    INTERRUPTED.store(true, std::sync::atomic::Ordering::SeqCst);
+}
+
+/// Panics if the trial was interrupted.
+#[track_caller]
+pub fn look_for_interrupt() {
+    let interrupted = INTERRUPTED.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(!interrupted || std::thread::panicking(), "interrupted");
+}
+
+/// Waits this long, or until the trial is interrupted.
+#[track_caller]
+pub fn rest(time: Duration) {
+    let end = deadline(time);
+    while !end.over() {
+        look_for_interrupt();
+        sleep(Duration::from_millis(20));
+    }
+}
+
 /// Waits until `done` gives something.
 #[track_caller]
 pub fn eventually<T>(what: &str, limit: Duration, mut done: impl FnMut() -> Option<T>) -> T {
@@ -268,6 +292,7 @@ pub fn eventually<T>(what: &str, limit: Duration, mut done: impl FnMut() -> Opti
             return value;
         }
         assert!(!end.over(), "{what} did not happen in {} s", limit.as_secs());
+        look_for_interrupt();
         pause();
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod block_client;
 pub mod disk_file;
+pub mod fault_disk;
 pub mod fleet;
 pub mod harness;
 pub mod net;

@@ -66,7 +66,7 @@ impl Namespace {
     }
 
     /// Runs `work` on a thread of this namespace. Sockets it makes stay in it.
-    fn within<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) fn within<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let path = format!("/run/netns/{}", self.name);
         let enter = move || {
             let file = File::open(&path).unwrap();

@@ -1,9 +1,9 @@
 //! A daemon as a child process: started, watched, signalled and ended by its pid.
 
-use crate::harness::{deadline, eventually, pause};
+use crate::harness::{deadline, eventually, have, pause};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
@@ -39,6 +39,26 @@ pub fn program() -> PathBuf {
     found.unwrap_or_else(|| panic!("no ashlar beside {}; build it, or set ASHLAR_PROGRAM", here.display()))
 }
 
+/// The same command as a process that the kernel kills when the one who started it ends without an end, and that
+/// an interrupt from the keyboard does not reach.
+fn bound_to_us(command: &Command) -> Command {
+    let mut bound = if have("setpriv") {
+        let mut bound = Command::new("setpriv");
+        bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
+        bound
+    } else {
+        Command::new(command.get_program())
+    };
+    bound.args(command.get_args()).process_group(0);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    bound
+}
+
 /// A running daemon. Dropping it ends it.
 pub struct Daemon {
     name: String,
@@ -59,6 +79,7 @@ impl Daemon {
     /// Starts `command` and waits for nothing.
     pub fn launch(name: &str, command: &mut Command, log: &Path) -> Self {
         let errors = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut command = bound_to_us(command);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn();
         let child = child.unwrap_or_else(|error| panic!("{name}: {error}"));
         Self { name: name.to_owned(), child: Some(child), log: log.to_owned(), stdout: String::new() }

@@ -63,6 +63,8 @@ impl S3Client {
             .http
             .request(method.parse().unwrap(), &url)
             .headers(request.headers().clone())
+            // Of an empty body it is left out otherwise, and S3 wants to know.
+            .header("content-length", body.len())
             .body(body)
             .send()
             .await

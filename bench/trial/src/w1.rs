@@ -20,6 +20,8 @@ const FLUSH: usize = 1 << 40;
 const MAX_TOLD: usize = 20;
 /// An operation that takes this long has failed its guest.
 const HANG: Duration = Duration::from_secs(120);
+/// The same for a look at everything.
+const VERIFY: Duration = Duration::from_secs(600);
 
 /// What is known of every block of a volume.
 #[derive(Debug, Default, Clone)]
@@ -163,15 +165,22 @@ impl Blocks {
         self.violation(what);
     }
 
-    /// Reads all that was ever written, from a new session, and flushes it.
+    /// Reads all that was ever written, from a new session, and flushes it; the bytes that were read.
     pub fn verify(&mut self, socket: &Path) -> u64 {
+        self.verify_but(socket, &BTreeSet::new())
+    }
+
+    /// The same where every copy of some blocks is bad: they give EIO, and never bytes. They are written anew.
+    pub fn verify_but(&mut self, socket: &Path, bad: &BTreeSet<u64>) -> u64 {
         let mut client = BlockClient::connect(socket);
-        let indexes: Vec<u64> = self.known.keys().copied().collect();
-        for index in &indexes {
-            match client.try_read(index * BLOCK as u64, BLOCK) {
-                Ok(data) => self.check(*index, &data),
-                Err(errno) => self.violation(format!("reading block {index} failed with {errno}")),
+        let known: Vec<u64> = self.known.keys().copied().filter(|index| !bad.contains(index)).collect();
+        self.read_all(&mut client, &known);
+        for index in bad {
+            let answer = client.try_read(index * BLOCK as u64, BLOCK).map(|data| data.len());
+            if answer != Err(-rustix::io::Errno::IO.raw_os_error()) {
+                self.violation(format!("block {index} is bad everywhere, and a read gave {answer:?}"));
             }
+            self.rewrite(&mut client, *index);
         }
         if client.flush() != 0 {
             self.violation("a flush with nothing else in flight failed".to_owned());
@@ -180,7 +189,61 @@ impl Blocks {
             block.promised = block.current;
             block.since.clear();
         }
-        (indexes.len() * BLOCK) as u64
+        (known.len() * BLOCK) as u64
+    }
+
+    /// Reads neighbours together and many at a time.
+    fn read_all(&mut self, client: &mut BlockClient, indexes: &[u64]) {
+        let mut left = neighbours(indexes).into_iter();
+        let mut flying = BTreeMap::<usize, (u64, u64)>::new();
+        let mut alone = Vec::new();
+        let end = deadline(VERIFY);
+        loop {
+            while let Some(slot) = (0..SLOTS).find(|slot| !flying.contains_key(slot)) {
+                let Some((first, count)) = left.next() else { break };
+                client.start_read(slot, slot, first * BLOCK as u64, count as usize * BLOCK);
+                flying.insert(slot, (first, count));
+            }
+            if flying.is_empty() {
+                break;
+            }
+            if end.over() {
+                self.violation(format!("{} reads have no answer", flying.len()));
+                return;
+            }
+            for done in client.wait(Duration::from_secs(1)) {
+                let (first, count) = flying.remove(&done.tag).unwrap();
+                if done.result != 0 {
+                    alone.extend(first..first + count);
+                    continue;
+                }
+                let data = client.data(done.tag, count as usize * BLOCK);
+                (first..).zip(data.chunks_exact(BLOCK)).for_each(|(index, data)| self.check(index, data));
+            }
+        }
+        // Which of them can't be read.
+        for index in alone {
+            let answer = client.try_read(index * BLOCK as u64, BLOCK);
+            match answer {
+                Ok(data) => self.violation(format!(
+                    "block {index} could not be read with its neighbours, and alone gave {} bytes",
+                    data.len()
+                )),
+                Err(errno) => self.violation(format!("reading block {index} failed with {errno}")),
+            }
+        }
+    }
+
+    fn rewrite(&mut self, client: &mut BlockClient, index: u64) {
+        self.sequence += 1;
+        let number = self.sequence;
+        let result = client.write(index * BLOCK as u64, &content(index, number));
+        if result != 0 {
+            self.violation(format!("writing block {index} anew failed with {result}"));
+        }
+        let block = self.known.entry(index).or_default();
+        *block = Block { current: number, promised: block.promised, ..Block::default() };
+        block.since.insert(number);
     }
 
     /// The write that each block's newest content is of, for those who look for it on the disks.
@@ -197,6 +260,18 @@ impl Blocks {
         let count = self.violation_count;
         assert_eq!(count, 0, "seed {seed}: {count} violations:\n{}", self.violations.join("\n"));
     }
+}
+
+/// Runs of neighbours, as (first, count), none longer than a request may be.
+fn neighbours(indexes: &[u64]) -> Vec<(u64, u64)> {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for index in indexes {
+        match runs.last_mut() {
+            Some((first, count)) if *first + *count == *index && *count < MAX_BLOCKS => *count += 1,
+            _ => runs.push((*index, 1)),
+        }
+    }
+    runs
 }
 
 /// What write `number` puts into block `index`; write 0 is a hole.
@@ -372,6 +447,7 @@ pub fn wait_operations(live: &Live, count: u64, limit: Duration) {
             live.operations(),
             limit.as_secs()
         );
+        crate::harness::look_for_interrupt();
         crate::harness::pause();
     }
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 const LANES: u64 = 4;
 const KEYS: u64 = 30;
+const PAUSE: Duration = Duration::from_millis(5);
 const MAX_TOLD: usize = 20;
 
 /// What is known of every object: lanes have keys of their own, so that the order of changes is known.
@@ -22,6 +23,8 @@ pub struct Objects {
     pub verified_bytes: u64,
     /// 503s and broken connections: to be tried again.
     pub retries: u64,
+    /// 507s: the pool is full.
+    pub refused_as_full: u64,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -64,6 +67,19 @@ impl Load {
 
     pub fn puts(&self) -> u64 {
         lock(&self.objects).puts
+    }
+
+    pub fn verified_bytes(&self) -> u64 {
+        lock(&self.objects).verified_bytes
+    }
+
+    pub fn refused_as_full(&self) -> u64 {
+        lock(&self.objects).refused_as_full
+    }
+
+    /// What went wrong since the last call.
+    pub fn take_violations(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.objects).violations)
     }
 
     /// Lets what is under way end.
@@ -158,6 +174,8 @@ impl Lane {
                 8 => self.delete(&key).await,
                 _ => self.list().await,
             }
+            // Much of the time is left to the other load.
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -176,6 +194,7 @@ impl Lane {
             let mut objects = lock(&self.objects);
             match status {
                 None | Some(503) => objects.retries += 1,
+                Some(507) => objects.refused_as_full += 1,
                 Some(status) => objects.violation(format!("{what} of {key} was answered with {status}")),
             }
         }
