@@ -1,27 +1,30 @@
 //! Daemons that are killed, frozen and restarted under load.
 
+use crate::repair::assert_copies_alike;
 use std::path::PathBuf;
 use std::time::Duration;
 use trial::fleet::{DISKS, Fleet, Network};
 use trial::harness::{Random, seed, sleep};
+use trial::s3_client::runtime;
 use trial::w1::{self, Blocks, Load, Lost};
+use trial::w2::{self, Objects};
 
 const BLOCKS: u64 = 8192;
-const MINUTE: Duration = Duration::from_secs(60);
+pub const MINUTE: Duration = Duration::from_secs(60);
 /// How long the pool may take to be whole again after a fault.
-const WHOLE: Duration = Duration::from_secs(60);
+pub const WHOLE: Duration = Duration::from_secs(60);
 /// A debug build beside other tests gets more than the five seconds of a release build on an idle machine.
 const STALL: Duration = if cfg!(debug_assertions) { Duration::from_secs(15) } else { Duration::from_secs(5) };
 
-struct Trial {
-    fleet: Fleet,
+pub struct Trial {
+    pub fleet: Fleet,
     socket: PathBuf,
-    seed: u64,
-    random: Random,
+    pub seed: u64,
+    pub random: Random,
 }
 
 impl Trial {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let seed = seed();
         let fleet = Fleet::start("1G", Network::Plain, seed).unwrap();
         fleet.wait_whole(MINUTE);
@@ -29,18 +32,18 @@ impl Trial {
         Self { fleet, socket, seed, random: Random(seed) }
     }
 
-    fn load(&mut self) -> Load {
+    pub fn load(&mut self) -> Load {
         let load = Load::start(&self.socket, BLOCKS, Blocks::default(), self.random.next());
         w1::wait_operations(&load.live, 200, MINUTE);
         load
     }
 
-    fn some_disk(&mut self) -> usize {
+    pub fn some_disk(&mut self) -> usize {
         self.random.below(DISKS as u64) as usize
     }
 
     /// No error, nothing lost, and all copies alike: each attachment reads from the next member.
-    fn check(&mut self, mut blocks: Blocks) {
+    pub fn check(&mut self, mut blocks: Blocks) {
         self.fleet.wait_whole(WHOLE);
         for _ in 0..DISKS {
             blocks.verify(&self.socket);
@@ -48,6 +51,7 @@ impl Trial {
             self.fleet.cli(&["volume", "detach", "v"]);
             self.fleet.cli(&["volume", "attach", "v", "--socket", self.socket.to_str().unwrap()]);
         }
+        assert_copies_alike(&self.fleet);
     }
 }
 
@@ -109,6 +113,20 @@ fn with_one_server_of_three_writes_wait_and_none_is_lost() {
     trial.check(blocks);
 }
 
+/// Row 4 with processes apart: the agent lives on and waits.
+#[test]
+fn killing_every_chunk_server_loses_nothing_that_was_flushed() {
+    let mut trial = Trial::new();
+    let load = trial.load();
+    for _ in 0..2 {
+        (0..DISKS).for_each(|disk| trial.fleet.kill_disk(disk));
+        (0..DISKS).for_each(|disk| trial.fleet.start_disk(disk));
+        w1::wait_operations(&load.live, 200, MINUTE);
+    }
+    let blocks = load.finish();
+    trial.check(blocks);
+}
+
 /// The writer dies, and the next one agrees with itself on every block. (Row 5, on a VM that lives on, is
 /// vhost-user's `guests`.)
 #[test]
@@ -124,5 +142,37 @@ fn killing_the_agent_keeps_every_acked_write() {
         blocks.verify(&trial.socket);
         blocks.assert_whole(trial.seed);
     }
+    trial.check(blocks);
+}
+
+/// Row 6.
+#[test]
+fn a_rolling_restart_costs_retries_only() {
+    let mut trial = Trial::new();
+    let runtime = runtime();
+    let s3 = trial.fleet.s3();
+    assert_eq!(runtime.block_on(s3.put("/bucket", Vec::new())).unwrap().status, 200);
+    let objects = w2::Load::start(&runtime, &s3, "bucket", Objects::default(), trial.seed);
+    let load = trial.load();
+    for disk in 0..DISKS {
+        trial.fleet.stop_disk(disk);
+        trial.fleet.start_disk(disk);
+        trial.fleet.wait_whole(WHOLE);
+        w1::wait_operations(&load.live, 50, MINUTE);
+    }
+    trial.fleet.stop_voter();
+    sleep(Duration::from_secs(1));
+    w1::wait_operations(&load.live, 50, MINUTE);
+    trial.fleet.start_voter();
+    trial.fleet.stop_gateway();
+    trial.fleet.start_gateway();
+    let blocks = load.finish();
+    trial.fleet.stop_agent();
+    trial.fleet.start_agent();
+    let puts = objects.puts();
+    sleep(Duration::from_secs(1));
+    let objects = objects.finish(&runtime).verify(&runtime, &s3);
+    assert!(objects.puts > puts, "seed {}: no PUT after the restarts", trial.seed);
+    objects.assert_whole(trial.seed);
     trial.check(blocks);
 }
