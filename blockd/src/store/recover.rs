@@ -15,7 +15,7 @@ use proto::disk::checkpoint::chunk_slots;
 use proto::disk::superblock::COPY_BLOCKS;
 use proto::disk::{
     BatchHeader, CheckpointCommit, CheckpointRoot, DiskError, Entry, PartHeader, PartKind, Record, Slot,
-    Superblock, entries, records,
+    Superblock, entries, is_zero, records,
 };
 use proto::units::{BLOCK_BYTES, BLOCK_LEN, BLOCKS_PER_CHUNK};
 use proto::{GroupEpoch, GroupId};
@@ -71,7 +71,8 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(dev: &'a dyn BlockDevice) -> Self {
-        let buf = AlignedBuf::zeroed(RECOVERY_WINDOW_BYTES);
+        // What is handed out was read before.
+        let buf = AlignedBuf::recycled(RECOVERY_WINDOW_BYTES);
         Self { dev, end_block: dev.len_bytes() / BLOCK_BYTES, buf, start: 0, blocks: 0, bytes_read: 0 }
     }
 
@@ -392,7 +393,7 @@ fn walk_segment(
 fn first_block_is_foreign(superblock: &Superblock, segment: u32, reader: &mut Reader<'_>) -> bool {
     let start = u64::from(Geometry::of(superblock).start(segment));
     let Ok(bytes) = reader.get(start, 1, start + 1) else { return false };
-    bytes.iter().all(|&byte| byte == 0) || PartHeader::decode(bytes).is_ok()
+    is_zero(bytes) || PartHeader::decode(bytes).is_ok()
 }
 
 /// The whole header of the batch at a block of a segment, if one is there.

@@ -48,9 +48,15 @@ impl fmt::Display for DiskError {
 
 impl std::error::Error for DiskError {}
 
+/// Whether all bytes are zero. Most of a batch's header is, and recovery looks at every one: so they are taken
+/// in strides that the compiler makes wide, not byte by byte with a way out after each.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(64).all(|stride| stride.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
 /// Fails unless `bytes` are all zero.
 fn check_zero(bytes: &[u8]) -> Result<(), DiskError> {
-    if bytes.iter().any(|&byte| byte != 0) {
+    if !is_zero(bytes) {
         return Err(DiskError::Content("reserved bytes are not zero"));
     }
     Ok(())
