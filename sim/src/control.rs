@@ -6,9 +6,11 @@ use meta::query::{Answer, Query};
 use meta::record::{DiskRecord, NodeRecord, PoolRecord};
 use meta::state::kv::{Kv, MemKv};
 use meta::state::{self, txn::Txn};
-use proto::control::{Lease, PoolMap};
+use proto::control::{Group, Lease, PoolMap};
 use proto::{DiskId, NodeId, VolumeId};
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 pub const GROUPS: u32 = 4;
 pub const MIN_IN_SYNC: u32 = 2;
@@ -16,9 +18,21 @@ pub const MIN_IN_SYNC: u32 = 2;
 #[derive(Debug, Default)]
 pub struct Control {
     kv: MemKv,
+    /// What [`Control::shape`] found, until the next change.
+    shape: RefCell<Option<Rc<Shape>>>,
     /// Everything it applied, to be applied again.
     log: Vec<Command>,
     pub down_until: u64,
+}
+
+/// The pool's disks, as everybody asks for them all the time.
+#[derive(Debug)]
+pub struct Shape {
+    pub map: PoolMap,
+    /// Every member of every group is in sync.
+    pub whole: bool,
+    /// Disks that left groups and are in none.
+    pub useless: Vec<DiskId>,
 }
 
 fn apply(kv: &MemKv, command: Command) -> Result<Response, Refusal> {
@@ -54,8 +68,14 @@ impl Control {
     }
 
     pub fn run(&mut self, command: Command) -> Result<Response, Refusal> {
+        self.shape.take();
         self.log.push(command.clone());
         apply(&self.kv, command)
+    }
+
+    /// A planted bug's: the newest command is not in the log.
+    pub fn forget_newest(&mut self) {
+        self.log.pop();
     }
 
     pub fn ask(&self, query: &Query) -> Option<Answer> {
@@ -77,10 +97,26 @@ impl Control {
     }
 
     pub fn map(&self) -> PoolMap {
-        match self.ask(&Query::PoolMap) {
+        self.shape().map.clone()
+    }
+
+    /// Looked at after every event of a run's end: so it is worked out once a change only.
+    pub fn shape(&self) -> Rc<Shape> {
+        Rc::clone(self.shape.borrow_mut().get_or_insert_with(|| Rc::new(self.look())))
+    }
+
+    fn look(&self) -> Shape {
+        let map = match self.ask(&Query::PoolMap) {
             Some(Answer::Map(map)) => map,
             other => unreachable!("the pool has its disks: {other:?}"),
-        }
+        };
+        let left = match self.ask(&Query::Left) {
+            Some(Answer::Left(left)) => left,
+            other => unreachable!("who left is known: {other:?}"),
+        };
+        let is_member = |disk: DiskId| map.groups.iter().any(|group| group.member(disk).is_some());
+        let useless = left.iter().map(|(_, disk)| *disk).filter(|disk| !is_member(*disk)).collect();
+        Shape { whole: map.groups.iter().all(Group::is_whole), useless, map }
     }
 
     /// Whether the log, applied again, gives the same state: what a voter that restarts does.

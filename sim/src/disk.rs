@@ -150,11 +150,14 @@ impl SimDisk {
         if state.unreadable.range(first..end).next().is_some() {
             return Err(broken("a sector can't be read"));
         }
-        buf.fill(0);
+        let mut filled = 0;
         for (at, page) in state.current.range(first..end) {
             let from = usize::try_from(at - first).expect("within the buffer") * PAGE;
-            buf[from..from + PAGE].copy_from_slice(page);
+            buf[filled..from].fill(0);
+            filled = from + PAGE;
+            buf[from..filled].copy_from_slice(page);
         }
+        buf[filled..].fill(0);
         Ok(())
     }
 

@@ -50,10 +50,11 @@ impl World {
     /// A keeper looks at the map, and does what it asks for.
     pub fn keeper_looks(&mut self, server: usize) {
         self.servers[server].keeper.looks = false;
-        let map = self.control.map();
-        if map.groups.iter().all(Group::is_whole) {
+        let shape = self.control.shape();
+        if shape.whole {
             return;
         }
+        let map = &shape.map;
         self.servers[server].keeper.looks = true;
         let wait = LOOK + self.rng.below(SECOND);
         self.after(wait, Event::Keeper(server));
@@ -65,14 +66,13 @@ impl World {
         let is = |group: &&Group, state| group.member(disk).is_some_and(|member| member.state == state);
         let out: Vec<(GroupId, GroupEpoch)> =
             map.groups.iter().filter(|group| is(group, MemberState::Out)).map(|g| (g.id, g.epoch)).collect();
-        let map = if out.is_empty() {
-            map
-        } else {
+        if !out.is_empty() {
             self.change(Command::BeginCatchUp { disk, groups: out });
-            self.control.map()
-        };
+        }
+        let shape = self.control.shape();
+        let map = &shape.map;
         if let Some(group) = map.groups.iter().find(|group| is(group, MemberState::CatchingUp)) {
-            self.start_catch_up(server, &map, group);
+            self.start_catch_up(server, map, group);
         }
     }
 

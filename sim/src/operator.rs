@@ -6,9 +6,8 @@ use crate::world::{Event, SECOND, World};
 use meta::command::Command;
 use meta::planner::{Settings, plan};
 use meta::query::{Answer, Query};
-use meta::record::DiskAdmin;
+use meta::record::{DiskAdmin, DiskRecord};
 use proto::DiskId;
-use proto::control::Group;
 
 /// How often the planner looks while something is amiss: the longest step that it counts.
 const LOOK: u64 = 15 * SECOND;
@@ -24,7 +23,7 @@ impl World {
     /// Whether all groups are whole and all servers up.
     pub fn is_well(&self) -> bool {
         (0..self.servers.len()).all(|server| self.is_server_up(server))
-            && self.control.map().groups.iter().all(Group::is_whole)
+            && self.control.shape().whole
             && !self.needs_new_disk()
     }
 
@@ -34,14 +33,7 @@ impl World {
 
     /// Whether a disk has left groups and is of no use to them any more.
     fn was_replaced(&self, server: usize) -> bool {
-        let disk = self.servers[server].id;
-        let left = match self.control.ask(&Query::Left) {
-            Some(Answer::Left(left)) => left,
-            _ => Vec::new(),
-        };
-        let map = self.control.map();
-        left.iter().any(|(_, left)| *left == disk)
-            && map.groups.iter().all(|group| group.member(disk).is_none())
+        self.control.shape().useless.contains(&self.servers[server].id)
     }
 
     pub fn planner_looks(&mut self) {
@@ -67,22 +59,25 @@ impl World {
             return;
         };
         let map = self.control.map();
+        let is_removed = |disk: &&DiskRecord| disk.admin == DiskAdmin::Removed;
+        let removed: Vec<DiskId> = disks.iter().filter(is_removed).map(|disk| disk.id).collect();
         let view = self.watch.look(now_ms, map, disks, left, &Settings::default());
         for command in plan(&view) {
             self.change(command);
         }
-        self.replace_lost();
+        self.replace_lost(&removed);
     }
 
     /// Whoever looks after the machines puts new disks where old ones are lost or of no use.
-    fn replace_lost(&mut self) {
+    fn replace_lost(&mut self, removed: &[DiskId]) {
         for server in 0..self.servers.len() {
             if self.servers[server].dead.is_some() || self.was_replaced(server) {
                 self.new_disk(server);
             }
         }
         // Lost disks that nobody removes count as silent, and the planner does nothing once most are.
-        let of_old = self.homes.iter().filter(|&(id, &home)| self.servers[home].id != *id);
+        let is_old = |id: &DiskId, home: usize| self.servers[home].id != *id && !removed.contains(id);
+        let of_old = self.homes.iter().filter(|&(id, &home)| is_old(id, home));
         let old: Vec<DiskId> = of_old.map(|(&id, _)| id).collect();
         for disk in old {
             let _ = self.control.run(Command::SetDiskState { disk, state: DiskAdmin::Removed });
