@@ -27,6 +27,10 @@ pub enum SimFault {
     MinIgnored,
     /// A writer fails what it should keep waiting.
     ErrorNotStall,
+    /// A writer's timer is set and never goes off.
+    LostWakeup,
+    /// The control plane's log misses some of the commands that it applied.
+    LogForgets,
 }
 
 /// What goes wrong on bad days.

@@ -78,6 +78,9 @@ impl Run {
         let Some(due) = self.world.step() else {
             return violation("liveness", "nothing is left that could ever happen");
         };
+        if std::mem::take(&mut self.world.struck) {
+            self.disk_struck();
+        }
         match due {
             Due::Nothing => {}
             Due::Tenant(number) => self.tenant_due(number)?,

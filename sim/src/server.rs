@@ -217,6 +217,7 @@ impl World {
     pub fn finish_io(&mut self, number: usize, key: u64) {
         let server = &mut self.servers[number];
         let Some((io, op)) = server.ios.remove(&key) else { return };
+        let (mut struck, is_read) = (false, matches!(op, DiskOp::Read(..)));
         let (buf, result) = match op {
             DiskOp::Read(mut buf, offset) => {
                 let result = server.disk.read(&mut buf, offset);
@@ -227,6 +228,7 @@ impl World {
                 self.trace.bytes(&buf[..64]);
                 let wrote = server.disk.write(&mut self.rng, &buf, offset);
                 if let Ok(Wrote::Amiss(mishap)) = wrote {
+                    struck = true;
                     self.trace.say(self.now, || format!("server {number}, write at {offset}: {mishap:?}"));
                 }
                 (Some(buf), wrote.map(drop))
@@ -240,6 +242,7 @@ impl World {
                 (None, result)
             }
         };
+        self.struck |= struck || result.is_err() && !is_read;
         self.tell_server(number, ReplicaInput::DiskDone { io, buf, result });
     }
 

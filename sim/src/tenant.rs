@@ -113,7 +113,7 @@ impl Run {
         };
         let busy = tenant.doing.len() >= tenant.depth;
         if tenant.burst == 0 && !self.calm {
-            let wait = self.world.rng.spread(2 * SECOND, 9);
+            let wait = self.world.pace * self.world.rng.spread(2 * SECOND, 9);
             self.tenants[number].burst = self.world.rng.spread(1, 3);
             self.tenant_after(number, wait);
         } else if tenant.burst > 0 {

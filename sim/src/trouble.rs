@@ -1,6 +1,7 @@
 //! What goes wrong: one trouble after the other, some at once, each for a while.
 
 use crate::clock::HOUR;
+use crate::control::GROUPS;
 use crate::disk::Mishap;
 use crate::fault::Trouble;
 use crate::net::{CONTROL, Side, server_node, writer_node};
@@ -39,10 +40,42 @@ impl Run {
                 if trouble != Trouble::ControlDown {
                     self.trouble_until = self.trouble_until.max(self.world.now + lasts + ECHO);
                 }
+                self.wait_for_control();
             }
         }
-        let wait = self.world.rng.spread(20 * SECOND, 5);
+        let wait = self.world.pace * self.world.rng.spread(20 * SECOND, 5);
         self.world.due(wait, Due::Trouble);
+    }
+
+    /// A disk was armed some time ago, and has met the write or flush it was armed for now.
+    pub fn disk_struck(&mut self) {
+        self.trouble_until = self.trouble_until.max(self.world.now + ECHO);
+        self.wait_for_control();
+    }
+
+    /// A disk is lost, or as good as lost. Were others to fail before it is out of its groups, all three copies
+    /// would be gone, and with them what is promised.
+    fn spare_others(&mut self, lost: usize) {
+        for (server, state) in self.world.servers.iter().enumerate() {
+            if server != lost {
+                state.disk.disarm();
+            }
+        }
+    }
+
+    /// Whether a disk that is gone still counts as one of its groups' copies.
+    fn lost_one_counts(&self) -> bool {
+        let gone = |server: usize| self.world.servers[server].dead.is_some();
+        (0..GROUPS).any(|group| self.world.custody.in_sync(group).any(gone))
+    }
+
+    /// What needs a decision waits for the control plane: while both it and something else are down, a member
+    /// that failed is waited for until both are back.
+    fn wait_for_control(&mut self) {
+        let back = self.world.control.down_until;
+        if back > self.world.now && self.trouble_until > self.world.now {
+            self.trouble_until = self.trouble_until.max(back + ECHO);
+        }
     }
 
     /// Does it, and says how long it lasts; `None` if there is nothing to do it to.
@@ -66,6 +99,7 @@ impl Run {
             Trouble::DiskDies => {
                 let may = self.world.is_well() && !self.world.custody.any_tampered();
                 may.then(|| {
+                    self.spare_others(server);
                     self.world.kill_server(server, true);
                     self.world.servers[server].dead = Some("it is gone for good".into());
                     self.world.custody.destroyed(server);
@@ -128,7 +162,7 @@ impl Run {
     }
 
     fn arm(&mut self, server: usize, mishap: Mishap) -> Option<u64> {
-        if !self.world.is_server_up(server) || self.needs_care(server) {
+        if !self.world.is_server_up(server) || self.needs_care(server) || self.lost_one_counts() {
             return None;
         }
         self.world.servers[server].disk.arm(mishap);
@@ -154,6 +188,7 @@ impl Run {
 
     /// A disk's medium was touched. Some time later somebody takes it away.
     fn tampered(&mut self, server: usize) -> u64 {
+        self.spare_others(server);
         self.world.custody.tampered(server);
         let wait = self.world.rng.spread(20 * SECOND, 5);
         self.world.due(wait, Due::Scrap(server));

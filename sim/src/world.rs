@@ -19,6 +19,7 @@ use proto::control::{PoolMap, PoolToken};
 use proto::frame::{FrameHeader, HEADER_BYTES};
 use proto::message::{Encoded, LIST_END, Reply, ReplyBody, Request, RequestBody};
 use proto::{DiskId, ErrorCode};
+use slab::Slab;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -27,6 +28,8 @@ pub const SECOND: u64 = 1000 * MILLISECOND;
 pub const VOLUME_BYTES: u64 = 12 << 20;
 pub const TOKEN: PoolToken = PoolToken([8; 32]);
 pub const DISK_BYTES: u64 = 64 << 20;
+/// How bad a run's days are. Where trouble is rare, what it left has the time to heal wholly before the next.
+const PACES: [u64; 5] = [1, 2, 4, 8, 16];
 /// How long a connection is tried before it is given up.
 const CONNECT_TIMEOUT: u64 = 2 * SECOND;
 
@@ -105,10 +108,12 @@ pub enum Due {
     Nothing,
 }
 
+/// A queued event's place. The heap moves these about all the time, so what the event is lies elsewhere.
+#[derive(Clone, Copy)]
 struct Queued {
     time: u64,
     number: u64,
-    event: Event,
+    key: usize,
 }
 
 impl Ord for Queued {
@@ -202,7 +207,10 @@ pub struct World {
     pub totals: Totals,
     pub trace: Trace,
     pub fault: SimFault,
+    /// How many times as long the quiet between two troubles, and two bursts of work, is as on the worst days.
+    pub pace: u64,
     queue: BinaryHeap<Queued>,
+    events: Slab<Event>,
     next_event: u64,
     pub servers: Vec<Server>,
     pub writers: Vec<Writer>,
@@ -220,6 +228,8 @@ pub struct World {
     pub custody: Custody,
     pub writing: Writing,
     pub acks: Acks,
+    /// A disk did just now what it was armed to.
+    pub struck: bool,
 }
 
 fn disk_id(server: usize) -> DiskId {
@@ -258,6 +268,7 @@ impl World {
     /// `disks` chunk servers, each a node of its own, up and registered.
     pub fn new(seed: u64, fault: SimFault, disks: usize, tell: Option<fn(&str)>) -> Self {
         let mut rng = SimRng::new(seed);
+        let pace = rng.pick(&PACES);
         let mut control = Control::new();
         let mut servers = Vec::new();
         for number in 0..disks {
@@ -274,7 +285,9 @@ impl World {
             totals: Totals::default(),
             trace: Trace::new(tell),
             fault,
+            pace,
             queue: BinaryHeap::new(),
+            events: Slab::new(),
             next_event: 0,
             servers,
             writers: Vec::new(),
@@ -290,6 +303,7 @@ impl World {
             custody,
             writing: Writing::default(),
             acks: Acks::default(),
+            struck: false,
         };
         for server in 0..disks {
             world.start_server(server);
@@ -305,7 +319,8 @@ impl World {
 
     pub fn at(&mut self, time: u64, event: Event) {
         let number = self.moment();
-        self.queue.push(Queued { time, number, event });
+        let key = self.events.insert(event);
+        self.queue.push(Queued { time, number, key });
     }
 
     pub fn after(&mut self, wait: u64, event: Event) {
@@ -502,7 +517,8 @@ impl World {
 
     /// Lets the next thing happen. Gives what the scenario is to do about it; `None` when nothing ever will.
     pub fn step(&mut self) -> Option<Due> {
-        let Queued { time, event, .. } = self.queue.pop()?;
+        let Queued { time, key, .. } = self.queue.pop()?;
+        let event = self.events.remove(key);
         self.now = self.now.max(time);
         self.totals.events += 1;
         self.trace.note(self.now);

@@ -196,6 +196,8 @@ impl World {
         let answer = match question {
             _ if !heard => None,
             Question::Change(command) => self.change(command),
+            // As the query says, without reading all of the map for it.
+            Question::MapSince(version) if self.control.shape().map.version <= version => None,
             Question::MapSince(version) => match self.control.ask(&Query::MapSince { version }) {
                 Some(Answer::Map(map)) => Some(map),
                 _ => None,
@@ -240,7 +242,11 @@ impl World {
     /// A change of the membership, and what the checkers must know of it.
     pub fn change(&mut self, command: Command) -> Option<PoolMap> {
         self.trace.say(self.now, || format!("control plane: {command:?}"));
-        match self.control.run(command) {
+        let changed = self.control.run(command);
+        if self.fault == SimFault::LogForgets && self.rng.chance(5) {
+            self.control.forget_newest();
+        }
+        match changed {
             Ok(Response::Map(map)) => {
                 self.custody.learn(&map);
                 self.rouse_keepers();
@@ -271,6 +277,9 @@ impl World {
     pub fn wake_writer(&mut self, number: usize, at: u64) {
         let writer = &mut self.writers[number];
         if writer.wake_at != at || !writer.alive {
+            return;
+        }
+        if self.fault == SimFault::LostWakeup && self.rng.chance(1) {
             return;
         }
         writer.wake_at = u64::MAX;

@@ -6,7 +6,7 @@ use sim::world::Totals;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const SEEDS: u64 = 32;
+const SEEDS: u64 = 24;
 
 fn options(fault: SimFault) -> Options {
     Options { hours: 1, fault, tell: None }
@@ -99,6 +99,16 @@ fn writes_with_too_few_members_are_found() {
 #[test]
 fn an_error_in_place_of_a_stall_is_found() {
     assert_eq!(seen(SimFault::ErrorNotStall), "error");
+}
+
+#[test]
+fn a_timer_that_never_goes_off_is_found() {
+    assert_eq!(seen(SimFault::LostWakeup), "liveness");
+}
+
+#[test]
+fn a_log_that_misses_commands_is_found() {
+    assert_eq!(seen(SimFault::LogForgets), "control");
 }
 
 #[test]
