@@ -243,6 +243,13 @@ struct Stop {
     deadline: Instant,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    NotAtAll,
+    /// Or until the volume is due.
+    ForEvents,
+}
+
 enum Next {
     Go,
     Stop,
@@ -288,7 +295,7 @@ impl<B: Backend> DataThread<B> {
             match &self.opening {
                 Opening::Done => return Ok(()),
                 Opening::Failed(error) => return Err(error.clone()),
-                _ => self.wait(self.timeout())?,
+                _ => self.wait(Wait::ForEvents)?,
             }
         }
     }
@@ -321,8 +328,7 @@ impl<B: Backend> DataThread<B> {
     pub fn run(mut self) -> Result<(), Error> {
         let mut more = false;
         loop {
-            let timeout = if more { Some(Duration::ZERO) } else { self.timeout() };
-            self.wait(timeout)?;
+            self.wait(if more { Wait::NotAtAll } else { Wait::ForEvents })?;
             if let Next::Stop = self.take_commands() {
                 return Ok(());
             }
@@ -336,11 +342,14 @@ impl<B: Backend> DataThread<B> {
     }
 
     /// Sends what is queued, waits, and takes what happened.
-    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+    fn wait(&mut self, wait: Wait) -> Result<(), Error> {
         let has_begun = !matches!(self.opening, Opening::NotBegun);
         if has_begun {
             self.volume.pump(&mut self.reactor);
         }
+        // Only now: a pump takes the control plane's answers, and what the volume does next may be due at a time
+        // that nothing but this wait brings about.
+        let timeout = if wait == Wait::NotAtAll { Some(Duration::ZERO) } else { self.timeout() };
         let mut completions = std::mem::take(&mut self.completions);
         self.reactor
             .wait(timeout, &mut completions)

@@ -39,6 +39,10 @@ struct Shared {
     asked: Mutex<Vec<u64>>,
     /// Devices that opened it.
     opened: AtomicUsize,
+    /// The next pump brings about that something is due soon; and whether it was heard that it is.
+    is_news: AtomicBool,
+    due: Mutex<Option<Instant>>,
+    was_told: AtomicBool,
 }
 
 impl MemoryVolume {
@@ -48,6 +52,9 @@ impl MemoryVolume {
             is_stalled: AtomicBool::new(false),
             asked: Mutex::default(),
             opened: AtomicUsize::new(0),
+            is_news: AtomicBool::new(false),
+            due: Mutex::default(),
+            was_told: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), held: VecDeque::new(), done: VecDeque::new() }
     }
@@ -104,6 +111,9 @@ impl Backend for MemoryVolume {
     }
 
     fn pump(&mut self, _reactor: &mut Reactor) {
+        if self.shared.is_news.swap(false, Ordering::SeqCst) {
+            *self.shared.due.lock().unwrap() = Some(SystemClock.now() + Duration::from_millis(2));
+        }
         while !self.shared.is_stalled.load(Ordering::SeqCst) {
             let Some((id, op)) = self.held.pop_front() else { break };
             self.perform(id, op);
@@ -131,10 +141,19 @@ impl Backend for MemoryVolume {
 
     fn next_deadline(&self) -> Option<Instant> {
         let soon = SystemClock.now() + Duration::from_millis(2);
-        (!self.held.is_empty()).then_some(soon)
+        if !self.done.is_empty() {
+            // As the real one: a pump brought it about.
+            return Some(SystemClock.now());
+        }
+        let due = *self.shared.due.lock().unwrap();
+        due.or((!self.held.is_empty()).then_some(soon))
     }
 
-    fn on_deadline(&mut self, _reactor: &mut Reactor) {}
+    fn on_deadline(&mut self, _reactor: &mut Reactor) {
+        if self.shared.due.lock().unwrap().take().is_some() {
+            self.shared.was_told.store(true, Ordering::SeqCst);
+        }
+    }
 
     fn take_done(&mut self) -> Option<Done> {
         self.done.pop_front()
@@ -168,6 +187,17 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         std::thread::park_timeout(Duration::from_millis(5));
     }
     panic!("{what} did not come");
+}
+
+/// A volume whose writes all wait for what it asks the control plane next has nothing else that wakes it.
+#[test]
+fn what_a_pump_makes_due_is_waited_for() {
+    let (folder, volume) = (tempfile::tempdir().unwrap(), MemoryVolume::new());
+    let device = serve(folder.path(), &volume);
+    volume.shared.is_news.store(true, Ordering::SeqCst);
+    // One wake-up, as by an answer of the control plane.
+    device.resize(2 * SIZE).unwrap();
+    until("what was due", || volume.shared.was_told.load(Ordering::SeqCst));
 }
 
 /// A generator of numbers that need not be good, only the same each time.
