@@ -27,3 +27,30 @@ pub const SETTLE_STEP: Duration = Duration::from_millis(500);
 pub const SETTLE_STEPS: u32 = 120;
 
 const _: () = assert!(MAX_DEPTH * 3 <= QUEUE_SIZE as usize);
+
+/// Size of a soak's disks: small enough that its rewrites turn the logs over many times, and that filling them is quick.
+pub const SOAK_DISK_GIB: u64 = 1;
+/// Blocks of the volume that a soak writes to: 256 MiB.
+pub const SOAK_BLOCKS: u64 = 1 << 16;
+/// How long a load may take to go on after a fault. As long as the guest's own patience (`trial::w1`), so that a
+/// machine busy with other things does not fail a run by being slow.
+pub const SOAK_PROGRESS: Duration = Duration::from_secs(120);
+/// How soon all groups are whole after a fault, on a machine that does nothing else; later is told.
+pub const SOAK_WHOLE: Duration = Duration::from_secs(60);
+/// The same on the busiest machine; later fails.
+pub const SOAK_LATE: Duration = Duration::from_secs(300);
+/// Operations and PUTs that show that the loads go on.
+pub const SOAK_OPERATIONS: u64 = 200;
+pub const SOAK_PUTS: u64 = 10;
+/// Rounds between two looks at everything.
+pub const SOAK_LOOK_EVERY: u64 = 8;
+/// Blocks that a row of spoiled copies spoils.
+pub const SOAK_SPOILED: usize = 50;
+/// Blocks that are made bad everywhere.
+pub const SOAK_LOST: usize = 5;
+/// Connections made at once: four times the completions that a chunk server's ring holds.
+pub const SOAK_CROWD: usize = 4096;
+/// How long a device may hold back a write until it counts as full.
+pub const SOAK_FULL: Duration = Duration::from_secs(6);
+
+const _: () = assert!(SOAK_WHOLE.as_secs() < SOAK_LATE.as_secs());

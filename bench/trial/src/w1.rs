@@ -1,7 +1,7 @@
 //! W1: random reads and writes of 4 to 64 KiB at depth 16, a flush every 32 writes, every block's content known.
 
 use crate::block_client::{BlockClient, SLOTS};
-use crate::harness::{Random, deadline, noise, now};
+use crate::harness::{MOST_BETWEEN_LOOKS, Random, deadline, noise, now};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -317,7 +317,11 @@ impl Runner {
     fn run(&mut self, stop: &AtomicBool, abandon: &AtomicBool) {
         let mut client = BlockClient::connect(&self.socket);
         let mut flushed_last = false;
+        let mut looked = now();
         loop {
+            let paused = (now() - looked).saturating_sub(MOST_BETWEEN_LOOKS);
+            looked = now();
+            self.forgive(paused);
             let stopping = stop.load(Ordering::SeqCst);
             if abandon.load(Ordering::SeqCst) {
                 // What the server answered before it went is still to be heard.
@@ -336,6 +340,14 @@ impl Runner {
             }
             self.hear(&mut client, Duration::from_millis(100));
             self.look_for_hangs(abandon);
+        }
+    }
+
+    /// This process itself was stopped for a while: nothing in flight is late for that.
+    fn forgive(&mut self, paused: Duration) {
+        if !paused.is_zero() {
+            self.flying.values_mut().for_each(|flying| flying.since += paused);
+            self.flushing.iter_mut().for_each(|(_, since)| *since += paused);
         }
     }
 
