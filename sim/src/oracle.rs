@@ -143,6 +143,13 @@ impl Oracle {
         }
     }
 
+    /// A flush of the writer failed: its guest knows that what was acked before may be gone, and no later flush
+    /// that succeeds takes that back.
+    pub fn flush_failed(&mut self, writer: usize) {
+        let Self { unflushed, writes, .. } = self;
+        unflushed.retain(|write, _| writes.get(write).is_none_or(|extent| extent.writer != writer));
+    }
+
     /// What certainly came before something durable never comes back, but in a read that began before that
     /// was acked.
     fn prune(&mut self, write: u64, oldest_read: u64) {

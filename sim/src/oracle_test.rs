@@ -14,6 +14,18 @@ fn two_writes() -> Oracle {
 }
 
 #[test]
+fn a_flush_that_succeeds_after_one_that_failed_promises_nothing_of_before() {
+    let mut oracle = Oracle::default();
+    oracle.submitted((1, 0), (0, 1), false, 1);
+    oracle.acked(1, 2);
+    oracle.flush_failed(0);
+    oracle.flushed(0, 4, u64::MAX);
+    let zeros = [0; SECTOR];
+    assert!(oracle.check_read((0, &zeros), (5, 6), &|_, _| true).is_err(), "a copy was spared");
+    assert!(oracle.check_read((0, &zeros), (7, 8), &|_, _| false).is_ok(), "all copies lost it");
+}
+
+#[test]
 fn the_newest_acked_write_is_read() {
     let mut oracle = two_writes();
     assert!(oracle.check_read((0, &stamp(2, 0, 1)), (50, 51), KEPT).is_ok());

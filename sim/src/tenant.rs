@@ -285,8 +285,11 @@ impl Run {
         let zombie =
             tenant.zombies.iter().find(|(zombie, _)| *zombie == doing.writer).map(|(_, since)| *since);
         match (doing.what, result) {
-            (_, Err(error)) => {
+            (what, Err(error)) => {
                 self.world.totals.failed += 1;
+                if what == What::Flush {
+                    tenant.oracle.flush_failed(doing.writer);
+                }
                 self.check_error(number, doing.writer, &error)?;
             }
             (What::Write, Ok(_)) => {
