@@ -51,6 +51,7 @@ fn requests() -> Vec<RequestBody> {
         RequestBody::Fence { volume, epoch: VolumeEpoch(9) },
         RequestBody::Verify { range: range(VOLUME) },
         RequestBody::AdoptGroup { group },
+        RequestBody::ClearGroup { group, groups: GROUPS },
         RequestBody::Volumes { cursor: 0 },
         RequestBody::DiskStat,
     ]
@@ -132,7 +133,13 @@ fn frames_replayed_elsewhere_are_refused() {
     other.open(VOLUME + 1, OpenMode::Writer, 2).unwrap();
     other.open(VOLUME + 2, OpenMode::Repair, 0).unwrap();
     let free = |body: &RequestBody| {
-        matches!(body, RequestBody::AdoptGroup { .. } | RequestBody::Volumes { .. } | RequestBody::DiskStat)
+        matches!(
+            body,
+            RequestBody::AdoptGroup { .. }
+                | RequestBody::ClearGroup { .. }
+                | RequestBody::Volumes { .. }
+                | RequestBody::DiskStat
+        )
     };
     for body in requests().into_iter().filter(|body| !free(body)) {
         assert_eq!(code(&mut other, body.clone()), ErrorCode::BadRequest, "{body:?}");

@@ -60,6 +60,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         RequestBody::DiskStat,
         RequestBody::Flush { volume: VOLUME, through: VERSION, stable: VERSION, whole: true },
         RequestBody::AdoptGroup { group: GroupId(6) },
+        RequestBody::ClearGroup { group: GroupId(6), groups: 128 },
         RequestBody::Volumes { cursor: 5 },
         RequestBody::Digests { volume: VOLUME, group: GroupId(6), groups: 128, cursor: 5 },
         RequestBody::ListChunk { volume: VOLUME, chunk: ChunkIndex(5) },
@@ -133,6 +134,8 @@ pub fn batches() -> Vec<Vec<u8>> {
         Entry::Delete { volume: VOLUME },
         Entry::Horizon { volume: VOLUME, settled: VERSION, stable: Version(5), whole: true },
         Entry::Session { client: CLIENT, sequence: 12 },
+        Entry::Group { group: GroupId(6), epoch: GroupEpoch(7) },
+        Entry::Clear { group: GroupId(6), groups: 128, epoch: GroupEpoch(8) },
     ];
     let batch = |entries: &[Entry<'_>]| {
         let mut bytes = Vec::new();

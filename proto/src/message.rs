@@ -32,6 +32,7 @@
 //! | CopyTrim | volume, chunk, blocks, version | | |
 //! | Fence | volume, version = epoch | | |
 //! | Verify | volume, chunk, blocks | | |
+//! | ClearGroup | group epoch | group 4, groups 4 | |
 //! | VerifyReply | volume, chunk, blocks | 16 a block, as ReadReply | |
 //! | Ack | of the request | | |
 //! | Error | of the request | code 2, zero 2, message in UTF-8 | |
@@ -205,6 +206,14 @@ pub enum RequestBody {
     Verify {
         range: BlockRange,
     },
+    /// The disk is no member of the group at this frame's `group_epoch`: all that it still holds of the group
+    /// goes, and frames with a lower epoch are refused from now on, over restarts. Answered when that is
+    /// durable. Refused if the group has a higher epoch here: it may be a member again.
+    ClearGroup {
+        group: GroupId,
+        /// Groups of the pool.
+        groups: u32,
+    },
 }
 
 /// A frame ready for the socket: `head` is header and table, `data` the blocks behind it.
@@ -298,6 +307,7 @@ impl RequestBody {
             Self::CopyTrim { .. } => FrameType::CopyTrim,
             Self::Fence { .. } => FrameType::Fence,
             Self::Verify { .. } => FrameType::Verify,
+            Self::ClearGroup { .. } => FrameType::ClearGroup,
         }
     }
 
@@ -364,6 +374,10 @@ impl RequestBody {
             Self::AdoptGroup { group } => {
                 table.extend_from_slice(&group.0.to_le_bytes());
                 table.extend_from_slice(&[0; 4]);
+            }
+            Self::ClearGroup { group, groups } => {
+                table.extend_from_slice(&group.0.to_le_bytes());
+                table.extend_from_slice(&groups.to_le_bytes());
             }
             Self::Volumes { cursor } => table.extend_from_slice(&cursor.to_le_bytes()),
             Self::Digests { volume, group, groups, cursor } => {
@@ -496,12 +510,13 @@ fn decode_upkeep(header: &FrameHeader, payload: &Bytes) -> Result<RequestBody, F
         }
         FrameType::Digests => {
             let table = table_only(header, payload, 16)?;
-            let (group, groups) = (GroupId(u32_at(&table, 8)), u32_at(&table, 12));
-            check_groups(groups)?;
-            if group.0 >= groups {
-                return Err(FrameError::BadPayload("a group that the pool does not have"));
-            }
+            let (group, groups) = group_among(&table, 8)?;
             RequestBody::Digests { volume, group, groups, cursor: u64_at(&table, 0) }
+        }
+        FrameType::ClearGroup => {
+            let table = table_only(header, payload, 8)?;
+            let (group, groups) = group_among(&table, 0)?;
+            RequestBody::ClearGroup { group, groups }
         }
         FrameType::ListChunk => {
             table_only(header, payload, 0)?;
@@ -521,6 +536,16 @@ fn decode_upkeep(header: &FrameHeader, payload: &Bytes) -> Result<RequestBody, F
         }
         _ => return Err(FrameError::BadPayload("a reply where a request was due")),
     })
+}
+
+/// A group and how many the pool has.
+fn group_among(table: &[u8], at: usize) -> Result<(GroupId, u32), FrameError> {
+    let (group, groups) = (GroupId(u32_at(table, at)), u32_at(table, at + 4));
+    check_groups(groups)?;
+    if group.0 >= groups {
+        return Err(FrameError::BadPayload("a group that the pool does not have"));
+    }
+    Ok((group, groups))
 }
 
 fn check_groups(groups: u32) -> Result<(), FrameError> {

@@ -56,6 +56,7 @@ fn upkeep() -> Vec<Request> {
         RequestBody::CopyTrim { range: range(), version: Version(8) },
         RequestBody::Fence { volume, epoch: VolumeEpoch(4) },
         RequestBody::Verify { range: range() },
+        RequestBody::ClearGroup { group, groups: 128 },
     ]
     .into_iter()
     .map(request)
@@ -154,7 +155,7 @@ fn golden_frames() {
 const GOLDEN: u32 = 2_827_462_849;
 /// Type and header checksum of each frame; the header has the table's checksum, and that the blocks'. (A
 /// checksum over the whole would be the same for all: a CRC behind what it is of leaves a constant.)
-const GOLDEN_UPKEEP: [(u8, u32); 14] = [
+const GOLDEN_UPKEEP: [(u8, u32); 15] = [
     (2, 1997184590),
     (6, 746263398),
     (11, 1097688087),
@@ -166,6 +167,7 @@ const GOLDEN_UPKEEP: [(u8, u32); 14] = [
     (16, 1692970177),
     (17, 951017792),
     (18, 1347386319),
+    (19, 2492613839),
     (140, 1762422271),
     (141, 39185380),
     (146, 2779511177),
@@ -219,8 +221,10 @@ fn truncated_oversized_and_impossible_upkeep_is_refused() {
         [[0; 8], (u64::from(groups) << 32 | u64::from(group)).to_le_bytes()].concat()
     };
     for (group, groups) in [(128, 128), (0, 0), (0, MAX_GROUPS + 1)] {
-        let (header, payload) = with_table(FrameType::Digests, &numbers(group, groups));
-        assert!(Request::decode(&header, &payload).is_err(), "group {group} of {groups}");
+        for (kind, from) in [(FrameType::Digests, 0), (FrameType::ClearGroup, 8)] {
+            let (header, payload) = with_table(kind, &numbers(group, groups)[from..]);
+            assert!(Request::decode(&header, &payload).is_err(), "{kind:?}: group {group} of {groups}");
+        }
     }
     let (header, payload) = with_table(FrameType::AdoptGroup, &u64::from(MAX_GROUPS).to_le_bytes());
     assert!(Request::decode(&header, &payload).is_err());

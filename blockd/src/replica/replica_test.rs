@@ -59,6 +59,10 @@ impl Log for FakeLog {
                 self.groups.insert(group, epoch);
                 (ticket, format!("adopt {group} {epoch}"), Answer::Done)
             }
+            Event::ClearGroup { ticket, group, epoch, .. } => {
+                self.groups.insert(group, epoch);
+                (ticket, format!("clear {group} {epoch}"), Answer::Done)
+            }
             Event::Stop { ticket } => (ticket, "stop".into(), Answer::Done),
             Event::DiskDone { .. } | Event::Tick => return,
         };

@@ -36,6 +36,18 @@ impl<L: Log> Replica<L> {
                 self.tell(Event::AdoptGroup { ticket, group, epoch });
                 Ok(None)
             }
+            RequestBody::ClearGroup { group, groups } => {
+                if groups > MAX_GROUPS || group.0 >= groups {
+                    let why = format!("no pool of {groups} groups has a group {group}");
+                    return refuse(ErrorCode::BadRequest, why);
+                }
+                // An order that was overtaken must not take away what came since: the disk may be a member
+                // again, and that is always at a higher epoch.
+                self.check_epoch(group, epoch)?;
+                let ticket = self.ticket(waiting);
+                self.tell(Event::ClearGroup { ticket, group, groups, epoch });
+                Ok(None)
+            }
             RequestBody::Volumes { cursor } => Ok(Some(self.volumes(cursor))),
             RequestBody::Digests { volume, group, groups, cursor } => {
                 self.repairing(conn, volume, Some(groups))?;

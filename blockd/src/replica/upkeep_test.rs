@@ -114,6 +114,36 @@ fn frames_of_a_former_membership_are_refused_even_after_a_restart() {
 }
 
 #[test]
+fn a_group_is_cleared_only_for_those_who_know_its_epoch() {
+    let mut rig = Rig::new();
+    rig.connect(1);
+    rig.connect(2);
+    let clear = || RequestBody::ClearGroup { group: group(), groups: 8 };
+    rig.opened(2, open(5, 1));
+    rig.group_epoch = GroupEpoch(6);
+    rig.acked(2, write(5, 1));
+    rig.group_epoch = GroupEpoch(7);
+    rig.acked(1, clear());
+    // A writer that does not know yet that the disk left the group; and a copy that lingered.
+    rig.group_epoch = GroupEpoch(6);
+    assert_eq!(rig.refused(2, write(5, 2)), ErrorCode::StaleGroupEpoch);
+    rig.opened(1, repair());
+    assert_eq!(rig.refused(1, copy_in(version(5, 1))), ErrorCode::StaleGroupEpoch);
+    // It is a member again: an order that was overtaken takes nothing away.
+    rig.group_epoch = GroupEpoch(8);
+    rig.acked(2, write(5, 3));
+    rig.group_epoch = GroupEpoch(7);
+    assert_eq!(rig.refused(1, clear()), ErrorCode::StaleGroupEpoch);
+    for (group, groups) in [(8, 8), (0, 0), (0, MAX_GROUPS + 1)] {
+        let body = RequestBody::ClearGroup { group: GroupId(group), groups };
+        assert_eq!(rig.refused(1, body), ErrorCode::BadRequest);
+    }
+    let cleared = format!("clear {} 7", group());
+    let told = ["fence 5", "write 5.1 Normal 4", &cleared, "write 5.3 Normal 9"];
+    assert_eq!(rig.replica.store().told, told);
+}
+
+#[test]
 fn what_is_held_is_told_page_by_page() {
     let mut rig = Rig::new();
     let entry = |volume, deleted| VolumeEntry { volume: VolumeId(volume), fence: VolumeEpoch(2), deleted };

@@ -48,7 +48,7 @@ pub struct Store {
     pub(super) now: Instant,
     /// When a write or trim was accepted last.
     pub(super) last_write: Instant,
-    /// Chunks of deleted volumes, still to be counted out.
+    /// Chunks of deleted volumes and cleared groups, still to be counted out.
     graveyard: Vec<BTreeMap<u32, Box<Chunk>>>,
     failed: Option<WireError>,
     stop: Stop,
@@ -192,6 +192,11 @@ impl Store {
             }
             Event::AdoptGroup { ticket, group, epoch } => {
                 if let Err(error) = self.accept_group(ticket, group, epoch) {
+                    out.push(Action::Answer { ticket, result: Err(error) });
+                }
+            }
+            Event::ClearGroup { ticket, group, groups, epoch } => {
+                if let Err(error) = self.accept_clear(ticket, (group, groups), epoch) {
                     out.push(Action::Answer { ticket, result: Err(error) });
                 }
             }
@@ -460,6 +465,11 @@ impl Store {
         Ok(())
     }
 
+    /// Takes a group's chunks out of the index, to be counted out bit by bit.
+    pub(super) fn bury_group(&mut self, group: GroupId, groups: u32) {
+        self.graveyard.extend(self.index.clear_group(group, groups));
+    }
+
     fn horizon(&mut self, volume: VolumeId, settled: Version, stable: Version, whole: bool) {
         // A volume nobody wrote to here has no horizon worth keeping.
         let Some(held) = self.index.volumes.get_mut(&volume) else { return };
@@ -515,7 +525,7 @@ impl Store {
         }
     }
 
-    /// Whether blocks of deleted volumes are still counted as live.
+    /// Whether blocks of deleted volumes and cleared groups are still counted as live.
     pub(super) fn is_dropping(&self) -> bool {
         !self.graveyard.is_empty()
     }

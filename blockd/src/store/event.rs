@@ -68,6 +68,10 @@ pub enum Event {
     /// From now on, and after any restart, `epoch` is the least the group may have; answered when that is
     /// durable. The store keeps the number; who refuses what is its owner's part.
     AdoptGroup { ticket: Ticket, group: GroupId, epoch: GroupEpoch },
+    /// Drops all that is held of a group, in a pool of `groups`, and adopts `epoch` for it: what was accepted
+    /// before is gone, what comes after stays. Answered when that is durable; before, a crash leaves all of
+    /// it or nothing. `Changed` if the group has a higher epoch here.
+    ClearGroup { ticket: Ticket, group: GroupId, groups: u32, epoch: GroupEpoch },
     /// Answered with [`Answer::List`]: one page of blocks with versions above `above`.
     List { ticket: Ticket, volume: VolumeId, above: Version, cursor: u64 },
     /// A disk operation has ended. Reads and writes give their buffer back, whatever the result. The
@@ -90,7 +94,7 @@ pub enum Action {
     /// Make every write whose `DiskDone` was given to the store so far durable.
     DiskFlush { io: IoId },
     /// The end of a request. Errors are in the words of the wire: `NoSpace`, `Fenced`, `Deleted`,
-    /// `BadChecksum`, `BadRequest`, `Busy`, and `Io`, after which every request is answered with it.
+    /// `BadChecksum`, `BadRequest`, `Changed`, `Busy`, and `Io`, after which every request is answered with it.
     Answer { ticket: Ticket, result: Result<Answer, WireError> },
 }
 

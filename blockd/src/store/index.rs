@@ -9,8 +9,9 @@ use super::slab::{PAGE_BLOCKS, PageId, Slab};
 use crate::fast_map::FastMap;
 use proto::disk::{DataKind, Slot};
 use proto::message::{ListEntry, ListKind};
+use proto::placement::group_of;
 use proto::units::BLOCKS_PER_CHUNK;
-use proto::{ChunkIndex, Version, VolumeEpoch, VolumeId};
+use proto::{ChunkId, ChunkIndex, GroupId, Version, VolumeEpoch, VolumeId};
 use std::collections::BTreeMap;
 
 const PAGES: usize = BLOCKS_PER_CHUNK as usize / PAGE_BLOCKS;
@@ -292,7 +293,27 @@ impl Index {
         std::mem::take(&mut held.chunks)
     }
 
-    /// Ends a chunk of a deleted volume.
+    /// Takes the chunks of one of the pool's `groups` away, to be counted out by [`Index::drop_chunk`].
+    /// Looks at every chunk there is: milliseconds on a full disk, and rare.
+    pub fn clear_group(&mut self, group: GroupId, groups: u32) -> Vec<BTreeMap<u32, Box<Chunk>>> {
+        let mut cleared = Vec::new();
+        for (&volume, held) in &mut self.volumes {
+            let is_in = |&index: &u32, _: &mut Box<Chunk>| {
+                group_of(ChunkId { volume, index: ChunkIndex(index) }, groups) == group
+            };
+            let chunks: BTreeMap<u32, Box<Chunk>> = held.chunks.extract_if(.., is_in).collect();
+            for chunk in chunks.values() {
+                held.live_blocks -= u64::from(chunk.live);
+                held.live_chunks -= u64::from(chunk.live > 0);
+            }
+            if !chunks.is_empty() {
+                cleared.push(chunks);
+            }
+        }
+        cleared
+    }
+
+    /// Ends a chunk of a deleted volume or a cleared group.
     pub fn drop_chunk(&mut self, mut chunk: Chunk, mut change: impl FnMut(SlotChange)) {
         self.chunks -= 1;
         self.live_blocks -= u64::from(chunk.live);

@@ -295,6 +295,9 @@ impl Store {
                 Op::Group { group, epoch } => {
                     builder.entry(&Entry::Group { group: *group, epoch: *epoch });
                 }
+                Op::Clear { group, groups, epoch } => {
+                    builder.entry(&Entry::Clear { group: *group, groups: *groups, epoch: *epoch });
+                }
                 Op::Delete { volume } => builder.entry(&Entry::Delete { volume: *volume }),
             }
         }
@@ -347,8 +350,11 @@ impl Store {
                 }
             }
             let op = self.queue.remove(0).expect("it was at the front just now");
-            if let Op::Trim { range, version, .. } = &op {
-                self.index_trim(range, *version);
+            match &op {
+                Op::Trim { range, version, .. } => self.index_trim(range, *version),
+                // Here and not when it was accepted: what was accepted before it is in the index only now.
+                Op::Clear { group, groups, .. } => self.bury_group(*group, *groups),
+                _ => {}
             }
             tickets.extend(op.ticket());
             if let Some(session) = op.session() {

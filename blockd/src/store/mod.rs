@@ -32,6 +32,8 @@ pub use survey::{ChunkRun, VolumeEntry};
 #[cfg(test)]
 mod cleaner_test;
 #[cfg(test)]
+mod clear_test;
+#[cfg(test)]
 mod damage_test;
 #[cfg(test)]
 mod medium_test;

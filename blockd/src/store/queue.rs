@@ -30,6 +30,7 @@ pub(super) enum Op {
     Trim { ticket: Ticket, session: Session, range: BlockRange, version: Version },
     Fence { volume: VolumeId, epoch: VolumeEpoch },
     Group { group: GroupId, epoch: GroupEpoch },
+    Clear { group: GroupId, groups: u32, epoch: GroupEpoch },
     Delete { volume: VolumeId },
 }
 
@@ -38,16 +39,16 @@ impl Op {
         match self {
             Self::Write(op) => Some(op.session),
             Self::Trim { session, .. } => Some(*session),
-            Self::Fence { .. } | Self::Group { .. } | Self::Delete { .. } => None,
+            Self::Fence { .. } | Self::Group { .. } | Self::Clear { .. } | Self::Delete { .. } => None,
         }
     }
 
-    /// Who waits for it to be written. (Fences, groups and deletions wait as flushes.)
+    /// Who waits for it to be written. (Fences, groups, clearings and deletions wait as flushes.)
     pub fn ticket(&self) -> Option<Ticket> {
         match self {
             Self::Write(op) => Some(op.ticket),
             Self::Trim { ticket, .. } => Some(*ticket),
-            Self::Fence { .. } | Self::Group { .. } | Self::Delete { .. } => None,
+            Self::Fence { .. } | Self::Group { .. } | Self::Clear { .. } | Self::Delete { .. } => None,
         }
     }
 

@@ -559,6 +559,12 @@ impl Recovered {
                 Entry::Horizon { volume, settled, stable, whole } => {
                     self.index.volume_mut(volume).raise_horizon(settled, stable, whole);
                 }
+                Entry::Clear { group, groups, epoch } => {
+                    for chunk in self.index.clear_group(group, groups).into_iter().flat_map(BTreeMap::into_values) {
+                        self.index.drop_chunk(*chunk, |change| segments.note(change));
+                    }
+                    adopt(&mut self.groups, group, epoch);
+                }
                 Entry::Session { client, sequence } => self.sessions.note(client, sequence, header.sequence),
                 Entry::Group { group, epoch } => adopt(&mut self.groups, group, epoch),
             }

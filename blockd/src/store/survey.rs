@@ -122,6 +122,30 @@ impl Store {
     }
 }
 
+impl Store {
+    pub(super) fn accept_clear(
+        &mut self,
+        ticket: Ticket,
+        (group, groups): (GroupId, u32),
+        epoch: GroupEpoch,
+    ) -> Result<(), WireError> {
+        self.check_running()?;
+        if groups > MAX_GROUPS || group.0 >= groups {
+            let why = format!("no pool of {groups} groups has a group {group}");
+            return Err(WireError::new(ErrorCode::BadRequest, why));
+        }
+        let held = self.groups.entry(group).or_default();
+        if epoch < *held {
+            let why = format!("group {group} is at epoch {held}; what is here belongs to that");
+            return Err(WireError::new(ErrorCode::Changed, why));
+        }
+        *held = epoch;
+        self.queue.push(Op::Clear { group, groups, epoch });
+        self.flusher.wait(ticket, self.queue.accepted());
+        Ok(())
+    }
+}
+
 impl Index {
     pub fn digest(&self, volume: VolumeId, chunk: ChunkIndex) -> u64 {
         let Some(held) = self.volumes.get(&volume) else { return 0 };

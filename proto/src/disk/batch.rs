@@ -23,16 +23,18 @@
 //! An entry is 40 bytes, and a CRC-32 for each of its blocks if it has data:
 //!
 //! ```text
-//!      0     1  kind: 1 write, 2 repair, 3 move, 4 trim, 5 lost, 6 fence, 7 delete, 8 horizon, 9 session, 10 group
+//!      0     1  kind: 1 write, 2 repair, 3 move, 4 trim, 5 lost, 6 fence, 7 delete, 8 horizon, 9 session, 10 group,
+//!                                 11 clear
 //!      1     1  zero
 //!      2     2  first block           (0 unless 1..=5)
 //!      4     2  block count           (0 unless 1..=5)
 //!      6     2  zero
-//!      8     8  volume                (session: the client id's first half; group: its number)
+//!      8     8  volume                (session: the client id's first half; group, clear: its number)
 //!     16     8  chunk 4, zero 4       (session: the client id's second half; 0 in 6, 7, 10; horizon:
-//!                                      1 if tombstones up to stable are forgotten, else 0)
+//!                                      1 if tombstones up to stable are forgotten, else 0; clear: groups
+//!                                      of the pool 4, zero 4)
 //!     24     8  version               (fence: the epoch's first; horizon: settled; session: sequence;
-//!                                      group: its least epoch)
+//!                                      group, clear: its least epoch)
 //!     32     8  0                     (horizon: stable)
 //! ```
 //! The data blocks of the entries with data follow the header blocks in the entries' order.
@@ -206,6 +208,13 @@ pub enum Entry<'a> {
         group: GroupId,
         epoch: GroupEpoch,
     },
+    /// Nothing of the group that was written before is here any more, in a pool of so many groups; and the
+    /// group has this epoch or a higher one.
+    Clear {
+        group: GroupId,
+        groups: u32,
+        epoch: GroupEpoch,
+    },
     /// Every write of the client's session up to `sequence` is in this batch or an earlier one.
     Session {
         client: ClientId,
@@ -248,6 +257,10 @@ impl<'a> Entry<'a> {
             }
             Self::Group { group, epoch } => {
                 put_numbers(out, 10, VolumeId(u64::from(group.0)), u64::from(epoch.0), 0);
+            }
+            Self::Clear { group, groups, epoch } => {
+                put_numbers(out, 11, VolumeId(u64::from(group.0)), u64::from(epoch.0), 0);
+                put(out, 16, &groups.to_le_bytes());
             }
             Self::Session { client, sequence } => {
                 out[0] = 9;
@@ -310,6 +323,14 @@ impl<'a> Entry<'a> {
             10 => {
                 [2..6, 12..24, 28..40].into_iter().try_for_each(|range| check_zero(&head[range]))?;
                 Self::Group { group: GroupId(u32_at(head, 8)), epoch: GroupEpoch(u32_at(head, 24)) }
+            }
+            11 => {
+                [2..6, 12..16, 20..24, 28..40].into_iter().try_for_each(|range| check_zero(&head[range]))?;
+                let (group, groups) = (u32_at(head, 8), u32_at(head, 16));
+                if group >= groups {
+                    return Err(DiskError::Content("an entry clears a group that its pool does not have"));
+                }
+                Self::Clear { group: GroupId(group), groups, epoch: GroupEpoch(u32_at(head, 24)) }
             }
             _ => return Err(DiskError::Content("an entry's kind is not known")),
         };

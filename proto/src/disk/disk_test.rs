@@ -241,3 +241,20 @@ proptest! {
         let _ = CheckpointCommit::decode(&seed);
     }
 }
+
+/// It came after the others, whose bytes are in the golden batch.
+#[test]
+fn a_cleared_group_spelled_out() {
+    let entry = Entry::Clear { group: GroupId(127), groups: 128, epoch: GroupEpoch(6) };
+    let mut bytes = [0xff; batch::ENTRY_BYTES];
+    assert_eq!(entry.encode_to(&mut bytes), bytes.len());
+    let mut expected = [0; batch::ENTRY_BYTES];
+    (expected[0], expected[8], expected[16], expected[24]) = (11, 127, 128, 6);
+    assert_eq!(bytes, expected);
+    assert_eq!(entries(&bytes).collect::<Vec<_>>(), [Ok(entry)]);
+    for (at, value) in [(3, 1), (12, 1), (20, 1), (28, 1), (39, 1), (16, 127)] {
+        let mut bad = bytes;
+        bad[at] = value;
+        assert!(entries(&bad).next().unwrap().is_err(), "byte {at}");
+    }
+}
