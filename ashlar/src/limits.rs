@@ -75,6 +75,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long a rebuild that failed waits before it is tried again, at first and at most.
 pub const REBUILD_PAUSE: Duration = Duration::from_secs(1);
 pub const REBUILD_PAUSE_MOST: Duration = Duration::from_secs(30);
+/// Groups that a disk left and is cleared of in one look of its keeper: each waits for the disk's flush.
+pub const CLEAR_AT_ONCE: usize = 32;
 /// Groups that one disk catches up in at a time.
 pub const REBUILDS_AT_ONCE: usize = 4;
 /// How fast each of them copies at most, so that guests are felt before the rebuild is.

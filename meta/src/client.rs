@@ -239,8 +239,13 @@ impl Client {
         expect!(self.query(Query::Left).await?, Answer::Left)
     }
 
-    /// The disk holds nothing any more of these groups, which it left.
-    pub async fn groups_cleared(&self, disk: DiskId, groups: Vec<GroupId>) -> Result<(), MetaError> {
+    /// The disk holds nothing any more of these groups, which it left, and takes no frames of them from before
+    /// these epochs.
+    pub async fn groups_cleared(
+        &self,
+        disk: DiskId,
+        groups: Vec<(GroupId, GroupEpoch)>,
+    ) -> Result<(), MetaError> {
         self.done(Command::GroupsCleared { disk, groups }).await
     }
 

@@ -100,9 +100,10 @@ pub enum Command {
     /// A disk's keeper says how it is, every few seconds. The control plane puts its own time in the place of
     /// `seen_ms`. -> `Done`
     DiskSeen { disk: DiskId, seen_ms: u64, healthy: bool, used_bytes: u64, why: String },
-    /// The disk holds nothing any more of these groups, which it left: it may be a member of them again.
+    /// The disk holds nothing any more of these groups, which it left, and refuses their frames from before
+    /// the epochs named: it may be a member of them again.
     /// -> `Done`
-    GroupsCleared { disk: DiskId, groups: Vec<GroupId> },
+    GroupsCleared { disk: DiskId, groups: Vec<(GroupId, GroupEpoch)> },
     /// Records that a user's volume is served elsewhere from now on, by the writer that was given `epoch`; refused
     /// if somebody opened the volume since. -> `Volume`
     MoveAttachment { name: String, to: Attachment, epoch: VolumeEpoch },

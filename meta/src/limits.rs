@@ -92,6 +92,8 @@ const _: () = assert!(MAX_BATCH_BYTES + MAX_COMMAND_BYTES < MAX_RECORD_BYTES);
 pub const HEARTBEAT_MS: u64 = 250;
 /// How often the planner looks at the pool.
 pub const PLAN_INTERVAL_MS: u64 = 5000;
+/// The same while members are on their way: few are at a time, and the next should not wait long.
+pub const BUSY_PLAN_INTERVAL_MS: u64 = 1000;
 /// How long a disk must have been gone before others take its places: 10 minutes.
 pub const REPLACE_AFTER_MS: u64 = 600_000;
 /// The same in groups whose writes wait for too few members in sync: half a minute.

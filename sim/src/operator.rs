@@ -61,7 +61,9 @@ impl World {
         let map = self.control.map();
         let is_removed = |disk: &&DiskRecord| disk.admin == DiskAdmin::Removed;
         let removed: Vec<DiskId> = disks.iter().filter(is_removed).map(|disk| disk.id).collect();
-        let view = self.watch.look(now_ms, map, disks, left, &Settings::default());
+        // Nobody here clears what disks left.
+        let settings = Settings { leave_a_spare: true, ..Settings::default() };
+        let view = self.watch.look(now_ms, map, disks, left, &settings);
         for command in plan(&view) {
             self.change(command);
         }

@@ -3,12 +3,13 @@
 
 use super::rebuild::{self, Rebuilding};
 use crate::fleet::Rebuild;
-use crate::limits::{HEARTBEAT, REBUILD_PAUSE, REBUILD_PAUSE_MOST};
+use crate::limits::{CLEAR_AT_ONCE, HEARTBEAT, REBUILD_PAUSE, REBUILD_PAUSE_MOST};
 use crate::shelf::Slot;
+use blockd::client::admin::clear_groups;
 use blockd::server::ServerStatus;
 use meta::MetaError;
 use meta::client::Client;
-use proto::control::{MemberState, PoolMap, PoolToken};
+use proto::control::{DiskPlace, MemberState, PoolMap, PoolToken};
 use proto::ids::{DiskId, GroupEpoch, GroupId};
 use rt::clock::{Clock, Instant, SystemClock};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Membership {
     rebuilding: Option<Rebuilding>,
     next_rebuild: Instant,
     rebuild_pause: Duration,
+    /// The version of the map at which the disk held nothing of groups that it left.
+    cleared_at: Option<u64>,
 }
 
 /// Groups with the epochs they have.
@@ -41,6 +44,7 @@ impl Membership {
             rebuilding: None,
             next_rebuild: Instant::default(),
             rebuild_pause: REBUILD_PAUSE,
+            cleared_at: None,
         }
     }
 
@@ -67,6 +71,7 @@ impl Membership {
     ) -> Result<(), MetaError> {
         self.refresh().await?;
         self.tell(disk, Some(status), "").await?;
+        self.clear_what_was_left(slot, disk).await?;
         let Some(map) = self.map.clone() else { return Ok(()) };
         let now = SystemClock.now();
         if now < self.next_rebuild {
@@ -105,6 +110,42 @@ impl Membership {
             let rebuilding = run.start(behind.len());
             slot.set_rebuild(Some(rebuilding.view(disk)));
             self.rebuilding = Some(rebuilding);
+        }
+        Ok(())
+    }
+
+    /// What the disk holds of groups that it left is removed, and then it may be a member of them again.
+    ///
+    /// While the control plane says that it left a group it is no member, and won't be one before it is told
+    /// here that the copy is gone. So the map's epoch, which was there before, is above all at which it was one.
+    async fn clear_what_was_left(&mut self, slot: &Slot, disk: DiskId) -> Result<(), MetaError> {
+        let Some(map) = self.map.as_ref().filter(|map| self.cleared_at != Some(map.version)) else {
+            return Ok(());
+        };
+        let left = self.meta.left_groups().await?.into_iter().filter(|(_, of)| *of == disk);
+        let left: Groups = left
+            .filter_map(|(id, _)| map.groups.iter().find(|group| group.id == id))
+            .filter(|group| group.member(disk).is_none())
+            .map(|group| (group.id, group.epoch))
+            .collect();
+        let (version, groups) = (map.version, map.groups.len());
+        let place = map.place(disk).cloned().zip(slot.addr());
+        if left.is_empty() {
+            self.cleared_at = Some(version);
+            return Ok(());
+        }
+        let (Some((place, addr)), Ok(groups)) = (place, u32::try_from(groups)) else { return Ok(()) };
+        // A few at a time: the rest has its turn with the keeper's next look.
+        let some = &left[..left.len().min(CLEAR_AT_ONCE)];
+        match clear_groups(&DiskPlace { addr, ..place }, self.token, groups, some).await {
+            Ok(cleared) => {
+                tracing::info!(%disk, groups = cleared.len(), "a disk's copy of groups that it left is removed");
+                let cleared = some.iter().filter(|(id, _)| cleared.contains(id)).copied().collect();
+                self.meta.groups_cleared(disk, cleared).await?;
+            }
+            Err(error) => {
+                tracing::warn!(%disk, %error, "what a disk left is not removed yet; it is tried again")
+            }
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ mod copies;
 mod disks;
 mod frames;
 mod gateway;
+mod moves;
 mod network;
 mod processes;
 mod repair;

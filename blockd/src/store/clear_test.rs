@@ -203,9 +203,10 @@ impl Run {
         let seen = held(&mut self.rig);
         let mut state = self.base.clone();
         let mut prefix = self.since.iter();
-        loop {
-            let Some(step) = (state != seen).then(|| prefix.next()) else { break };
-            let Some(step) = step else { panic!("no prefix of {:?} gives what is there", self.since) };
+        while state != seen {
+            let Some(step) = prefix.next() else {
+                panic!("no prefix of {:?} gives what is there", self.since)
+            };
             // A write may have been cut in two by the end of a batch: as far as it is there, it counts.
             if let Step::Write { volume, chunk, first, count, version } = *step {
                 let part = (1..count).map(|count| Step::Write { volume, chunk, first, count, version });

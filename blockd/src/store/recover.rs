@@ -560,7 +560,9 @@ impl Recovered {
                     self.index.volume_mut(volume).raise_horizon(settled, stable, whole);
                 }
                 Entry::Clear { group, groups, epoch } => {
-                    for chunk in self.index.clear_group(group, groups).into_iter().flat_map(BTreeMap::into_values) {
+                    for chunk in
+                        self.index.clear_group(group, groups).into_iter().flat_map(BTreeMap::into_values)
+                    {
                         self.index.drop_chunk(*chunk, |change| segments.note(change));
                     }
                     adopt(&mut self.groups, group, epoch);

@@ -28,15 +28,15 @@ pub struct Settings {
     /// How long a disk must have been gone before others take its places: copying it all is dear, and most
     /// machines that go away come back.
     pub replace_after_ms: u64,
-    /// Moves for balance leave each group another disk that could take a place of it. A disk that left a group
-    /// can't come back to it until its old copy is cleared away, so without this, balancing a small pool would
-    /// use up the disks that a later loss needs. To be turned off where chunk servers clear what they left.
+    /// Moves for balance leave each group another disk that could take a place of it. For pools whose disks'
+    /// keepers don't clear what the disks left: such a disk can't come back to a group, and balancing a small
+    /// pool would use up the disks that a later loss needs.
     pub leave_a_spare: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { interval_ms: PLAN_INTERVAL_MS, replace_after_ms: REPLACE_AFTER_MS, leave_a_spare: true }
+        Self { interval_ms: PLAN_INTERVAL_MS, replace_after_ms: REPLACE_AFTER_MS, leave_a_spare: false }
     }
 }
 

@@ -107,7 +107,14 @@ impl World {
                 let command = Command::Join { disk: member.disk, group: group.id, epoch: group.epoch };
                 apply(&self.kv, command).unwrap();
                 if let (false, Some(disk)) = (self.settings.leave_a_spare, member.replaces) {
-                    apply(&self.kv, Command::GroupsCleared { disk, groups: vec![group.id] }).unwrap();
+                    apply(
+                        &self.kv,
+                        Command::GroupsCleared {
+                            disk,
+                            groups: vec![(group.id, GroupEpoch(group.epoch.0 + 1))],
+                        },
+                    )
+                    .unwrap();
                 }
             }
         }
@@ -240,6 +247,7 @@ fn silence_of_the_planner_or_of_most_disks_is_no_loss() {
 fn a_new_disk_gets_its_fair_share_a_few_at_a_time() {
     let mut world = World::new(128, &[(1, 1, "a"), (2, 1, "a"), (3, 1, "a")]);
     world.add((4, 1, "a"), TIB);
+    world.settings.leave_a_spare = true;
     world.tick();
     assert_eq!(world.settle(), 0, "the only disk that could take a lost one's place");
     world.settings.leave_a_spare = false;
@@ -262,6 +270,7 @@ fn a_new_disk_gets_its_fair_share_a_few_at_a_time() {
 #[test]
 fn balancing_leaves_each_group_a_spare_disk() {
     let mut world = World::new(64, &[THREE.as_slice(), &[(4, 4, "d"), (5, 5, "e")]].concat());
+    world.settings.leave_a_spare = true;
     assert!(world.settle() > 0);
     let counts = world.counts();
     assert!(counts.values().all(|&count| (30..=50).contains(&count)), "{counts:?}");

@@ -3,7 +3,9 @@
 use super::{Settings, Watch, plan};
 use crate::client::Client;
 use crate::error::{ErrorKind, MetaError};
+use crate::limits::BUSY_PLAN_INTERVAL_MS;
 use crate::metrics::MetaMetrics;
+use proto::control::MemberState;
 use rt::clock::Clock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +15,13 @@ use std::time::Duration;
 pub async fn run(client: Client, clock: Arc<dyn Clock>, settings: Settings) {
     let metrics = client.metrics();
     let mut watch = Watch::default();
+    let mut pause_ms = settings.interval_ms;
     loop {
-        tokio::time::sleep(Duration::from_millis(settings.interval_ms)).await;
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         let now_ms = clock.now().0 / 1_000_000;
         match look_and_propose(&client, &mut watch, now_ms, &settings, &metrics).await {
-            Ok(()) => {}
+            Ok(Pool::Busy) => pause_ms = settings.interval_ms.min(BUSY_PLAN_INTERVAL_MS),
+            Ok(Pool::AtRest) => pause_ms = settings.interval_ms,
             Err(error) if error.kind() == ErrorKind::Unavailable => {}
             Err(error) => tracing::warn!(%error, "the planner could not look at the pool"),
         }
@@ -30,12 +34,16 @@ async fn look_and_propose(
     now_ms: u64,
     settings: &Settings,
     metrics: &MetaMetrics,
-) -> Result<(), MetaError> {
+) -> Result<Pool, MetaError> {
     let map = client.pool_map().await?;
     metrics.groups_seen(&map);
+    let members = map.groups.iter().flat_map(|group| &group.members);
+    let coming = members.filter(|member| member.state == MemberState::CatchingUp).count();
     let disks = client.disks().await?;
     let left = client.left_groups().await?;
-    for command in plan(&watch.look(now_ms, map, disks, left, settings)) {
+    let planned = plan(&watch.look(now_ms, map, disks, left, settings));
+    let pool = if planned.is_empty() && coming == 0 { Pool::AtRest } else { Pool::Busy };
+    for command in planned {
         let what = format!("{command:?}");
         match client.propose(command).await {
             Ok(_) => {
@@ -50,5 +58,11 @@ async fn look_and_propose(
             }
         }
     }
-    Ok(())
+    Ok(pool)
+}
+
+/// Whether members are on their way somewhere.
+enum Pool {
+    AtRest,
+    Busy,
 }

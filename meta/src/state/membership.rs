@@ -7,7 +7,7 @@
 
 use super::kv::Read;
 use super::pool::{all, disk, groups, map, next_number};
-use super::txn::{Txn, load};
+use super::txn::{Txn, decode, load};
 use super::{Outcome, keys};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::limits::{MAX_GROUPS, MAX_WHY_BYTES};
@@ -16,6 +16,9 @@ use proto::control::{Group, Member, MemberState, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId};
 use proto::limits::MAX_MEMBERS;
 use std::collections::BTreeMap;
+
+/// A disk that left a group, and the group's epoch since.
+type Left = (GroupId, DiskId, GroupEpoch);
 
 /// The groups that a command means, each with the epoch that the one who asks knows.
 type Named = [(GroupId, GroupEpoch)];
@@ -140,10 +143,18 @@ pub fn cancel_replace(
     map(txn)
 }
 
-pub fn groups_cleared(txn: &mut Txn<'_>, disk_id: DiskId, cleared: &[GroupId]) -> Outcome<()> {
+/// Each counts only if the disk cleared it at the epoch at which it left, or later: word of an earlier time may
+/// come when the disk has been a member again, and left again.
+pub fn groups_cleared(txn: &mut Txn<'_>, disk_id: DiskId, cleared: &Named) -> Outcome<()> {
     disk(txn, disk_id)?;
-    for id in cleared.iter().take(MAX_GROUPS as usize) {
-        txn.delete(keys::left(*id, disk_id));
+    for (id, epoch) in cleared.iter().take(MAX_GROUPS as usize) {
+        let key = keys::left(*id, disk_id);
+        let Some(value) = txn.get(&key)? else { continue };
+        // Earlier builds did not note the epoch.
+        let left: Option<Left> = decode(&value).ok();
+        if left.is_none_or(|(.., left_at)| *epoch >= left_at) {
+            txn.delete(key);
+        }
     }
     Ok(())
 }
@@ -293,7 +304,8 @@ fn drop_member(txn: &mut Txn<'_>, group: &mut Group, disk: DiskId) -> Outcome<()
     let before = group.members.len();
     group.members.retain(|member| member.disk != disk);
     if group.members.len() < before {
-        txn.put(keys::left(group.id, disk), &(group.id, disk))?;
+        let left: Left = (group.id, disk, next_epoch(group)?);
+        txn.put(keys::left(group.id, disk), &left)?;
     }
     Ok(())
 }
@@ -315,9 +327,13 @@ fn check_epoch(group: &Group, epoch: GroupEpoch) -> Result<(), Refusal> {
 fn change(txn: &mut Txn<'_>, mut group: Group) -> Outcome<()> {
     assert!(group.in_sync().next().is_some(), "a group keeps a member in sync");
     assert!(group.members.len() <= MAX_MEMBERS, "a group has at most {MAX_MEMBERS} members");
-    let used_up = || Refusal::invalid(format!("the epochs of group {} are used up", group.id));
-    group.epoch = GroupEpoch(group.epoch.0.checked_add(1).ok_or_else(used_up)?);
+    group.epoch = next_epoch(&group)?;
     Ok(txn.put(keys::group(group.id), &group)?)
+}
+
+fn next_epoch(group: &Group) -> Result<GroupEpoch, Refusal> {
+    let used_up = || Refusal::invalid(format!("the epochs of group {} are used up", group.id));
+    group.epoch.0.checked_add(1).map(GroupEpoch).ok_or_else(used_up)
 }
 
 fn count_joined(txn: &mut Txn<'_>) -> Outcome<()> {

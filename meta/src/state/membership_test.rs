@@ -168,6 +168,44 @@ fn a_disk_is_replaced() {
 }
 
 #[test]
+fn a_disk_that_cleared_its_copy_may_be_a_member_again() {
+    let pool = Pool::with_disks(4);
+    let cleared = |number, group, epoch| {
+        let groups = vec![(GroupId(group), GroupEpoch(epoch))];
+        pool.0.run(Command::GroupsCleared { disk: disk(number), groups }).map_err(|refusal| refusal.kind)
+    };
+    let left = || match pool.0.ask(Query::Left).unwrap() {
+        Answer::Left(left) => left,
+        other => panic!("{other:?}"),
+    };
+    let replace = |epoch, old, new| {
+        let (group, epoch) = (GroupId(0), GroupEpoch(epoch));
+        pool.run(Command::ReplaceMember { group, epoch, old: disk(old), new: disk(new) })
+    };
+    replace(1, 3, 4).unwrap();
+    pool.join(4, 0, 2).unwrap();
+    assert_eq!(left(), [(GroupId(0), disk(3))]);
+    assert_eq!(replace(3, 4, 3), Err(ErrorKind::InUse(Entity::Disk)));
+    cleared(3, 0, 2).unwrap();
+    assert_eq!(left(), [(GroupId(0), disk(3))], "word from before it left");
+    cleared(4, 0, 3).unwrap();
+    cleared(3, 1, 3).unwrap();
+    assert_eq!(left(), [(GroupId(0), disk(3))], "another disk, another group");
+    cleared(3, 0, 3).unwrap();
+    assert_eq!(left(), []);
+    replace(3, 4, 3).unwrap();
+    pool.join(3, 0, 4).unwrap();
+    assert_eq!(left(), [(GroupId(0), disk(4))]);
+    // It leaves once more, and the word of the first time comes again.
+    cleared(4, 0, 5).unwrap();
+    replace(5, 3, 4).unwrap();
+    pool.join(4, 0, 6).unwrap();
+    cleared(3, 0, 3).unwrap();
+    assert_eq!(left(), [(GroupId(0), disk(3))]);
+    assert_eq!(cleared(9, 0, 1), Err(ErrorKind::NotFound(Entity::Disk)));
+}
+
+#[test]
 fn a_replacement_in_one_group_can_be_called_off() {
     let pool = Pool::with_disks(4);
     let replace = |epoch| Command::ReplaceMember {
