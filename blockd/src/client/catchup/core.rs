@@ -121,6 +121,8 @@ pub struct CatchUpCore {
     fences: HashMap<VolumeId, VolumeEpoch>,
     /// The source's, when its lists were made.
     source_fences: HashMap<VolumeId, VolumeEpoch>,
+    /// What the source knew as stable before its lists were asked for.
+    source_stable: HashMap<VolumeId, Version>,
     /// What the source knows as stable and the target does not.
     horizons: Vec<(VolumeId, Version)>,
     gone: HashSet<VolumeId>,
@@ -156,6 +158,7 @@ impl CatchUpCore {
             open: None,
             fences: HashMap::new(),
             source_fences: HashMap::new(),
+            source_stable: HashMap::new(),
             horizons: Vec::new(),
             gone: HashSet::new(),
             durable: false,
@@ -289,6 +292,7 @@ impl CatchUpCore {
         let (target, source) = (opens[TARGET.0], opens[SOURCE.0]);
         self.fences.insert(target.volume, target.fence);
         self.source_fences.insert(source.volume, source.fence);
+        self.source_stable.insert(source.volume, source.stable);
         if source.stable > target.stable {
             self.horizons.push((source.volume, source.stable));
         }
@@ -433,7 +437,8 @@ impl CatchUpCore {
         let (source, target) = (Map::of(source), Map::of(target));
         let newer = source.newer_than(&target, READ_BLOCKS);
         let fence = self.source_fences.get(&volume).copied().unwrap_or_default();
-        let orphans = source.orphans_in(&target, fence);
+        let stable = self.source_stable.get(&volume).copied().unwrap_or_default();
+        let orphans = source.orphans_in(&target, (fence, stable));
         self.jobs.remove(job);
         if self.gone.contains(&volume) {
             self.share.spare(CHUNK_BYTES);
@@ -444,7 +449,9 @@ impl CatchUpCore {
         self.report.orphans_replaced += orphans.len() as u64;
         for (first, orphan) in orphans {
             let range = BlockRange { volume, chunk, first, count: 1 };
-            let over = Some(Version::last_of(orphan.version.epoch()));
+            // The newest epoch's last version would be above what its writer has yet to give.
+            let epoch = orphan.version.epoch();
+            let over = Some(if epoch < fence { Version::last_of(epoch) } else { orphan.version });
             self.pieces.push_back(Piece { range, source: SOURCE, least: Version::ZERO, over });
         }
         for Run { first, count, known } in newer {

@@ -204,6 +204,39 @@ fn what_a_dead_writer_left_at_the_target_alone_is_never_seen() {
 }
 
 #[test]
+fn what_its_own_writer_gave_up_while_the_target_was_out_is_never_seen() {
+    let (mut target, mut source) = (Server::default(), Server::default());
+    let a = inside(1, 0);
+    for block in 0..4 {
+        source.put((1, a, block), 10, Some(1));
+        target.put((1, a, block), 10, Some(1));
+    }
+    source.put((1, a, 2), 12, None);
+    // In sync members lost 18 and were made to agree without it; 30 may be on its way to the source.
+    let given_up = [(1, a, 1), (1, a, 2), (1, a, 9)];
+    given_up.iter().for_each(|place| target.put(*place, 18, Some(66)));
+    target.put((1, a, 3), 30, Some(77));
+    let stable = source.held((1, a, 2)).version;
+    source.stable.insert(VolumeId(1), stable);
+    let mut early = [target.clone(), source.clone()];
+    run(&mut early).unwrap();
+    assert_eq!(early[0].held((1, a, 1)).byte, Some(66), "nobody has said yet that it does not count");
+    target.put((1, a, 21), 21, Some(1));
+    source.put((1, a, 21), 21, Some(1));
+    let stable = source.held((1, a, 21)).version;
+    source.stable.insert(VolumeId(1), stable);
+    let mut servers = [target, source];
+    for round in 0..2 {
+        run(&mut servers).unwrap();
+        for place in given_up {
+            assert_eq!(content(&servers[0], place), content(&servers[1], place), "{round}: {place:?}");
+            assert!(!servers[0].held(place).version.is_last(), "its writer has yet to give higher versions");
+        }
+        assert_eq!(servers[0].held((1, a, 3)).byte, Some(77));
+    }
+}
+
+#[test]
 fn a_writer_that_dies_meanwhile_leaves_nothing_behind_either() {
     for after in 3..60 {
         let (mut target, mut source) = (Server::default(), Server::default());

@@ -46,12 +46,15 @@ impl Map {
     }
 
     /// Blocks that are higher in `other`, with what it has there, if that is of an epoch below `fence`: what
-    /// a dead writer left there alone. Not what was closed already, nor trims of what is not here at all.
-    pub fn orphans_in(&self, other: &Map, fence: VolumeEpoch) -> Vec<(u16, Known)> {
+    /// a dead writer left there alone. Or if it is up to `stable`, below which everything that counts is here:
+    /// what a living writer gave up while `other` was out, since no member in sync had kept it. Not what
+    /// was closed already, nor trims of what is not here at all.
+    pub fn orphans_in(&self, other: &Map, (fence, stable): (VolumeEpoch, Version)) -> Vec<(u16, Known)> {
         let orphan = |block: &u16| {
             let (here, there) = (self.get(*block), other.get(*block));
             let same = there.trimmed && here == Known::default();
-            there.version > here.version && there.version.epoch() < fence && !there.version.is_last() && !same
+            let given_up = there.version.epoch() < fence || there.version <= stable;
+            there.version > here.version && given_up && !there.version.is_last() && !same
         };
         (0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024"))
             .filter(orphan)
