@@ -6,6 +6,7 @@ use crate::engine::{Enabled, Engine, Logging, Submission, WriteCache};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{MAX_COMMANDS, STOP_QUEUE_TIMEOUT_MS};
 use crate::mem::GuestRam;
+use crate::opening::Opening;
 use crate::vring::VringSetup;
 use blockd::ClientError;
 use blockd::client::{VolumeDriver, VolumeOp};
@@ -103,6 +104,8 @@ pub enum Command {
         reply: Reply<u16>,
     },
     EndSession(Reply<()>),
+    /// Opens the volume now; answers once it is open.
+    Open(Reply<()>),
     /// The volume has grown.
     Resize {
         size_bytes: u64,
@@ -189,25 +192,6 @@ impl DataLink {
     }
 }
 
-/// When a device takes its volume over from whoever wrote it before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Open {
-    /// Before it is served: [`Device::serve`](crate::Device::serve) waits for it.
-    AtOnce,
-    /// When the first queue starts: so for the host that a running guest is about to move to, since its old
-    /// host writes until then.
-    WithFirstQueue,
-}
-
-/// How far the volume is.
-enum Opening {
-    NotBegun,
-    Underway,
-    Done,
-    /// It can't be served; every session hears why.
-    Failed(Error),
-}
-
 /// The data thread's loop.
 pub struct DataThread<B> {
     reactor: Reactor,
@@ -218,6 +202,8 @@ pub struct DataThread<B> {
     engine: Engine,
     volume: B,
     opening: Opening,
+    /// Who asked for it to be opened.
+    openers: Vec<Reply<()>>,
     /// An answer that came with the submission.
     early: Option<Done>,
     kicks: Vec<Option<Kick>>,
@@ -275,6 +261,7 @@ impl<B: Backend> DataThread<B> {
             engine,
             volume,
             opening: Opening::NotBegun,
+            openers: Vec::new(),
             early: None,
             kicks: (0..num_queues).map(|_| None).collect(),
             next_serial: 0,
@@ -300,6 +287,15 @@ impl<B: Backend> DataThread<B> {
         }
     }
 
+    /// Has the first queue wait for [`Command::Open`].
+    pub fn hold(&mut self) {
+        self.opening = Opening::Held;
+    }
+
+    fn has_begun(&self) -> bool {
+        !matches!(self.opening, Opening::Held | Opening::NotBegun)
+    }
+
     fn begin_to_open(&mut self) {
         if let Opening::NotBegun = self.opening {
             self.opening = Opening::Underway;
@@ -314,13 +310,37 @@ impl<B: Backend> DataThread<B> {
             Some(Ok(())) => {
                 self.opening = Opening::Done;
                 self.engine.open();
+                self.answer_openers(&Ok(()));
             }
             Some(Err(error)) => {
                 let error = Error::caused(ErrorKind::Volume, "the volume can't be opened", error);
                 self.opening = Opening::Failed(error.clone());
+                self.answer_openers(&Err(error.clone()));
                 self.fail(error);
             }
             None => {}
+        }
+    }
+
+    fn answer_openers(&mut self, outcome: &Result<(), Error>) {
+        for reply in self.openers.drain(..) {
+            let _ = reply.send(outcome.clone());
+        }
+    }
+
+    fn open_for(&mut self, reply: Reply<()>) {
+        if matches!(self.opening, Opening::Held) {
+            self.opening = Opening::NotBegun;
+        }
+        self.begin_to_open();
+        self.openers.push(reply);
+        match &self.opening {
+            Opening::Done => self.answer_openers(&Ok(())),
+            Opening::Failed(error) => {
+                let outcome = Err(error.clone());
+                self.answer_openers(&outcome);
+            }
+            _ => {}
         }
     }
 
@@ -343,7 +363,7 @@ impl<B: Backend> DataThread<B> {
 
     /// Sends what is queued, waits, and takes what happened.
     fn wait(&mut self, wait: Wait) -> Result<(), Error> {
-        let has_begun = !matches!(self.opening, Opening::NotBegun);
+        let has_begun = self.has_begun();
         if has_begun {
             self.volume.pump(&mut self.reactor);
         }
@@ -460,6 +480,7 @@ impl<B: Backend> DataThread<B> {
                 self.failed = None;
                 let _ = reply.send(Ok(()));
             }
+            Command::Open(reply) => self.open_for(reply),
             Command::Resize { size_bytes, reply } => {
                 self.volume.set_size(size_bytes);
                 self.engine.set_size(size_bytes);
@@ -539,10 +560,7 @@ impl<B: Backend> DataThread<B> {
 
     fn timeout(&self) -> Option<Duration> {
         let stops = self.stops.iter().map(|stop| stop.deadline);
-        let volume = match self.opening {
-            Opening::NotBegun => None,
-            _ => self.volume.next_deadline(),
-        };
+        let volume = if self.has_begun() { self.volume.next_deadline() } else { None };
         let first = stops.chain(volume).min()?;
         Some(first.since(self.now))
     }

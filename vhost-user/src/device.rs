@@ -1,10 +1,11 @@
 //! A device: its socket, its two threads, and the handle that ends them.
 
 use crate::control::{self, Line};
-use crate::data::{Backend, Command, DataLink, DataThread, Open, VOLUME};
+use crate::data::{Backend, Command, DataLink, DataThread, VOLUME};
 use crate::engine::{Counters, Disk, Engine};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{DEFAULT_QUEUES, ID_BYTES, MAX_QUEUE_SIZE, MAX_QUEUES};
+use crate::opening::Open;
 use crate::session::Offer;
 use blockd::client::{VolumeConfig, VolumeDriver};
 use proto::units::SECTOR_BYTES;
@@ -91,6 +92,8 @@ pub struct DeviceStatus {
     pub trims: u64,
     /// Requests that a former device had in flight and that this one asked again.
     pub recovered: u64,
+    /// Queues that were started, in all sessions: a guest wants the disk.
+    pub queue_starts: u64,
     pub errors: u64,
     pub size_bytes: u64,
     /// Why a session ended, if one ended by more than a disconnect.
@@ -157,6 +160,11 @@ impl DeviceHandle {
         self.end();
     }
 
+    /// Opens the volume, if it is not open, and waits until it is: its former writer is fenced from then on.
+    pub fn open(&self) -> Result<(), Error> {
+        self.data.ask(Command::Open)
+    }
+
     /// The volume has grown to `size_bytes`, a multiple of 512: requests may reach there from now on, and the
     /// guest hears of it if its front end passes it on. A disk never shrinks under its guest.
     pub fn resize(&self, size_bytes: u64) -> Result<(), Error> {
@@ -190,6 +198,7 @@ impl DeviceHandle {
             flushes: of(&self.counters.flushes),
             trims: of(&self.counters.trims),
             recovered: of(&self.counters.recovered),
+            queue_starts: of(&self.counters.queue_starts),
             errors: of(&self.counters.errors),
             size_bytes: self.size_bytes.load(Ordering::Acquire),
             last_error: line.last_error,
@@ -255,7 +264,14 @@ fn spawn_data<B: Backend + Send + 'static>(
         let hang_up = Box::new(move |error: &Error| line.hang_up(error));
         let clock = Arc::new(SystemClock);
         let (mut data, link) = DataThread::new(reactor, clock, engine, num_queues, volume, hang_up);
-        let opened = if open == Open::AtOnce { data.open() } else { Ok(()) };
+        let opened = match open {
+            Open::AtOnce => data.open(),
+            Open::WithFirstQueue => Ok(()),
+            Open::WhenTold => {
+                data.hold();
+                Ok(())
+            }
+        };
         let is_open = opened.is_ok();
         if tell.send(opened.map(|()| link)).is_err() || !is_open {
             return;

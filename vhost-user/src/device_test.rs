@@ -3,9 +3,10 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
-use crate::data::{Backend, Done, Open};
+use crate::data::{Backend, Done};
 use crate::device::{Device, DeviceHandle, DeviceStatus, Front};
 use crate::error::ErrorKind;
+use crate::opening::Open;
 use crate::test_client::{Client, Io};
 use blockd::ClientError;
 use blockd::client::VolumeOp;

@@ -32,6 +32,7 @@ pub struct Counters {
     pub trims: AtomicU64,
     /// Requests that a former device had taken and that this one asked again.
     pub recovered: AtomicU64,
+    pub queue_starts: AtomicU64,
     /// Requests answered with an error, and chains that were none.
     pub errors: AtomicU64,
 }
@@ -177,6 +178,7 @@ impl Engine {
     pub fn start(&mut self, index: usize, setup: VringSetup, enabled: Enabled) -> Result<(), Error> {
         let mut vring = Vring::start(setup, &self.ram)?;
         vring.set_log(self.log.clone());
+        count(&self.counters.queue_starts, 1);
         self.queues[index] = Some(Running {
             vring,
             enabled,

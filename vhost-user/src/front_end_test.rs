@@ -1,8 +1,8 @@
 //! A front end that sends every byte itself, so that it can break one rule at a time.
 
-use crate::data::Open;
 use crate::device::{Device, DeviceHandle, Front};
 use crate::device_tests::{MemoryVolume, config, until};
+use crate::opening::Open;
 use crate::test_guest::{DATA, RAM_BYTES, TestGuest, USER_BASE, readable, writable};
 use std::fs::File;
 use std::io::Read;

@@ -119,6 +119,10 @@ impl Rig {
                 self.engine.end_session();
                 let _ = reply.send(Ok(()));
             }
+            Command::Open(reply) => {
+                self.engine.open();
+                let _ = reply.send(Ok(()));
+            }
             Command::Resize { size_bytes, reply } => {
                 self.engine.set_size(size_bytes);
                 let _ = reply.send(Ok(()));

@@ -28,6 +28,7 @@ mod mem;
 #[cfg(test)]
 #[path = "migrate_test.rs"]
 mod migrate_tests;
+mod opening;
 mod pending;
 #[cfg(test)]
 #[path = "reconnect_test.rs"]
@@ -48,6 +49,6 @@ mod test_client;
 mod test_guest;
 mod vring;
 
-pub use data::Open;
 pub use device::{Device, DeviceConfig, DeviceHandle, DeviceStatus};
 pub use error::{Error, ErrorKind};
+pub use opening::Open;

@@ -3,9 +3,9 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
-use crate::data::Open;
 use crate::device_tests::{MemoryVolume, until};
 use crate::front_end_tests::{FEATURES, FrontEnd, SET_FEATURES, SET_VRING_ADDR, pair};
+use crate::opening::Open;
 use crate::test_guest::{DATA, RAM_BYTES, readable, writable};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -124,6 +124,22 @@ fn a_guest_moves_with_what_the_log_names() {
     assert_eq!((target.statuses(9..10), volume.get(9 * 4096..9 * 4096 + 1)), (vec![0], vec![9]));
     assert!(source.guest.used().is_empty());
     assert_eq!(target.stop_queue(), Some(17));
+}
+
+#[test]
+fn a_device_that_is_to_be_told_holds_its_queues_until_then() {
+    let volume = MemoryVolume::new();
+    let mut front = FrontEnd::with(&volume, Open::WhenTold);
+    front.share_memory();
+    front.start_queue(0);
+    let head = front.offer(1);
+    front.kick();
+    assert_eq!((front.device.status().queue_starts, front.device.status().writes), (1, 0));
+    assert_eq!(volume.opened(), 0, "its former writer writes until then");
+    for _ in 0..2 {
+        front.device.open().unwrap();
+    }
+    assert_eq!((front.reap(1), volume.opened()), (vec![head], 1));
 }
 
 #[test]
