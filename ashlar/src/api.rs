@@ -23,6 +23,9 @@ pub struct AttachVolume {
     /// The machine to serve it on, by name; needed where there are several.
     #[serde(default)]
     pub node: Option<String>,
+    /// It is attached on another machine, which serves it until a guest starts here.
+    #[serde(default)]
+    pub takeover: bool,
 }
 
 /// `POST /v1/volumes/{name}/detach`
@@ -32,6 +35,9 @@ pub struct DetachVolume {
     /// Even if the machine that serves it does not answer.
     #[serde(default)]
     pub force: bool,
+    /// Only call off what this machine, by name, was to take over.
+    #[serde(default)]
+    pub node: Option<String>,
 }
 
 /// `POST /v1/volumes/{name}/resize`
@@ -184,6 +190,14 @@ pub struct StopVm {
     pub deadline_ms: u64,
 }
 
+/// `POST /v1/vms/{name}/migrate`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MigrateVm {
+    /// The machine to move it to, by name.
+    pub node: String,
+}
+
 /// A volume as lists show it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VolumeView {
@@ -332,8 +346,17 @@ pub struct DiskView {
     pub error: Option<String>,
 }
 
+/// One VM: `GET /v1/vms/{name}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VmView {
+    /// The machine it runs on, or ended on, by name.
+    pub node: String,
+    #[serde(flatten)]
+    pub vm: VmInfo,
+}
+
 /// `GET /v1/vms`
-pub type VmList = Vec<VmInfo>;
+pub type VmList = Vec<VmView>;
 
 /// An error of the agent: `{"error": {"kind": ..., "message": ...}}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -6,6 +6,8 @@ use crate::fleet::{DaemonId, DaemonKind, Part, Performing, Report, Task};
 use crate::limits::SERVE_RETRY;
 use meta::record::NodeRecord;
 use objectd::{Gateway, GatewayConfig, GatewayHandle};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -20,25 +22,35 @@ pub struct GatewayPart {
     stop: watch::Sender<bool>,
     serving: watch::Receiver<bool>,
     keeper: Mutex<Option<JoinHandle<()>>>,
+    /// What it counts, if nobody else shows that.
+    registry: Option<Registry>,
 }
 
 enum State {
     /// And why it does not serve yet.
     Starting(String),
     Serving(GatewayHandle),
+    /// Another gateway of this name has opened its log. It is not started again by itself: the two would take the
+    /// log from each other for ever.
+    Fenced(GatewayHandle),
 }
 
 impl GatewayPart {
     /// Takes the bound port, which clients may connect to from now on, and starts the gateway behind it as soon
-    /// as its log can be opened.
-    pub fn start(node: NodeRecord, config: GatewayConfig, listener: TcpListener) -> Arc<Self> {
+    /// as its log can be opened. What is in `registry` goes into its reports.
+    pub fn start(
+        node: NodeRecord,
+        config: GatewayConfig,
+        listener: TcpListener,
+        registry: Option<Registry>,
+    ) -> Arc<Self> {
         let (stop, stopped) = watch::channel(false);
         let (serves, serving) = watch::channel(false);
         let state = Arc::new(Mutex::new(State::Starting("it is being started".to_owned())));
         let (name, addr) = (config.gateway.clone(), config.listen);
         let keeper = Keeper { state: Arc::clone(&state), config, listener, serves };
         let keeper = Mutex::new(Some(tokio::spawn(keeper.run(stopped))));
-        Arc::new(Self { node, name, addr, state, stop, serving, keeper })
+        Arc::new(Self { node, name, addr, state, stop, serving, keeper, registry })
     }
 
     /// Returns when it serves.
@@ -71,22 +83,36 @@ impl Keeper {
         }
         let stopping = State::Starting("it is being stopped".to_owned());
         let state = std::mem::replace(&mut *lock(&self.state), stopping);
-        if let State::Serving(handle) = state {
+        if let State::Serving(handle) | State::Fenced(handle) = state {
             handle.stop().await;
         }
     }
 
     async fn keep(&self) {
         loop {
-            let ended = match &*lock(&self.state) {
-                State::Serving(handle) => !handle.is_serving(),
-                State::Starting(_) => true,
+            let claim = match &*lock(&self.state) {
+                State::Serving(handle) if handle.is_serving() => Some(handle.claim()),
+                State::Serving(_) | State::Starting(_) => None,
+                State::Fenced(_) => return,
             };
-            if ended {
-                self.start().await;
+            match claim {
+                None => self.start().await,
+                // What can't be asked now is asked again.
+                Some(claim) if matches!(claim.is_lost().await, Ok(true)) => self.fence(),
+                Some(_) => {}
             }
             tokio::time::sleep(SERVE_RETRY).await;
         }
+    }
+
+    fn fence(&self) {
+        tracing::error!(gateway = self.config.gateway, "another gateway of this name has taken its log over");
+        let mut state = lock(&self.state);
+        let former = std::mem::replace(&mut *state, State::Starting(String::new()));
+        *state = match former {
+            State::Serving(handle) => State::Fenced(handle),
+            other => other,
+        };
     }
 
     async fn start(&self) {
@@ -139,9 +165,19 @@ impl Part for GatewayPart {
             State::Serving(handle) if handle.is_serving() => "running".to_owned(),
             State::Serving(_) => "it ended and will be started again".to_owned(),
             State::Starting(why) => format!("not serving: {why}"),
+            State::Fenced(_) => format!(
+                "fenced: another gateway named '{0}' has taken over its object log; stop one of the two, or start \
+                 this one with another --gateway",
+                self.name
+            ),
         };
+        let mut openmetrics = String::new();
+        if let Some(registry) = &self.registry {
+            // Writing into a string does not fail; half a text would be skipped by who reads it.
+            let _ = encode(&mut openmetrics, registry);
+        }
         let service = ServiceView { name: "s3 gateway".into(), address: self.addr.to_string(), state };
-        Report { services: vec![service], ..Report::default() }
+        Report { services: vec![service], openmetrics, ..Report::default() }
     }
 
     fn perform(self: Arc<Self>, _: Task) -> Performing {

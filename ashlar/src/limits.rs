@@ -64,6 +64,18 @@ pub const DAEMON_GONE: Duration = Duration::from_secs(6);
 pub const MAX_POLL_BYTES: usize = 4 << 20;
 /// Between two tries to start a gateway, or to serve an attached volume that could not be served.
 pub const SERVE_RETRY: Duration = Duration::from_secs(2);
+/// How often an agent looks whether what it serves is attached elsewhere by now.
+pub const RECONCILE_EVERY: Duration = Duration::from_secs(10);
+/// How long a machine waits for a VM to come in, and then for the word that all of it has.
+pub const MOVE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a VM that was sent stays paused before its machine asks the control plane where it goes on.
+pub const SETTLE_AFTER: Duration = Duration::from_secs(90);
+/// How long who comes to a door may take to show the key.
+pub const DOOR_KEY_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of a door's key, in hex digits.
+pub const DOOR_KEY_BYTES: usize = 64;
+/// How often a device that is to take a volume over is asked whether a guest wants it.
+pub const TAKEOVER_POLL: Duration = Duration::from_millis(50);
 /// How long `up` waits for the S3 gateway before it goes on without it.
 pub const GATEWAY_PATIENCE: Duration = Duration::from_secs(20);
 const _: () = assert!(POLL_WAIT.as_millis() < POLL_TIMEOUT.as_millis());

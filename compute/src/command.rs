@@ -38,15 +38,34 @@ impl VmFiles {
         self.dir.join("disk.sock")
     }
 
+    /// Where a guest that moves here comes in.
+    pub fn incoming(&self) -> PathBuf {
+        self.dir.join("incoming.sock")
+    }
+
+    /// Where a guest that moves away goes out.
+    pub fn outgoing(&self) -> PathBuf {
+        self.dir.join("outgoing.sock")
+    }
+
     /// The record a restarted daemon reads.
     pub fn record(&self) -> PathBuf {
         self.dir.join("vm.json")
     }
 }
 
+/// How a VM's QEMU begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With a guest that boots.
+    Boot,
+    /// Without one: it waits, its processors stopped, for one that comes in.
+    Receive,
+}
+
 /// The arguments of QEMU for one VM: memory shared with the disk's server, one disk, one serial line, a
 /// monitor; no network, no display, no default device.
-pub fn arguments(spec: &VmSpec, files: &VmFiles, disk: &Path, accel: Accel) -> Vec<OsString> {
+pub fn arguments(spec: &VmSpec, files: &VmFiles, disk: &Path, accel: Accel, begin: Begin) -> Vec<OsString> {
     let mut args: Vec<OsString> = Vec::new();
     let mut add = |flag: &str, value: &[&[u8]]| {
         args.push(flag.into());
@@ -101,6 +120,10 @@ pub fn arguments(spec: &VmSpec, files: &VmFiles, disk: &Path, accel: Accel) -> V
             add("-append", &[append.as_bytes()]);
         }
     }
+    if begin == Begin::Receive {
+        add("-incoming", &[b"unix:", files.incoming().as_os_str().as_bytes()]);
+        args.push("-S".into());
+    }
     args.push("-nodefaults".into());
     args.push("-no-user-config".into());
     args
@@ -123,8 +146,12 @@ mod tests {
     use super::*;
 
     fn line(spec: &VmSpec, accel: Accel) -> String {
+        line_of(spec, accel, Begin::Boot)
+    }
+
+    fn line_of(spec: &VmSpec, accel: Accel, begin: Begin) -> String {
         let files = VmFiles { dir: "/d/vms/a,b".into() };
-        let args = arguments(spec, &files, &files.disk(), accel);
+        let args = arguments(spec, &files, &files.disk(), accel, begin);
         args.iter().map(|arg| arg.to_str().expect("text")).collect::<Vec<_>>().join(" ")
     }
 
@@ -157,6 +184,13 @@ mod tests {
             assert!(line.contains(part), "{part} in {line}");
         }
         assert!(!line.contains("-netdev"), "no network unless asked for");
+    }
+
+    #[test]
+    fn waits_for_a_guest_with_its_processors_stopped() {
+        let line = line_of(&spec(), Accel::Kvm, Begin::Receive);
+        assert!(line.contains("-incoming unix:/d/vms/a,b/incoming.sock -S"), "{line}");
+        assert!(line.contains("-kernel /boot/vmlinuz"), "the machine must be the same: {line}");
     }
 
     #[test]

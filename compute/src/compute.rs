@@ -1,8 +1,8 @@
 //! All the VMs of one data folder: start, list, stop, and take back those an earlier daemon left running.
 
-use crate::command::{VmFiles, arguments};
+use crate::command::{Begin, VmFiles, arguments};
 use crate::error::{ComputeError, ErrorKind};
-use crate::keeper::{Keeper, StopRequest, log_tail};
+use crate::keeper::{Keeper, Request, log_tail};
 use crate::limits::{CONNECT_PAUSE, EXIT_QUEUE, KEEPER_QUEUE, MAX_SOCKET_PATH_BYTES, START_DEADLINE};
 use crate::probe::{self, Accel, AccelChoice, Acceleration};
 use crate::process::{Process, ProcessId};
@@ -11,6 +11,7 @@ use crate::record::{VmInfo, VmRecord, VmState};
 use crate::spec::{VmSpec, check_name};
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -49,17 +50,19 @@ pub struct Compute {
 }
 
 #[derive(Debug, Clone)]
-enum Entry {
+pub(crate) enum Entry {
     /// Its name is taken while it starts.
     Starting,
+    /// Its QEMU waits for a guest that is on its way here.
+    Receiving(Vm),
     Known(Vm),
 }
 
 #[derive(Debug, Clone)]
-struct Vm {
-    record: VmRecord,
-    state: watch::Receiver<VmState>,
-    stop: mpsc::Sender<StopRequest>,
+pub(crate) struct Vm {
+    pub record: VmRecord,
+    pub state: watch::Receiver<VmState>,
+    pub requests: mpsc::Sender<Request>,
 }
 
 impl Compute {
@@ -138,6 +141,10 @@ impl Compute {
         match self.lock().get(name) {
             Some(Entry::Known(vm)) if !vm.state.borrow().is_running() => Ok(()),
             None => Ok(()),
+            Some(Entry::Receiving(_)) => Err(ComputeError::new(
+                ErrorKind::Conflict,
+                format!("a VM named '{name}' is on its way to this machine already"),
+            )),
             Some(_) => Err(ComputeError::new(
                 ErrorKind::Conflict,
                 format!("a VM named '{name}' runs already; stop it first: ashlar vm stop {name}"),
@@ -147,15 +154,28 @@ impl Compute {
 
     /// Starts a VM whose disk is served on `disk_socket`, and returns once its processors run.
     pub async fn run(&self, spec: VmSpec, disk_socket: &Path) -> Result<VmInfo, ComputeError> {
+        self.begin(spec, disk_socket, Begin::Boot).await
+    }
+
+    pub(crate) async fn begin(
+        &self,
+        spec: VmSpec,
+        disk_socket: &Path,
+        begin: Begin,
+    ) -> Result<VmInfo, ComputeError> {
         spec.check()?;
         self.check_qemu()?;
         self.check_free(&spec.name)?;
         let before = self.lock().insert(spec.name.clone(), Entry::Starting);
         let name = spec.name.clone();
-        match self.start(spec, disk_socket).await {
+        match self.start(spec, disk_socket, begin).await {
             Ok(vm) => {
                 let info = self.info(&vm);
-                self.lock().insert(name, Entry::Known(vm));
+                let entry = match begin {
+                    Begin::Boot => Entry::Known(vm),
+                    Begin::Receive => Entry::Receiving(vm),
+                };
+                self.lock().insert(name, entry);
                 Ok(info)
             }
             Err(error) => {
@@ -173,7 +193,7 @@ impl Compute {
         let vms = self.lock();
         vms.values()
             .filter_map(|entry| match entry {
-                Entry::Starting => None,
+                Entry::Starting | Entry::Receiving(_) => None,
                 Entry::Known(vm) => Some(self.info(vm)),
             })
             .collect()
@@ -189,14 +209,17 @@ impl Compute {
         let mut vm = self.find(name)?;
         if vm.state.borrow().is_running() {
             // A closed channel means that the VM has just ended, which is what was asked for.
-            let _ = vm.stop.send(StopRequest { deadline }).await;
+            let _ = vm.requests.send(Request::Stop { deadline }).await;
             let _ = vm.state.wait_for(|state| !state.is_running()).await;
         }
         Ok(self.info(&vm))
     }
 
-    /// Stops every VM that runs, all at once.
+    /// Stops every VM that runs, all at once, and receives none any more.
     pub async fn stop_all(&self, deadline: Duration) {
+        for name in self.receiving() {
+            self.discard(&name).await;
+        }
         let running: Vec<String> =
             self.list().into_iter().filter(|vm| vm.state.is_running()).map(|vm| vm.name).collect();
         let stops = running.iter().map(|name| self.stop(name, deadline));
@@ -207,13 +230,17 @@ impl Compute {
         }
     }
 
-    fn files(&self, name: &str) -> VmFiles {
+    pub(crate) fn files(&self, name: &str) -> VmFiles {
         VmFiles { dir: self.config.dir.join(name) }
     }
 
-    fn find(&self, name: &str) -> Result<Vm, ComputeError> {
+    pub(crate) fn find(&self, name: &str) -> Result<Vm, ComputeError> {
         match self.lock().get(name) {
             Some(Entry::Known(vm)) => Ok(vm.clone()),
+            Some(Entry::Receiving(_)) => Err(ComputeError::new(
+                ErrorKind::Conflict,
+                format!("VM '{name}' is on its way to this machine; try again"),
+            )),
             Some(Entry::Starting) => {
                 Err(ComputeError::new(ErrorKind::Conflict, format!("VM '{name}' is starting; try again")))
             }
@@ -224,7 +251,7 @@ impl Compute {
         }
     }
 
-    fn info(&self, vm: &Vm) -> VmInfo {
+    pub(crate) fn info(&self, vm: &Vm) -> VmInfo {
         let files = self.files(&vm.record.spec.name);
         let state = vm.state.borrow().clone();
         VmInfo {
@@ -240,18 +267,19 @@ impl Compute {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.vms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn start(&self, spec: VmSpec, disk_socket: &Path) -> Result<Vm, ComputeError> {
+    async fn start(&self, spec: VmSpec, disk_socket: &Path, begin: Begin) -> Result<Vm, ComputeError> {
         let acceleration = self.acceleration().await?;
         if let Some(reason) = &acceleration.reason {
             tracing::warn!(vm = %spec.name, reason, "no KVM; the guest is emulated, several times slower");
         }
         self.disk_socket(&spec.name)?;
         let files = self.files(&spec.name);
-        let mut child = spawn(&self.config.qemu, &spec, &files, disk_socket, acceleration.accel)?;
+        let args = arguments(&spec, &files, disk_socket, acceleration.accel, begin);
+        let mut child = spawn(&self.config.qemu, &files, args)?;
         let pid = child.id().expect("a child not yet waited for has a pid");
         let id = ProcessId::of(pid)?;
         let mut record = VmRecord {
@@ -261,10 +289,11 @@ impl Compute {
             disk_socket: disk_socket.to_owned(),
             process: Some(id.clone()),
             state: VmState::Running,
+            is_receiving: begin == Begin::Receive,
         };
         // Recorded before it is known to run: a daemon that dies here must find the process again.
         record.save(&files.record())?;
-        let outcome = match reach(&files, &mut child).await {
+        let outcome = match reach(&files, &mut child, begin).await {
             Ok(qmp) => Process::find(&id).map(|process| (qmp, process)).ok_or_else(|| ended(&files)),
             Err(error) => Err(error),
         };
@@ -273,6 +302,7 @@ impl Compute {
             Err(error) => {
                 let _ = child.kill().await;
                 record.process = None;
+                record.is_receiving = false;
                 record.state = VmState::Exited { reason: error.to_string() };
                 record.save(&files.record())?;
                 Err(error)
@@ -294,16 +324,18 @@ impl Compute {
                     record.state =
                         VmState::Exited { reason: "QEMU ended while no daemon followed it".into() };
                     record.process = None;
+                    record.is_receiving = false;
                     if let Err(error) = record.save(&files.record()) {
                         tracing::warn!(vm = %name, %error, "the VM's end was not recorded");
                     }
                 }
-                let (stop, _) = mpsc::channel(1);
+                let (requests, _) = mpsc::channel(1);
                 let (_, state) = watch::channel(record.state.clone());
-                Vm { record, state, stop }
+                Vm { record, state, requests }
             }
         };
-        self.lock().insert(name, Entry::Known(vm));
+        let entry = if vm.record.is_receiving { Entry::Receiving(vm) } else { Entry::Known(vm) };
+        self.lock().insert(name, entry);
     }
 
     fn keep(
@@ -314,7 +346,7 @@ impl Compute {
         child: Option<Child>,
         qmp: Option<Qmp>,
     ) -> Vm {
-        let (stop, requests) = mpsc::channel(KEEPER_QUEUE);
+        let (ask, requests) = mpsc::channel(KEEPER_QUEUE);
         let (sender, state) = watch::channel(VmState::Running);
         let keeper = Keeper {
             files,
@@ -325,9 +357,10 @@ impl Compute {
             requests,
             state: sender,
             exits: self.exits.clone(),
+            ended_because: None,
         };
         tokio::spawn(keeper.watch());
-        Vm { record, state, stop }
+        Vm { record, state, requests: ask }
     }
 }
 
@@ -339,21 +372,15 @@ fn make_folder(dir: &Path) -> Result<(), ComputeError> {
         .map_err(|error| ComputeError::io(format!("can't make {}", dir.display()), error))
 }
 
-fn spawn(
-    qemu: &Path,
-    spec: &VmSpec,
-    files: &VmFiles,
-    disk: &Path,
-    accel: Accel,
-) -> Result<Child, ComputeError> {
-    for stale in [files.qmp(), files.console(), files.console_log()] {
+fn spawn(qemu: &Path, files: &VmFiles, args: Vec<OsString>) -> Result<Child, ComputeError> {
+    for stale in [files.qmp(), files.console(), files.console_log(), files.incoming()] {
         let _ = std::fs::remove_file(stale);
     }
     let log = std::fs::File::create(files.qemu_log())
         .map_err(|error| ComputeError::io(format!("can't write {}", files.qemu_log().display()), error))?;
     let errors = log.try_clone().map_err(|error| ComputeError::io("can't share QEMU's log", error))?;
     Command::new(qemu)
-        .args(arguments(spec, files, disk, accel))
+        .args(args)
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)
@@ -363,15 +390,19 @@ fn spawn(
         .map_err(|error| ComputeError::io(format!("can't start {}", qemu.display()), error))
 }
 
-/// Waits until the monitor answers and the guest runs, or QEMU ends.
-async fn reach(files: &VmFiles, child: &mut Child) -> Result<Qmp, ComputeError> {
+/// Waits until the monitor answers and the guest runs, or may come in, or QEMU ends.
+async fn reach(files: &VmFiles, child: &mut Child, begin: Begin) -> Result<Qmp, ComputeError> {
+    let wanted = match begin {
+        Begin::Boot => "running",
+        Begin::Receive => "inmigrate",
+    };
     let wait = async {
         loop {
             if child.try_wait().ok().flatten().is_some() {
                 return Err(ended(files));
             }
             if let Ok(mut qmp) = Qmp::connect(&files.qmp()).await
-                && matches!(qmp.status().await.as_deref(), Ok("running"))
+                && qmp.status().await.is_ok_and(|status| status == wanted)
             {
                 return Ok(qmp);
             }

@@ -57,6 +57,7 @@ async fn a_record_of_a_process_that_is_gone_is_an_exited_vm() {
         disk_socket: files.disk(),
         process: Some(ProcessId { pid: 1, start_ticks: u64::MAX, boot: "another".into() }),
         state: VmState::Running,
+        is_receiving: false,
     };
     record.save(&files.record()).unwrap();
     let (compute, _exits) = Compute::open(config).await.unwrap();

@@ -2,10 +2,12 @@
 
 use crate::command::VmFiles;
 use crate::compute::Exit;
+use crate::error::{ComputeError, ErrorKind};
 use crate::limits::{LOG_TAIL_BYTES, QUIT_DEADLINE};
 use crate::process::Process;
 use crate::qmp::{Message, Qmp};
 use crate::record::{VmRecord, VmState};
+use serde_json::Value;
 use std::pin::Pin;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -13,10 +15,15 @@ use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Sleep, sleep};
 
-/// Asks the guest to power off; after the deadline QEMU is told to quit, and then killed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StopRequest {
-    pub deadline: Duration,
+/// What a keeper can be asked.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Ask the guest to power off; after the deadline QEMU is told to quit, and then killed.
+    Stop { deadline: Duration },
+    /// End QEMU without asking the guest, because of this.
+    End { reason: String },
+    /// Run a command of the monitor.
+    Ask { command: &'static str, arguments: Value, answer: oneshot::Sender<Result<Value, ComputeError>> },
 }
 
 /// What has been tried to stop the VM.
@@ -35,9 +42,11 @@ pub(crate) struct Keeper {
     /// The child to reap; none if an earlier daemon started it.
     pub child: Option<Child>,
     pub qmp: Option<Qmp>,
-    pub requests: mpsc::Receiver<StopRequest>,
+    pub requests: mpsc::Receiver<Request>,
     pub state: watch::Sender<VmState>,
     pub exits: mpsc::Sender<Exit>,
+    /// Why QEMU was to end, if not for its guest's sake.
+    pub ended_because: Option<String>,
 }
 
 impl Keeper {
@@ -60,10 +69,9 @@ impl Keeper {
                     None => self.qmp = None,
                 },
                 Some(request) = self.requests.recv() => {
-                    if stopping == Stopping::No {
-                        stopping = Stopping::PowerDown(request.deadline);
-                        let asked = self.tell("system_powerdown").await;
-                        timer.set(sleep(if asked { request.deadline } else { Duration::ZERO }));
+                    if let Some((next, wait)) = self.take(request, stopping).await {
+                        stopping = next;
+                        timer.set(sleep(wait));
                     }
                 }
                 () = &mut timer, if !matches!(stopping, Stopping::No | Stopping::Kill) => {
@@ -84,6 +92,36 @@ impl Keeper {
         self.finish(stopping, cause.as_deref(), status).await;
     }
 
+    /// Does what it is asked; how far stopping is then and for how long, if that changes.
+    async fn take(&mut self, request: Request, stopping: Stopping) -> Option<(Stopping, Duration)> {
+        match request {
+            Request::Stop { deadline } if stopping == Stopping::No => {
+                let asked = self.tell("system_powerdown").await;
+                Some((Stopping::PowerDown(deadline), if asked { deadline } else { Duration::ZERO }))
+            }
+            Request::Stop { .. } => None,
+            Request::End { reason } => {
+                self.ended_because = Some(reason);
+                // At once: the timer's end tells QEMU to quit.
+                let is_new = matches!(stopping, Stopping::No | Stopping::PowerDown(_));
+                is_new.then_some((Stopping::PowerDown(Duration::ZERO), Duration::ZERO))
+            }
+            Request::Ask { command, arguments, answer } => {
+                // Answers have no number: one to what stopping sent would be taken for this one's.
+                let outcome = match (&mut self.qmp, stopping) {
+                    (Some(qmp), Stopping::No) => qmp.execute_with(command, arguments).await,
+                    (_, Stopping::No) => {
+                        Err(ComputeError::new(ErrorKind::Unavailable, "its monitor is gone"))
+                    }
+                    _ => Err(ComputeError::new(ErrorKind::Conflict, "it is being stopped")),
+                };
+                // Nobody may be waiting any more.
+                let _ = answer.send(outcome);
+                None
+            }
+        }
+    }
+
     async fn tell(&mut self, command: &str) -> bool {
         match &mut self.qmp {
             Some(qmp) => qmp.send(command).await.is_ok(),
@@ -92,11 +130,18 @@ impl Keeper {
     }
 
     async fn finish(mut self, stopping: Stopping, cause: Option<&str>, status: Option<ExitStatus>) {
+        // Nobody may wait for an answer while who follows exits waits for them.
+        self.requests.close();
+        while self.requests.try_recv().is_ok() {}
         let name = self.record.spec.name.clone();
-        let state = ending(stopping, cause, status, &log_tail(&self.files));
+        let state = match self.ended_because.take() {
+            Some(reason) => VmState::Stopped { reason },
+            None => ending(stopping, cause, status, &log_tail(&self.files)),
+        };
         tracing::info!(vm = %name, ?state, "the VM ended");
         self.record.state = state.clone();
         self.record.process = None;
+        self.record.is_receiving = false;
         if let Err(error) = self.record.save(&self.files.record()) {
             tracing::warn!(vm = %name, %error, "the VM's end was not recorded");
         }

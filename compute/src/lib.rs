@@ -8,6 +8,7 @@ mod compute;
 mod error;
 mod keeper;
 pub mod limits;
+mod moving;
 mod probe;
 mod process;
 pub mod qmp;

@@ -32,5 +32,13 @@ pub const START_DEADLINE: Duration = Duration::from_secs(20);
 pub const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 /// How long QEMU may take to quit once told, before it is killed.
 pub const QUIT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long all of a guest's memory may take to be sent to another machine.
+pub const MOVE_DEADLINE: Duration = Duration::from_secs(3600);
+/// How long a guest that moves may stand still while the last of its memory is sent.
+pub const MOVE_DOWNTIME: Duration = Duration::from_millis(500);
+/// How fast its memory is sent at most; QEMU's own bound is an eighth of this.
+pub const MOVE_BYTES_PER_SECOND: u64 = 1 << 30;
+/// How often QEMU is asked how far it is.
+pub const MOVE_POLL: Duration = Duration::from_millis(100);
 /// How long one answer on QMP may take.
 pub const QMP_DEADLINE: Duration = Duration::from_secs(5);

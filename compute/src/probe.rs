@@ -19,6 +19,16 @@ pub enum Accel {
     Tcg,
 }
 
+impl Accel {
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "emulation",
+        }
+    }
+}
+
 /// What the operator wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -48,14 +48,23 @@ impl Qmp {
 
     /// Sends a command without waiting for its answer, which comes from `next`.
     pub async fn send(&mut self, command: &str) -> Result<(), ComputeError> {
-        let line = format!("{}\n", json!({ "execute": command }));
+        self.write(&json!({ "execute": command })).await
+    }
+
+    async fn write(&mut self, command: &Value) -> Result<(), ComputeError> {
+        let line = format!("{command}\n");
         self.stream.write_all(line.as_bytes()).await.map_err(|error| ComputeError::io("QEMU hung up", error))
     }
 
-    /// Runs a command and returns its answer; events that come first are kept for `next`.
+    /// Runs a command without arguments.
     pub async fn execute(&mut self, command: &str) -> Result<Value, ComputeError> {
+        self.execute_with(command, json!({})).await
+    }
+
+    /// Runs a command and returns its answer; events that come first are kept for `next`.
+    pub async fn execute_with(&mut self, command: &str, arguments: Value) -> Result<Value, ComputeError> {
         timeout(QMP_DEADLINE, async {
-            self.send(command).await?;
+            self.write(&json!({ "execute": command, "arguments": arguments })).await?;
             loop {
                 match message(self.line().await?) {
                     Message::Event(name, data) => self.events.push_back((name, data)),
@@ -134,7 +143,7 @@ mod tests {
         let mut lines = BufReader::new(read).lines();
         for answer in answers {
             let line = lines.next_line().await.unwrap().unwrap();
-            assert!(line.starts_with(r#"{"execute":"#), "{line}");
+            assert!(line.contains(r#""execute":"#), "{line}");
             write.write_all(answer.as_bytes()).await.unwrap();
         }
     }

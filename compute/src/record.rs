@@ -42,6 +42,9 @@ pub struct VmRecord {
     pub disk_socket: PathBuf,
     pub process: Option<ProcessId>,
     pub state: VmState,
+    /// Its guest runs elsewhere still and is on its way here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_receiving: bool,
 }
 
 /// A VM as lists show it.
@@ -107,6 +110,7 @@ mod tests {
             disk_socket: "/s".into(),
             process: Some(ProcessId { pid: 7, start_ticks: 8, boot: "b".into() }),
             state: VmState::Exited { reason: "the guest powered off".into() },
+            is_receiving: true,
         };
         record.save(&path).unwrap();
         assert_eq!(VmRecord::load(&path).unwrap(), record);

@@ -6,7 +6,7 @@ use crate::head_guard::HeadGuard;
 use crate::keystore::MetaKeys;
 use crate::limits::{HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, STOP_TIMEOUT};
 use crate::metrics::Metrics;
-use crate::objectlog::{GarbageWorker, ObjectLog, OpenLog};
+use crate::objectlog::{Claim, GarbageWorker, ObjectLog, OpenLog};
 use crate::service;
 use blockd::client::ControlHandle;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -131,6 +131,11 @@ impl GatewayHandle {
     /// has taken over, or whose thread ended, can't come back but by another start.
     pub fn is_serving(&self) -> bool {
         !self.serving.is_finished() && self.shared.log.is_open()
+    }
+
+    /// What this gateway holds its object log by.
+    pub fn claim(&self) -> Claim {
+        self.shared.log.claim()
     }
 
     /// Stops listening, lets the requests in flight end for a bounded time, and closes the object log.

@@ -1,7 +1,7 @@
 //! Machines and disks as people see them, and what they want of disks.
 
 use super::Shared;
-use crate::api::{AddDisk, DaemonView, DiskDetail, NodeView, ReplaceDisk};
+use crate::api::{AddDisk, DaemonView, DiskDetail, NodeView, ReplaceDisk, SetDiskState};
 use crate::error::{Error, Exit};
 use crate::fleet::{DaemonKind, Seen, Task};
 use meta::record::{DiskAdmin, DiskMembership, DiskRecord};
@@ -73,9 +73,9 @@ impl Shared {
     }
 
     /// Has `new` take the place of the disk named, in all its groups; returns at once.
-    pub async fn replace_disk(&self, old: &str, asked: &ReplaceDisk) -> Result<Value, Error> {
+    pub async fn replace_disk(self, old: String, asked: ReplaceDisk) -> Result<Value, Error> {
         let records = self.meta.disks().await?;
-        let (old, new) = (find(&records, old)?, find(&records, &asked.new)?);
+        let (old, new) = (find(&records, &old)?, find(&records, &asked.new)?);
         if old == new {
             return Err(Error::usage("a disk can't take its own place"));
         }
@@ -87,8 +87,9 @@ impl Shared {
         Ok(json!({ "old": old.to_string(), "new": new.to_string(), "groups": taken.count() }))
     }
 
-    pub async fn set_disk_state(&self, disk: &str, state: DiskAdmin) -> Result<Value, Error> {
-        let disk = find(&self.meta.disks().await?, disk)?;
+    pub async fn set_disk_state(self, disk: String, asked: SetDiskState) -> Result<Value, Error> {
+        let state = asked.state;
+        let disk = find(&self.meta.disks().await?, &disk)?;
         self.meta.set_disk_state(disk, state).await?;
         Ok(json!({ "disk": disk.to_string(), "state": state }))
     }

@@ -7,6 +7,7 @@ mod metrics;
 mod routes;
 mod scrub;
 mod status;
+mod vms;
 mod volumes;
 
 use crate::error::{Error, Exit};

@@ -2,22 +2,21 @@
 
 use super::{Shared, metrics};
 use crate::api::{
-    AddDisk, AttachVolume, CopyVolume, CreateVolume, DetachVolume, DiskDetail, ErrorBody, ErrorDetail,
-    NodeView, ReplaceDisk, ResizeVolume, RunVm, ScrubView, SetDiskState, StatusReport, StopVm, VmList,
-    VolumeDetail, VolumeView,
+    AddDisk, CreateVolume, DiskDetail, ErrorBody, ErrorDetail, NodeView, RunVm, ScrubView, StatusReport,
+    VmList, VmView, VolumeDetail, VolumeView,
 };
-use crate::error::{Error, Exit};
-use crate::fleet::{DaemonId, DaemonKind, Order, Poll, Task};
+use crate::error::Error;
+use crate::fleet::{Order, Poll};
 use crate::limits::{MAX_BODY_BYTES, MAX_POLL_BYTES};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
-use compute::VmInfo;
 use meta::admin::AdminToken;
 use meta::metrics::MetaMetrics;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -49,19 +48,20 @@ pub fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/volumes", get(list_volumes).post(create_volume))
         .route("/v1/volumes/{name}", get(show_volume).delete(delete_volume))
-        .route("/v1/volumes/{name}/resize", post(resize_volume))
-        .route("/v1/volumes/{name}/attach", post(attach_volume))
-        .route("/v1/volumes/{name}/detach", post(detach_volume))
-        .route("/v1/volumes/{name}/export", post(export_volume))
-        .route("/v1/volumes/{name}/import", post(import_volume))
+        .route("/v1/volumes/{name}/resize", change(Shared::resize))
+        .route("/v1/volumes/{name}/attach", change(Shared::attach))
+        .route("/v1/volumes/{name}/detach", change(Shared::detach))
+        .route("/v1/volumes/{name}/export", change(Shared::export))
+        .route("/v1/volumes/{name}/import", change(Shared::import))
         .route("/v1/scrub", get(show_scrub).post(start_scrub))
         .route("/v1/nodes", get(list_nodes))
         .route("/v1/disks", get(list_disks).post(add_disk))
-        .route("/v1/disks/{disk}/replace", post(replace_disk))
-        .route("/v1/disks/{disk}/state", post(set_disk_state))
+        .route("/v1/disks/{disk}/replace", change(Shared::replace_disk))
+        .route("/v1/disks/{disk}/state", change(Shared::set_disk_state))
         .route("/v1/vms", get(list_vms).post(run_vm))
         .route("/v1/vms/{name}", get(show_vm))
-        .route("/v1/vms/{name}/stop", post(stop_vm))
+        .route("/v1/vms/{name}/stop", change(Shared::stop_vm))
+        .route("/v1/vms/{name}/migrate", change(Shared::migrate_vm))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(shared);
     let routes = people.merge(daemons);
@@ -115,15 +115,6 @@ async fn delete_volume(State(shared): State<Shared>, Path(name): Path<String>) -
     whole(async move { shared.delete(&name).await.map(|()| json!({ "deleted": name })) }).await
 }
 
-async fn resize_volume(
-    State(shared): State<Shared>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<VolumeView>, Error> {
-    let asked: ResizeVolume = body(&bytes)?;
-    whole(async move { shared.resize(&name, asked.size_bytes).await }).await
-}
-
 async fn show_scrub(State(shared): State<Shared>) -> Json<ScrubView> {
     Json(shared.scrubber.view())
 }
@@ -145,100 +136,29 @@ async fn add_disk(State(shared): State<Shared>, bytes: Bytes) -> Result<Json<Val
     whole(async move { shared.add_disk(asked).await }).await
 }
 
-async fn replace_disk(
-    State(shared): State<Shared>,
-    Path(disk): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Value>, Error> {
-    let asked: ReplaceDisk = body(&bytes)?;
-    Ok(Json(shared.replace_disk(&disk, &asked).await?))
-}
-
-async fn set_disk_state(
-    State(shared): State<Shared>,
-    Path(disk): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Value>, Error> {
-    let asked: SetDiskState = body(&bytes)?;
-    Ok(Json(shared.set_disk_state(&disk, asked.state).await?))
-}
-
-async fn attach_volume(
-    State(shared): State<Shared>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<VolumeView>, Error> {
-    let asked: AttachVolume = body(&bytes)?;
-    whole(async move { shared.attach(&name, &asked.socket, asked.node.as_deref()).await }).await
-}
-
-async fn detach_volume(
-    State(shared): State<Shared>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<VolumeView>, Error> {
-    let asked: DetachVolume = body(&bytes)?;
-    whole(async move { shared.detach(&name, asked.force).await }).await
-}
-
-async fn export_volume(
-    State(shared): State<Shared>,
-    Path(volume): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Value>, Error> {
-    let asked: CopyVolume = body(&bytes)?;
-    let agent = shared.fleet.find(DaemonKind::Agent, asked.node.as_deref())?;
-    whole(async move { shared.fleet.ask(&agent, Task::Export { volume, file: asked.file }).await }).await
-}
-
-async fn import_volume(
-    State(shared): State<Shared>,
-    Path(volume): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Value>, Error> {
-    let asked: CopyVolume = body(&bytes)?;
-    let agent = shared.fleet.find(DaemonKind::Agent, asked.node.as_deref())?;
-    whole(async move { shared.fleet.ask(&agent, Task::Import { volume, file: asked.file }).await }).await
-}
-
-/// Every VM, with the agent that runs it.
-fn vms(shared: &Shared) -> Vec<(DaemonId, VmInfo)> {
-    let seen = shared.fleet.seen().into_iter().filter(|seen| seen.silent.is_none());
-    seen.flat_map(|seen| seen.report.vms.into_iter().map(move |vm| (seen.daemon.clone(), vm))).collect()
-}
-
-fn find_vm(shared: &Shared, name: &str) -> Result<(DaemonId, VmInfo), Error> {
-    vms(shared).into_iter().find(|(_, vm)| vm.name == name).ok_or_else(|| {
-        Error::new(
-            Exit::NotFound,
-            format!("there is no VM named '{name}'; ashlar vm list shows those there are"),
-        )
-    })
-}
-
 async fn list_vms(State(shared): State<Shared>) -> Json<VmList> {
-    Json(vms(&shared).into_iter().map(|(_, vm)| vm).collect())
+    Json(shared.vms().into_iter().map(|(_, vm)| vm).collect())
 }
 
-async fn show_vm(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<VmInfo>, Error> {
-    find_vm(&shared, &name).map(|(_, vm)| Json(vm))
+async fn show_vm(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<VmView>, Error> {
+    shared.find_vm(&name).map(|(_, vm)| Json(vm))
 }
 
 async fn run_vm(State(shared): State<Shared>, bytes: Bytes) -> Result<Json<Value>, Error> {
-    let RunVm { node, spec } = body(&bytes)?;
-    let agent = shared.fleet.find(DaemonKind::Agent, node.as_deref())?;
-    whole(async move { shared.fleet.ask(&agent, Task::RunVm { spec }).await }).await
+    let asked: RunVm = body(&bytes)?;
+    whole(async move { shared.run_vm(asked).await }).await
 }
 
-async fn stop_vm(
-    State(shared): State<Shared>,
-    Path(name): Path<String>,
-    bytes: Bytes,
-) -> Result<Json<Value>, Error> {
-    let asked: StopVm = body(&bytes)?;
-    let (agent, _) = find_vm(&shared, &name)?;
-    let task = Task::StopVm { name, deadline_ms: asked.deadline_ms };
-    whole(async move { shared.fleet.ask(&agent, task).await }).await
+/// `POST` to something that has a name: what is asked is done to its end.
+fn change<Q, A, F>(work: fn(Shared, String, Q) -> F) -> MethodRouter<Shared>
+where
+    Q: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+    F: Future<Output = Result<A, Error>> + Send + 'static,
+{
+    post(async move |State(shared): State<Shared>, Path(name): Path<String>, bytes: Bytes| {
+        whole(work(shared, name, body(&bytes)?)).await
+    })
 }
 
 /// Runs a change to its end even if the client hangs up: half of an attach would be worse than all of it.

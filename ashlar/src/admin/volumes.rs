@@ -2,14 +2,17 @@
 
 use super::Shared;
 use super::deleter::Deletion;
-use crate::api::{AttachmentView, ReplicaView, VolumeDetail, VolumeView};
+use crate::api::{
+    AttachVolume, AttachmentView, CopyVolume, DetachVolume, ReplicaView, ResizeVolume, VolumeDetail,
+    VolumeView,
+};
 use crate::error::{Error, Exit};
 use crate::fleet::{DaemonId, DaemonKind, Seen, Task};
 use crate::limits::DISK_STAT_TIMEOUT;
 use blockd::client::admin;
 use meta::record::{VolumeKind, VolumeRecord, VolumeState};
 use proto::ids::NodeId;
-use std::path::Path;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 impl Shared {
@@ -49,49 +52,65 @@ impl Shared {
     }
 
     /// Makes a volume larger, and tells the machine that serves it.
-    pub async fn resize(&self, name: &str, size_bytes: u64) -> Result<VolumeView, Error> {
-        let record = self.meta.resize_volume(name, size_bytes).await?;
+    pub async fn resize(self, name: String, asked: ResizeVolume) -> Result<VolumeView, Error> {
+        let record = self.meta.resize_volume(&name, asked.size_bytes).await?;
         if let Some(attachment) = &record.attachment {
             let agent = self.agent_of(attachment.node)?;
-            self.fleet.ask(&agent, Task::Resized { volume: name.to_owned() }).await?;
+            self.fleet.ask(&agent, Task::Resized { volume: name }).await?;
         }
         Ok(self.view(&record))
     }
 
-    pub async fn attach(&self, name: &str, socket: &Path, node: Option<&str>) -> Result<VolumeView, Error> {
-        let record = self.meta.volume(name).await?;
-        if let Some(attachment) = &record.attachment {
+    pub async fn attach(self, name: String, asked: AttachVolume) -> Result<VolumeView, Error> {
+        let AttachVolume { socket, node, takeover } = asked;
+        let record = self.meta.volume(&name).await?;
+        if let Some(attachment) = record.attachment.as_ref().filter(|_| !takeover) {
             return Err(Error::new(
                 Exit::Conflict,
                 format!("volume '{name}' is already attached at {}; detach it first", attachment.socket),
             ));
         }
-        let agent = self.fleet.find(DaemonKind::Agent, node)?;
-        let task = Task::Attach { volume: name.to_owned(), socket: socket.to_owned() };
-        self.fleet.ask(&agent, task).await?;
-        Ok(self.view(&self.meta.volume(name).await?))
+        let agent = self.fleet.find(DaemonKind::Agent, node.as_deref())?;
+        self.fleet.ask(&agent, Task::Attach { volume: name.clone(), socket, takeover }).await?;
+        Ok(self.view(&self.meta.volume(&name).await?))
     }
 
     /// Detaches a volume; with `force` even if the machine that serves it does not answer: whoever opens it next
     /// fences the writer there.
-    pub async fn detach(&self, name: &str, force: bool) -> Result<VolumeView, Error> {
-        let record = self.meta.volume(name).await?;
+    pub async fn detach(self, name: String, asked: DetachVolume) -> Result<VolumeView, Error> {
+        let record = self.meta.volume(&name).await?;
+        let task = Task::Detach { volume: name.clone() };
+        if asked.node.is_some() {
+            let agent = self.fleet.find(DaemonKind::Agent, asked.node.as_deref())?;
+            self.fleet.ask(&agent, task).await?;
+            return Ok(self.view(&self.meta.volume(&name).await?));
+        }
         let Some(attachment) = &record.attachment else {
             return Err(Error::new(Exit::Conflict, format!("volume '{name}' is not attached")));
         };
         let detached = match self.agent_of(attachment.node) {
-            Ok(agent) => self.fleet.ask(&agent, Task::Detach { volume: name.to_owned() }).await.map(drop),
+            Ok(agent) => self.fleet.ask(&agent, task).await.map(drop),
             Err(error) => Err(error),
         };
         match detached {
-            Err(error) if force && error.exit == Exit::Unavailable => {
-                Ok(self.view(&self.meta.set_attachment(name, None).await?))
+            Err(error) if asked.force && error.exit == Exit::Unavailable => {
+                Ok(self.view(&self.meta.set_attachment(&name, None).await?))
             }
             outcome => {
                 outcome?;
-                Ok(self.view(&self.meta.volume(name).await?))
+                Ok(self.view(&self.meta.volume(&name).await?))
             }
         }
+    }
+
+    pub async fn export(self, volume: String, asked: CopyVolume) -> Result<Value, Error> {
+        let agent = self.fleet.find(DaemonKind::Agent, asked.node.as_deref())?;
+        self.fleet.ask(&agent, Task::Export { volume, file: asked.file }).await
+    }
+
+    pub async fn import(self, volume: String, asked: CopyVolume) -> Result<Value, Error> {
+        let agent = self.fleet.find(DaemonKind::Agent, asked.node.as_deref())?;
+        self.fleet.ask(&agent, Task::Import { volume, file: asked.file }).await
     }
 
     /// Deletes a volume that is not attached: its name at once, its data before this returns.

@@ -2,12 +2,15 @@
 
 mod copy;
 mod metrics;
+mod moving;
+mod relay;
+mod takeover;
 
 use crate::api::ServiceView;
 use crate::control;
 use crate::error::{Error, Exit};
 use crate::fleet::{AttachmentReport, DaemonId, DaemonKind, Part, Performing, Report, Task};
-use crate::limits::SERVE_RETRY;
+use crate::limits::{RECONCILE_EVERY, SERVE_RETRY};
 use blockd::client::{OnFull, VolumeConfig};
 use compute::{Compute, Exit as VmExit, VmInfo, VmSpec};
 use meta::record::{Attachment, NodeRecord, VolumeRecord, VolumeState};
@@ -17,11 +20,12 @@ use rt::rng::{Rng, SystemRng};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use vhost_user::{Device, DeviceConfig, DeviceHandle};
+use vhost_user::{Device, DeviceConfig, DeviceHandle, Open};
 
 pub struct Agent {
     /// The machine it serves.
@@ -29,7 +33,11 @@ pub struct Agent {
     pub meta: meta::client::Client,
     pub token: PoolToken,
     pub compute: Compute,
+    /// Where VMs that move here come in; port 0 is any.
+    receive_at: SocketAddr,
     served: Mutex<BTreeMap<String, Served>>,
+    moves: Mutex<moving::Moves>,
+    takeovers: Mutex<takeover::Takeovers>,
     /// One change of attachments at a time: an attach is several steps, and two must not mix.
     changes: tokio::sync::Mutex<()>,
 }
@@ -47,13 +55,17 @@ impl Agent {
         meta: meta::client::Client,
         token: PoolToken,
         compute: Compute,
+        receive_at: SocketAddr,
     ) -> Arc<Self> {
         Arc::new(Self {
             node,
             meta,
             token,
             compute,
-            served: Mutex::new(BTreeMap::new()),
+            receive_at,
+            served: Mutex::default(),
+            moves: Mutex::default(),
+            takeovers: Mutex::default(),
             changes: tokio::sync::Mutex::new(()),
         })
     }
@@ -84,7 +96,7 @@ impl Agent {
             };
             self.served().insert(volume.name.clone(), served);
         }
-        Ok(())
+        self.settle_interrupted_moves().await
     }
 
     async fn attach(&self, name: &str, socket: &Path) -> Result<(), Error> {
@@ -97,10 +109,19 @@ impl Agent {
 
     async fn detach(&self, name: &str) -> Result<(), Error> {
         let _change = self.changes.lock().await;
+        if self.call_takeover_off(name).await {
+            return Ok(());
+        }
         let volume = self.meta.volume(name).await?;
         let Some(attachment) = &volume.attachment else {
             return Err(Error::new(Exit::Conflict, format!("volume '{name}' is not attached")));
         };
+        if attachment.node != self.node.id {
+            return Err(Error::new(
+                Exit::Conflict,
+                format!("volume '{name}' is attached on another machine, and none is to take it over here"),
+            ));
+        }
         if let Some(vm) = self.running_vm_of(Path::new(&attachment.socket)) {
             return Err(Error::new(
                 Exit::Conflict,
@@ -153,13 +174,22 @@ impl Agent {
     /// Lets go of the disks of VMs that end, and tries again to serve what could not be served. Until dropped.
     pub async fn tend(self: Arc<Self>, mut exits: mpsc::Receiver<VmExit>) {
         let mut retry = tokio::time::interval(SERVE_RETRY);
+        let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
         loop {
             tokio::select! {
                 exit = exits.recv() => match exit {
-                    Some(exit) => self.vm_ended(&exit).await,
+                    // Beside the rest: a VM's end may be what the rest waits for.
+                    Some(exit) => {
+                        let agent = Arc::clone(&self);
+                        tokio::spawn(async move { agent.vm_ended(&exit).await });
+                    }
                     None => return,
                 },
-                _ = retry.tick() => self.serve_failed().await,
+                _ = retry.tick() => {
+                    self.serve_failed().await;
+                    self.tend_moves().await;
+                }
+                _ = reconcile.tick() => self.drop_what_is_elsewhere().await,
             }
         }
     }
@@ -202,28 +232,33 @@ impl Agent {
 
     /// Lets go of the disk of a VM that ended.
     async fn vm_ended(&self, exit: &VmExit) {
-        let _change = self.changes.lock().await;
-        let socket = exit.disk_socket.display().to_string();
-        let volumes = match self.meta.volumes().await {
-            Ok(volumes) => volumes,
-            Err(error) => {
-                tracing::warn!(vm = %exit.name, %error, "the disk of a VM that ended stays attached");
-                return;
+        let outcome = async {
+            // One that has moved has no disk here, and who moves it holds the lock until it has ended.
+            if self.disk_at(&exit.disk_socket).await?.is_none() {
+                return Ok(());
+            }
+            let _change = self.changes.lock().await;
+            match self.disk_at(&exit.disk_socket).await? {
+                Some(volume) => self.detach_locked(&volume.name).await,
+                None => Ok(()),
             }
         };
-        let disk = volumes.into_iter().find(|volume| {
-            volume.attachment.as_ref().is_some_and(|at| at.node == self.node.id && at.socket == socket)
-        });
-        if let Some(volume) = disk
-            && let Err(error) = self.detach_locked(&volume.name).await
-        {
+        if let Err(error) = outcome.await {
             tracing::warn!(vm = %exit.name, %error, "the disk of a VM that ended stays attached");
         }
+    }
+
+    /// The volume that is recorded as served at a socket of this machine.
+    async fn disk_at(&self, socket: &Path) -> Result<Option<VolumeRecord>, Error> {
+        let here = |at: &Attachment| at.node == self.node.id && Path::new(&at.socket) == socket;
+        let mut volumes = self.meta.volumes().await?.into_iter();
+        Ok(volumes.find(|volume| volume.attachment.as_ref().is_some_and(here)))
     }
 
     /// Stops serving, but remembers what was attached for the next start.
     pub async fn close_devices(&self) {
         let _change = self.changes.lock().await;
+        self.discard_all_moves().await;
         let served = std::mem::take(&mut *self.served());
         for (name, served) in served {
             if let Served::Device(handle) = served
@@ -292,19 +327,37 @@ impl Agent {
     }
 
     async fn detach_locked(&self, name: &str) -> Result<(), Error> {
+        self.stop_serving(name).await?;
+        self.meta.set_attachment(name, None).await?;
+        Ok(())
+    }
+
+    /// Ends the device of a volume, if there is one.
+    async fn stop_serving(&self, name: &str) -> Result<(), Error> {
         let served = self.served().remove(name);
         if let Some(Served::Device(handle)) = served {
             tokio::task::spawn_blocking(move || handle.stop()).await.map_err(|error| {
                 Error::failed(format!("the device of '{name}' did not stop well: {error}"))
             })?;
         }
-        self.meta.set_attachment(name, None).await?;
         Ok(())
     }
 
     async fn serve(&self, volume: &VolumeRecord, socket: &Path) -> Result<DeviceHandle, Error> {
         let opened = self.open(volume, OnFull::Wait).await?;
-        let config = DeviceConfig::new(socket.to_owned(), volume.name.clone(), opened);
+        self.serve_opened(volume, opened, socket, Open::AtOnce).await
+    }
+
+    /// Serves a volume with a lease that was got before.
+    async fn serve_opened(
+        &self,
+        volume: &VolumeRecord,
+        opened: VolumeConfig,
+        socket: &Path,
+        open: Open,
+    ) -> Result<DeviceHandle, Error> {
+        let config =
+            DeviceConfig { open, ..DeviceConfig::new(socket.to_owned(), volume.name.clone(), opened) };
         let place = socket.display().to_string();
         tokio::task::spawn_blocking(move || Device::serve(config))
             .await
@@ -336,7 +389,7 @@ impl Agent {
     }
 
     fn served(&self) -> MutexGuard<'_, BTreeMap<String, Served>> {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.served)
     }
 }
 
@@ -351,7 +404,9 @@ impl Part for Agent {
     }
 
     fn report(&self) -> Report {
-        let attachments = self.served().iter().map(|(name, served)| (name.clone(), served.error())).collect();
+        let mut attachments: Vec<_> =
+            self.served().iter().map(|(name, served)| (name.clone(), served.error())).collect();
+        attachments.extend(self.failed_takeovers());
         Report {
             services: vec![ServiceView {
                 name: "agent".into(),
@@ -368,7 +423,12 @@ impl Part for Agent {
     fn perform(self: Arc<Self>, task: Task) -> Performing {
         Box::pin(async move {
             match task {
-                Task::Attach { volume, socket } => answer(self.attach(&volume, &socket).await?),
+                Task::Attach { volume, socket, takeover: false } => {
+                    answer(self.attach(&volume, &socket).await?)
+                }
+                Task::Attach { volume, socket, takeover: true } => {
+                    answer(self.await_takeover(&volume, &socket).await?)
+                }
                 Task::Detach { volume } => answer(self.detach(&volume).await?),
                 Task::Export { volume, file } => answer(copy::export(&self, &volume, &file).await?),
                 Task::Import { volume, file } => answer(copy::import(&self, &volume, &file).await?),
@@ -376,6 +436,12 @@ impl Part for Agent {
                 Task::StopVm { name, deadline_ms } => {
                     answer(self.compute.stop(&name, Duration::from_millis(deadline_ms)).await?)
                 }
+                Task::DescribeVm { name } => answer(self.describe_vm(&name)?),
+                Task::ReceiveVm { spec, acceleration } => answer(self.receive_vm(spec, &acceleration).await?),
+                Task::SendVm { name, door } => answer(self.send_vm(&name, &door).await?),
+                Task::AcceptVm { name } => answer(self.accept_vm(&name).await?),
+                Task::DiscardVm { name } => answer(self.discard_vm(&name).await?),
+                Task::SettleVm { name } => answer(self.settle_vm(&name).await?),
                 Task::Resized { volume } => answer(self.resized(&volume).await?),
                 Task::AddDisk { .. } => Err(Error::usage("the agent has no disks; ask blockd")),
             }
@@ -390,6 +456,10 @@ impl Served {
             Self::Failed(why) => Some(why.clone()),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn answer<T: Serialize>(value: T) -> Result<Value, Error> {

@@ -1,9 +1,9 @@
 //! `ashlar vm`.
 
-use crate::api::{RunVm, StopVm, VmList};
+use crate::api::{MigrateVm, RunVm, StopVm, VmList, VmView};
 use crate::cli::client::{Client, ClientArgs, path};
 use crate::cli::console;
-use crate::cli::output::{show, table};
+use crate::cli::output::{show, table, waiting};
 use crate::cli::volume::absolute;
 use crate::error::Error;
 use crate::limits::STOP_DEADLINE;
@@ -11,6 +11,9 @@ use compute::{Accel, Boot, VmInfo, VmSpec, VmState};
 use proto::size;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How long a VM may take to move: QEMU's own limit, and some for the machines to get ready.
+const MIGRATE_WAIT: Duration = Duration::from_secs(3600 + 600);
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -27,6 +30,15 @@ pub enum Command {
         /// Seconds the guest may take
         #[arg(long, default_value_t = STOP_DEADLINE.as_secs(), value_name = "SECONDS")]
         timeout: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Move a running VM to another machine; its guest stands still for less than a second
+    Migrate {
+        name: String,
+        /// The machine to move it to
+        #[arg(long, value_name = "NAME")]
+        to: String,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -85,8 +97,16 @@ pub fn run(command: Command) -> Result<(), Error> {
             )?;
             show(client.output, &vm, |vm| format!("{name}: {}\n", state(vm)))
         }
+        Command::Migrate { name, to, client } => {
+            let body = MigrateVm { node: to };
+            let waiting = waiting(format!("moving {name} to {}", body.node));
+            let moved: Result<VmView, Error> =
+                Client::new(&client)?.post_slowly(&path(&["vms", &name, "migrate"]), &body, MIGRATE_WAIT);
+            drop(waiting);
+            show(client.output, &moved?, |view| format!("{name} runs on {}\n", view.node))
+        }
         Command::Console { name, log, client } => {
-            let vm: VmInfo = Client::new(&client)?.get(&path(&["vms", &name]))?;
+            let VmView { vm, .. } = Client::new(&client)?.get(&path(&["vms", &name]))?;
             if log { console::print_log(&vm) } else { console::attach(&vm) }
         }
     }
@@ -109,12 +129,13 @@ fn start(args: RunArgs) -> Result<(), Error> {
     })
 }
 
-fn list(vms: &[VmInfo]) -> String {
+fn list(vms: &[VmView]) -> String {
     let rows: Vec<_> = vms
         .iter()
-        .map(|vm| {
+        .map(|VmView { node, vm }| {
             vec![
                 vm.name.clone(),
+                node.clone(),
                 vm.volume.clone(),
                 vm.cpus.to_string(),
                 size::show(vm.memory_bytes),
@@ -126,7 +147,7 @@ fn list(vms: &[VmInfo]) -> String {
             ]
         })
         .collect();
-    table(&["NAME", "VOLUME", "CPUS", "MEMORY", "BY", "STATE"], &rows)
+    table(&["NAME", "NODE", "VOLUME", "CPUS", "MEMORY", "BY", "STATE"], &rows)
 }
 
 fn acceleration(vm: &VmInfo) -> String {

@@ -5,7 +5,7 @@ use crate::api::{
 };
 use crate::cli::Format;
 use crate::cli::client::{Client, ClientArgs, path};
-use crate::cli::output::{fields, print, show, table};
+use crate::cli::output::{fields, print, show, table, waiting};
 use crate::error::Error;
 use proto::size;
 use serde_json::Value;
@@ -64,6 +64,10 @@ pub enum Command {
         /// The machine to serve it on; needed where there are several
         #[arg(long, value_name = "NAME")]
         node: Option<String>,
+        /// Take it over from the machine that it is attached on, once a guest starts on this one: for a VM that is
+        /// about to be moved here by other means than `ashlar vm migrate`
+        #[arg(long)]
+        takeover: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -73,6 +77,9 @@ pub enum Command {
         /// Even if the machine that serves it does not answer: the next to open it fences that one
         #[arg(long)]
         force: bool,
+        /// Only call off that this machine takes the volume over (see attach --takeover)
+        #[arg(long, value_name = "NAME", conflicts_with = "force")]
+        node: Option<String>,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -114,15 +121,19 @@ pub fn run(command: Command) -> Result<(), Error> {
             show(client.output, &view, |view| format!("{}: {}\n", view.name, size::show(view.size_bytes)))
         }
         Command::Delete { name, yes, client } => delete(&client, &name, yes),
-        Command::Attach { name, socket, node, client } => {
-            let body = AttachVolume { socket: absolute(&socket)?, node };
+        Command::Attach { name, socket, node, takeover, client } => {
+            let body = AttachVolume { socket: absolute(&socket)?, node, takeover };
             let view: VolumeView = Client::new(&client)?.post(&path(&["volumes", &name, "attach"]), &body)?;
-            show(client.output, &view, |_| format!("{name} is served at {}\n", body.socket.display()))
+            let verb = if takeover { "will be taken over by a guest that starts" } else { "is served" };
+            show(client.output, &view, |_| format!("{name} {verb} at {}\n", body.socket.display()))
         }
-        Command::Detach { name, force, client } => {
-            let view: VolumeView =
-                Client::new(&client)?.post(&path(&["volumes", &name, "detach"]), &DetachVolume { force })?;
-            show(client.output, &view, |_| format!("{name} is detached\n"))
+        Command::Detach { name, force, node, client } => {
+            let body = DetachVolume { force, node };
+            let view: VolumeView = Client::new(&client)?.post(&path(&["volumes", &name, "detach"]), &body)?;
+            show(client.output, &view, |_| match &body.node {
+                None => format!("{name} is detached\n"),
+                Some(node) => format!("{name} will not be taken over by {node}\n"),
+            })
         }
         Command::Export { name, file, node, client } => {
             copy(&client, &name, CopyVolume { file: absolute(&file)?, node }, "export")
@@ -227,11 +238,10 @@ fn confirmed(name: &str) -> Result<bool, Error> {
 }
 
 fn copy(client: &ClientArgs, name: &str, body: CopyVolume, what: &str) -> Result<(), Error> {
-    let spinner = indicatif::ProgressBar::new_spinner().with_message(format!("{what} of {name}"));
-    spinner.enable_steady_tick(Duration::from_millis(200));
+    let waiting = waiting(format!("{what} of {name}"));
     let copied: Result<Copied, Error> =
         Client::new(client)?.post_slowly(&path(&["volumes", name, what]), &body, COPY_WAIT);
-    spinner.finish_and_clear();
+    drop(waiting);
     show(client.output, &copied?, |copied| {
         format!(
             "{what} of {name}: {}, of which {} data\n",

@@ -1,14 +1,15 @@
 //! `ashlar agent`: volumes as vhost-user-blk sockets, and VMs, on one machine.
 
-use super::remote::{Remote, RemoteArgs};
+use super::remote::{self, Remote, RemoteArgs};
 use crate::agent::Agent;
-use crate::daemon::config::{file, needed};
+use crate::daemon::config::{listen_host, needed};
 use crate::error::Error;
 use crate::fleet::link;
 use crate::folder::Folder;
 use crate::process::{self, Stop};
 use compute::{AccelChoice, Compute, ComputeConfig};
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,6 +27,10 @@ pub struct AgentArgs {
     /// QEMU's program [default: qemu-system-x86_64]
     #[arg(long, env = "ASHLAR_QEMU", value_name = "PROGRAM")]
     qemu: Option<PathBuf>,
+    /// Where VMs that move to this machine come in; without PORT, each at a free one. What is in their memory goes
+    /// over the wire as it is [default: 127.0.0.1]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    listen: Option<String>,
     #[command(flatten)]
     #[serde(skip)]
     remote: RemoteArgs,
@@ -33,16 +38,6 @@ pub struct AgentArgs {
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
-    #[arg(skip)]
-    meta: Option<String>,
-    #[arg(skip)]
-    token_file: Option<PathBuf>,
-    #[arg(skip)]
-    node: Option<String>,
-    #[arg(skip)]
-    zone: Option<String>,
-    #[arg(skip)]
-    insecure_network: bool,
 }
 
 struct Config {
@@ -50,6 +45,7 @@ struct Config {
     dir: PathBuf,
     accel: AccelChoice,
     qemu: PathBuf,
+    receive_at: SocketAddr,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -59,23 +55,20 @@ pub fn run(args: AgentArgs) -> Result<(), Error> {
 }
 
 fn resolve(args: AgentArgs) -> Result<Config, Error> {
-    let file: AgentArgs = file(args.config.as_deref())?;
-    let below = RemoteArgs {
-        meta: file.meta,
-        token_file: file.token_file,
-        node: file.node,
-        zone: file.zone,
-        insecure_network: file.insecure_network,
-    };
+    let (file, below): (AgentArgs, _) = remote::file(args.config.as_deref())?;
     let dir = needed(args.dir.or(file.dir), "dir")?;
     let dir = std::path::absolute(&dir)
         .map_err(|error| Error::usage(format!("can't use the folder {}: {error}", dir.display())))?;
     let accel = args.accel.or(file.accel);
+    let remote = args.remote.over(below);
+    let address = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1".into());
+    let (ip, port) = listen_host(&address, remote.insecure_network)?;
     Ok(Config {
+        receive_at: (ip, port.unwrap_or(0)).into(),
         dir,
         accel: accel.as_deref().map_or(Ok(AccelChoice::Auto), crate::config::accel_choice)?,
         qemu: args.qemu.or(file.qemu).unwrap_or_else(|| "qemu-system-x86_64".into()),
-        remote: args.remote.over(below).resolve()?,
+        remote: remote.resolve()?,
     })
 }
 
@@ -88,7 +81,8 @@ async fn serve(config: Config) -> Result<(), Error> {
     }
     let compute = ComputeConfig { dir: folder.path.join("vms"), qemu: config.qemu, accel: config.accel };
     let (compute, exits) = Compute::open(compute).await?;
-    let agent = Agent::new(remote.node.clone(), remote.client.clone(), remote.pool, compute);
+    let agent =
+        Agent::new(remote.node.clone(), remote.client.clone(), remote.pool, compute, config.receive_at);
     if stop.or_started(agent.reattach()).await?.is_none() {
         return Ok(());
     }

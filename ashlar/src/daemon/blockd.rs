@@ -1,7 +1,7 @@
 //! `ashlar blockd`: the chunk servers of one machine's disks.
 
-use super::remote::{Remote, RemoteArgs};
-use crate::daemon::config::{file, listen_host};
+use super::remote::{self, Remote, RemoteArgs};
+use crate::daemon::config::listen_host;
 use crate::error::{Error, Exit};
 use crate::fleet::link;
 use crate::folder::Folder;
@@ -34,16 +34,6 @@ pub struct BlockdArgs {
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
-    #[arg(skip)]
-    meta: Option<String>,
-    #[arg(skip)]
-    token_file: Option<PathBuf>,
-    #[arg(skip)]
-    node: Option<String>,
-    #[arg(skip)]
-    zone: Option<String>,
-    #[arg(skip)]
-    insecure_network: bool,
 }
 
 struct Config {
@@ -61,14 +51,7 @@ pub fn run(args: BlockdArgs) -> Result<(), Error> {
 }
 
 fn resolve(args: BlockdArgs) -> Result<Config, Error> {
-    let file: BlockdArgs = file(args.config.as_deref())?;
-    let below = RemoteArgs {
-        meta: file.meta,
-        token_file: file.token_file,
-        node: file.node,
-        zone: file.zone,
-        insecure_network: file.insecure_network,
-    };
+    let (file, below): (BlockdArgs, _) = remote::file(args.config.as_deref())?;
     let remote = args.remote.over(below);
     let address = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1".into());
     let (listen, first_port) = listen_host(&address, remote.insecure_network)?;
@@ -185,17 +168,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("blockd.toml");
         std::fs::write(&path, text).unwrap();
-        let read: BlockdArgs = file(Some(&path)).unwrap();
+        let (read, remote): (BlockdArgs, RemoteArgs) = remote::file(Some(&path)).unwrap();
         assert_eq!(
-            (read.disk, read.node, read.zone),
+            (read.disk, remote.node, remote.zone),
             (vec!["/a:1G".into()], Some("n".into()), Some("z".into()))
         );
-        assert!(read.insecure_network && read.token_file.is_some() && read.dir.is_some());
-        for wrong in ["disks = []\n", "config = '/x'\n", "remote = 1\n"] {
+        assert!(remote.insecure_network && remote.token_file.is_some() && remote.meta.is_some());
+        assert!(read.dir.is_some() && read.listen.is_some());
+        for (wrong, part) in [
+            ("disks = []\n", "disks"),
+            ("config = '/x'\n", "config"),
+            ("remote = 1\n", "remote"),
+            ("node = 7\n", "node"),
+            ("\ndisk = 7\n", "disk"),
+            ("\n=", "line 2"),
+        ] {
             std::fs::write(&path, wrong).unwrap();
-            let error = file::<BlockdArgs>(Some(&path)).expect_err(wrong);
+            let error = remote::file::<BlockdArgs>(Some(&path)).expect_err(wrong);
             assert_eq!(error.exit, Exit::Usage);
-            assert!(!error.to_string().contains('\n'), "{error}");
+            assert!(!error.to_string().contains('\n') && error.to_string().contains(part), "{error}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `ashlar objectd`: an S3 gateway.
 
-use super::remote::{Remote, RemoteArgs};
+use super::remote::{self, Remote, RemoteArgs};
 use crate::control;
-use crate::daemon::config::{file, listen};
+use crate::daemon::config::listen;
 use crate::error::Error;
 use crate::fleet::link;
 use crate::gateway::GatewayPart;
@@ -36,16 +36,6 @@ pub struct ObjectdArgs {
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
-    #[arg(skip)]
-    meta: Option<String>,
-    #[arg(skip)]
-    token_file: Option<PathBuf>,
-    #[arg(skip)]
-    node: Option<String>,
-    #[arg(skip)]
-    zone: Option<String>,
-    #[arg(skip)]
-    insecure_network: bool,
 }
 
 struct Config {
@@ -62,14 +52,7 @@ pub fn run(args: ObjectdArgs) -> Result<(), Error> {
 }
 
 fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
-    let file: ObjectdArgs = file(args.config.as_deref())?;
-    let below = RemoteArgs {
-        meta: file.meta,
-        token_file: file.token_file,
-        node: file.node,
-        zone: file.zone,
-        insecure_network: file.insecure_network,
-    };
+    let (file, below): (ObjectdArgs, _) = remote::file(args.config.as_deref())?;
     let remote = args.remote.over(below);
     let address = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:9000".into());
     let listen = listen(&address, remote.insecure_network)?;
@@ -90,7 +73,9 @@ async fn serve(config: Config) -> Result<(), Error> {
     if stop.or_started(remote.register()).await?.is_none() {
         return Ok(());
     }
-    let mut registry = Registry::default();
+    // Several gateways' counts are shown side by side.
+    let label = ("gateway".into(), gateway.clone().into());
+    let mut registry = Registry::with_labels([label].into_iter());
     let gateway = GatewayConfig {
         listen: addr,
         region,
@@ -101,7 +86,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         virtual_host_bases: Vec::new(),
         metrics: Metrics::register(&mut registry),
     };
-    let gateway = GatewayPart::start(remote.node.clone(), gateway, listener);
+    let gateway = GatewayPart::start(remote.node.clone(), gateway, listener, Some(registry));
     let link = tokio::spawn(link::run(Arc::clone(&gateway) as _, remote.endpoint));
     let serves = async {
         gateway.serves().await;

@@ -10,11 +10,13 @@ use meta::client::Client;
 use meta::record::NodeRecord;
 use proto::control::PoolToken;
 use serde::Deserialize;
-use std::path::PathBuf;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use toml::Table;
 
 /// Flags of every daemon but the control plane.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RemoteArgs {
     /// The control plane's admin API, such as http://127.0.0.1:7070
     #[arg(long, env = "ASHLAR_META", value_name = "URL")]
@@ -34,7 +36,25 @@ pub struct RemoteArgs {
     pub insecure_network: bool,
 }
 
+/// The settings of a daemon's config file: its own, and those of [`RemoteArgs`] beside them. `flatten` would do
+/// this too, but for unknown keys, which it lets pass.
+pub fn file<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<(T, RemoteArgs), Error> {
+    let Some(path) = path else { return Ok(<(T, RemoteArgs)>::default()) };
+    let mut own: Table = crate::config::read(path)?;
+    let shared = RemoteArgs::KEYS.into_iter().filter_map(|key| own.remove_entry(key)).collect();
+    Ok((typed(path, own)?, typed(path, shared)?))
+}
+
+fn typed<T: DeserializeOwned>(path: &Path, table: Table) -> Result<T, Error> {
+    table.try_into().map_err(|error: toml::de::Error| {
+        Error::usage(format!("can't use the config file {}: {}", path.display(), error.to_string().trim()))
+    })
+}
+
 impl RemoteArgs {
+    /// As the config file names them.
+    const KEYS: [&str; 5] = ["meta", "token-file", "node", "zone", "insecure-network"];
+
     /// These over those of the config file.
     pub fn over(self, file: Self) -> Self {
         Self {

@@ -8,7 +8,10 @@
 pub mod link;
 mod task;
 
-pub use task::{AttachmentReport, DaemonId, DaemonKind, Metric, Order, Outcome, Poll, Rebuild, Report, Task};
+pub use task::{
+    AttachmentReport, DaemonId, DaemonKind, DescribedVm, Door, Metric, Order, Outcome, Poll, Rebuild, Report,
+    Settled, Task,
+};
 
 use crate::error::{Error, Exit};
 use crate::limits::{DAEMON_GONE, MAX_DAEMONS, MAX_ORDERS, POLL_WAIT};

@@ -2,11 +2,13 @@
 
 use crate::api::{DiskView, ServiceView};
 use crate::error::{Error, Exit};
-use compute::{VmInfo, VmSpec};
+use compute::{Acceleration, VmInfo, VmSpec};
+use meta::record::Secret;
 use proto::ids::NodeId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Which part of Ashlar a daemon is.
@@ -49,10 +51,12 @@ impl fmt::Display for DaemonId {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do", deny_unknown_fields)]
 pub enum Task {
-    /// Of the agent, as the next six.
+    /// Of the agent, as all but the last.
     Attach {
         volume: String,
         socket: PathBuf,
+        /// It is attached on another machine, and is to be taken over when a guest wants it here.
+        takeover: bool,
     },
     Detach {
         volume: String,
@@ -76,11 +80,64 @@ pub enum Task {
         name: String,
         deadline_ms: u64,
     },
+    /// What a VM is. -> `DescribedVm`
+    DescribeVm {
+        name: String,
+    },
+    /// Wait for a VM that is to move here. -> `Door`
+    ReceiveVm {
+        spec: VmSpec,
+        acceleration: Acceleration,
+    },
+    /// Send all of a VM through a door, and leave it paused.
+    SendVm {
+        name: String,
+        door: Door,
+    },
+    /// A VM was sent here wholly: take its volume over and let it go on. -> `VmInfo`
+    AcceptVm {
+        name: String,
+    },
+    /// A VM that was to move here does not.
+    DiscardVm {
+        name: String,
+    },
+    /// A VM was sent, and here or there is where it goes on: end it, or take it back. -> `Settled`
+    SettleVm {
+        name: String,
+    },
     /// Of blockd: take a disk into use, made if there is none and a size is given.
     AddDisk {
         path: PathBuf,
         size_bytes: Option<u64>,
     },
+}
+
+/// What a VM is to a machine that receives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescribedVm {
+    pub spec: VmSpec,
+    pub acceleration: Acceleration,
+}
+
+/// Where one VM may come in once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Door {
+    pub address: SocketAddr,
+    /// What opens it: whoever sends another guest would run it with that volume.
+    pub key: Secret,
+}
+
+/// Where a VM that was sent goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Settled {
+    /// Where it was.
+    Kept,
+    /// Where it was sent to.
+    Moved,
 }
 
 /// A task on its way.
@@ -101,6 +158,9 @@ pub struct Report {
     pub vms: Vec<VmInfo>,
     pub rebuilds: Vec<Rebuild>,
     pub metrics: Vec<Metric>,
+    /// More of them, as OpenMetrics text.
+    #[serde(default)]
+    pub openmetrics: String,
 }
 
 /// An attached volume, as the agent that serves it sees it.

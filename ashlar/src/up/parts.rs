@@ -78,7 +78,8 @@ impl Parts {
         let compute =
             ComputeConfig { dir: folder.path.join("vms"), qemu: config.qemu.clone(), accel: config.accel };
         let (compute, exits) = Compute::open(compute).await?;
-        let agent = Agent::new(node.clone(), client.clone(), secrets.pool, compute);
+        let agent =
+            Agent::new(node.clone(), client.clone(), secrets.pool, compute, (Ipv4Addr::LOCALHOST, 0).into());
         agent.reattach().await?;
         let tending = tokio::spawn(Arc::clone(&agent).tend(exits));
 
@@ -94,7 +95,7 @@ impl Parts {
             virtual_host_bases: Vec::new(),
             metrics: objectd::Metrics::register(&mut registry),
         };
-        let gateway = GatewayPart::start(node, gateway, s3);
+        let gateway = GatewayPart::start(node, gateway, s3, None);
         if tokio::time::timeout(GATEWAY_PATIENCE, gateway.serves()).await.is_err() {
             tracing::error!("the S3 gateway does not serve yet; ashlar status says why");
         }

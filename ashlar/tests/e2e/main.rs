@@ -9,8 +9,10 @@ mod bad_input;
 mod bit_flips;
 mod degraded;
 mod disk_full;
+mod gateways;
 mod guest;
 mod kill;
+mod migrate;
 mod surface;
 mod vm;
 

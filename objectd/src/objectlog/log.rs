@@ -34,6 +34,22 @@ pub struct OpenLog {
     pub control: Option<ControlHandle>,
 }
 
+/// One life's right to write a log. It ends when another gateway of that name opens the log, which its former
+/// writer notices by itself only when it writes.
+#[derive(Clone)]
+pub struct Claim {
+    meta: Client,
+    id: VolumeId,
+    epoch: VolumeEpoch,
+}
+
+impl Claim {
+    /// Whether somebody has opened the log since; unknown while the control plane does not answer.
+    pub async fn is_lost(&self) -> Result<bool, MetaError> {
+        Ok(self.meta.volume_by_id(self.id).await?.epoch > self.epoch)
+    }
+}
+
 /// The log, open for writing by this gateway alone.
 pub struct ObjectLog {
     pub(super) volume: Volume,
@@ -169,6 +185,11 @@ impl ObjectLog {
     /// Whether the log's thread still serves.
     pub fn is_open(&self) -> bool {
         self.volume.is_open()
+    }
+
+    /// What this gateway holds the log by.
+    pub fn claim(&self) -> Claim {
+        Claim { meta: self.meta.clone(), id: self.id, epoch: self.epoch }
     }
 
     /// Ends the log's thread. What is in progress fails.

@@ -13,5 +13,5 @@ mod sweep;
 pub use appender::{Appender, Pending};
 pub use garbage::GarbageWorker;
 pub use layout::{Piece, pieces};
-pub use log::{ObjectLog, OpenLog};
+pub use log::{Claim, ObjectLog, OpenLog};
 pub use pins::Pinned;

@@ -7,13 +7,13 @@
 mod agent;
 #[path = "../../../ashlar/tests/e2e/guest.rs"]
 mod guest;
-mod harness;
 mod vm;
 
 use agent::{Agent, Pool, SIZE};
 use guest::Guest;
 use harness::{eventually, skip};
 use std::time::Duration;
+use trial::harness;
 use vhost_user::Open;
 use vm::Vm;
 
@@ -144,7 +144,7 @@ fn a_guest_moves_to_another_host_s_device() {
     let target_agent = Agent::start(&pool, &sockets[1], 2, Open::WithFirstQueue);
     let incoming = folder.path().join("incoming.sock");
     let mut target = Vm::start(&guest, folder.path(), "target", BUSY, &sockets[1], Some(&incoming));
-    eventually("the target's monitor", || incoming.exists().then_some(()));
+    eventually("the target's monitor", vm::LIMIT, || incoming.exists().then_some(()));
     source.migrate_to(&incoming);
     // It must not be needed any more.
     source_agent.kill();

@@ -7,6 +7,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Emulated guests are slow on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(240);
 
 pub struct Vm {
     process: Child,
@@ -63,14 +67,14 @@ impl Vm {
     }
 
     pub fn await_console(&mut self, what: &str, text: &str) {
-        eventually(what, || {
+        eventually(what, LIMIT, || {
             assert!(self.is_running(), "QEMU ended: {}", self.console());
             self.console().contains(text).then_some(())
         });
     }
 
     pub fn await_end(&mut self) {
-        eventually("the guest's end", || (!self.is_running()).then_some(()));
+        eventually("the guest's end", LIMIT, || (!self.is_running()).then_some(()));
     }
 
     /// Stops the guest's processors, with which QEMU stops the disk's queues.
@@ -88,7 +92,7 @@ impl Vm {
         let mut monitor = Monitor::connect(&self.monitor);
         let uri = format!("unix:{}", incoming.display());
         monitor.ask(&format!(r#"{{"execute":"migrate","arguments":{{"uri":"{uri}"}}}}"#));
-        eventually("the guest's move", || {
+        eventually("the guest's move", LIMIT, || {
             let answer = monitor.ask(r#"{"execute":"query-migrate"}"#);
             assert!(!answer.contains("failed"), "{answer}");
             answer.contains(r#""status": "completed""#).then_some(())
@@ -111,7 +115,7 @@ struct Monitor(BufReader<UnixStream>);
 
 impl Monitor {
     fn connect(path: &Path) -> Self {
-        let stream = eventually("the monitor", || UnixStream::connect(path).ok());
+        let stream = eventually("the monitor", LIMIT, || UnixStream::connect(path).ok());
         let mut monitor = Self(BufReader::new(stream));
         monitor.0.read_line(&mut String::new()).unwrap();
         monitor.ask(r#"{"execute":"qmp_capabilities"}"#);
