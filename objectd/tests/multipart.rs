@@ -147,31 +147,70 @@ async fn bad_parts_and_aborts() {
     expect(&client.delete("/buc").await, 204);
 }
 
+/// Row 16 of the table of hostile input: 1,000 races.
+const RACES: usize = 1000;
+/// How many of them run beside each other.
+const LANES: usize = 8;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn abort_complete_and_part_race_to_one_outcome() {
     let store = Life::create(1 << 30).await;
     let client = store.client();
     expect(&client.put("/buc", b"").await, 200);
-    for round in 0..20 {
-        let target = format!("/buc/race-{round}");
-        let upload = create(&client, &target).await;
-        let tag = etag(&part(&client, &target, &upload, 1, &[1; 5000]).await);
-        let (parts, whole, other) = ([(1, tag)], format!("{target}?uploadId={upload}"), [2; 5000]);
-        let (completed, aborted, replaced) = tokio::join!(
-            complete(&client, &target, &upload, &parts),
-            client.delete(&whole),
-            part(&client, &target, &upload, 1, &other),
-        );
-        assert!(matches!(replaced.status, 200 | 404), "{}", replaced.text());
-        let got = client.get(&target).await;
-        match completed.status {
-            200 => assert!(aborted.status == 404 && got.body == [1; 5000]),
-            400 => assert!(aborted.status == 204 && got.status == 404, "{}", completed.text()),
-            404 => assert!(aborted.status == 204 && got.status == 404),
-            other => panic!("{other}: {}", completed.text()),
-        }
+    let mut lanes = tokio::task::JoinSet::new();
+    for lane in 0..LANES {
+        let client = client.clone();
+        lanes.spawn(async move {
+            let mut completed = 0;
+            for round in (lane..RACES).step_by(LANES) {
+                completed += usize::from(race(&client, round).await);
+            }
+            completed
+        });
     }
+    let completed: usize = lanes.join_all().await.into_iter().sum();
+    // Both outcomes must have come about, or nothing raced.
+    assert!(completed > 0 && completed < RACES, "{completed} of {RACES} were completed");
     assert!(
         document(&client.get("/buc?uploads").await, "ListMultipartUploadsResult").child("Upload").is_none()
     );
+    // What the winners hold, in whole blocks, and nothing else.
+    store.wait_for_live(completed as u64 * 8192).await;
+}
+
+/// Whether it was completed.
+async fn race(client: &Client, round: usize) -> bool {
+    let target = format!("/buc/race-{round}");
+    let upload = create(client, &target).await;
+    let tag = etag(&part(client, &target, &upload, 1, &[1; 5000]).await);
+    let (parts, whole, other) = ([(1, tag)], format!("{target}?uploadId={upload}"), [2; 5000]);
+    // None of the three is always the first to be sent.
+    let delay = |turn: usize| async move {
+        for _ in 0..(round / 3 + turn) % 3 * 40 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (completed, aborted, replaced) = tokio::join!(
+        async {
+            delay(0).await;
+            complete(client, &target, &upload, &parts).await
+        },
+        async {
+            delay(1).await;
+            client.delete(&whole).await
+        },
+        async {
+            delay(2).await;
+            part(client, &target, &upload, 1, &other).await
+        },
+    );
+    assert!(matches!(replaced.status, 200 | 404), "{}", replaced.text());
+    let got = client.get(&target).await;
+    match completed.status {
+        200 => assert!(aborted.status == 404 && got.body == [1; 5000], "{}", aborted.status),
+        400 => assert!(aborted.status == 204 && got.status == 404, "{}", completed.text()),
+        404 => assert!(aborted.status == 204 && got.status == 404),
+        other => panic!("{other}: {}", completed.text()),
+    }
+    completed.status == 200
 }

@@ -18,6 +18,9 @@ mod dirty;
 mod engine;
 mod error;
 #[cfg(test)]
+#[path = "flood_test.rs"]
+mod flood_tests;
+#[cfg(test)]
 #[path = "front_end_test.rs"]
 mod front_end_tests;
 #[cfg(any(test, feature = "fuzzing"))]
