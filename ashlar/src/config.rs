@@ -1,7 +1,7 @@
 //! What `up` is told, resolved once: flag, then environment, then file, then default.
 
 use crate::error::Error;
-use crate::limits::{DEFAULT_DISK_BYTES, MAX_CONFIG_BYTES, MAX_DISK_BYTES, MIN_DISK_BYTES};
+use crate::limits::{DEFAULT_DISK_BYTES, MAX_CONFIG_BYTES, MAX_DISK_BYTES, MAX_DOMAIN_BYTES, MIN_DISK_BYTES};
 use compute::AccelChoice;
 use meta::planner;
 use serde::Deserialize;
@@ -33,10 +33,13 @@ pub struct UpArgs {
     /// The region that S3 clients are told [default: ashlar-1]
     #[arg(long, env = "ASHLAR_REGION", value_name = "NAME")]
     pub region: Option<String>,
+    /// A domain below which a host names a bucket, such as s3.example.com for BUCKET.s3.example.com; again for each
+    #[arg(long, env = "ASHLAR_S3_DOMAIN", value_name = "DOMAIN", value_delimiter = ',')]
+    pub s3_domain: Vec<String>,
     /// How long a disk must be gone before others take its places [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub replace_after: Option<u64>,
-    /// A TOML file with any of these, named alike (data, s3, admin, disk-size, accel, qemu, region, replace-after)
+    /// A TOML file with any of these, named alike (s3-domain is a list)
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -52,6 +55,8 @@ struct File {
     accel: Option<String>,
     qemu: Option<PathBuf>,
     region: Option<String>,
+    #[serde(default)]
+    s3_domain: Vec<String>,
     replace_after: Option<u64>,
 }
 
@@ -68,6 +73,7 @@ pub struct Config {
     pub accel: AccelChoice,
     pub qemu: PathBuf,
     pub region: String,
+    pub s3_domains: Vec<String>,
     pub planner: planner::Settings,
 }
 
@@ -95,6 +101,10 @@ impl Config {
             accel: accel.as_deref().map_or(Ok(AccelChoice::Auto), accel_choice)?,
             qemu: args.qemu.clone().or(file.qemu).unwrap_or_else(|| "qemu-system-x86_64".into()),
             region: region_name(region)?,
+            s3_domains: s3_domains(
+                "s3-domain",
+                if args.s3_domain.is_empty() { &file.s3_domain } else { &args.s3_domain },
+            )?,
             planner: planner_settings(args.replace_after.or(file.replace_after)),
         })
     }
@@ -162,6 +172,24 @@ pub fn region_name(text: Option<String>) -> Result<String, Error> {
     Err(Error::usage(format!("region = '{text}' is not a region's name, such as ashlar-1")))
 }
 
+/// Domains below which hosts name buckets. An address is none: nothing can stand before it.
+pub fn s3_domains(what: &str, texts: &[String]) -> Result<Vec<String>, Error> {
+    let is_label = |label: &str| {
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        (1..=63).contains(&label.len()) && label.chars().all(good) && !label.starts_with('-')
+    };
+    let check = |text: &String| {
+        let is_domain = text.len() <= MAX_DOMAIN_BYTES && text.split('.').all(is_label);
+        if is_domain && text.parse::<std::net::IpAddr>().is_err() {
+            return Ok(text.to_ascii_lowercase());
+        }
+        Err(Error::usage(format!(
+            "{what} = '{text}' is not a domain; write one without a port, such as s3.example.com"
+        )))
+    };
+    texts.iter().map(check).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,14 +206,18 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let config = with_file("disk-size = '1G'\ns3 = '127.0.0.1:1'\n", |args| {
-            args.s3 = Some("127.0.0.1:2".into());
-        })
-        .unwrap();
+        let config =
+            with_file("disk-size = '1G'\ns3 = '127.0.0.1:1'\ns3-domain = ['S3.Localhost']\n", |args| {
+                args.s3 = Some("127.0.0.1:2".into());
+            })
+            .unwrap();
         assert_eq!(config.s3.port(), 2);
         assert_eq!(config.disk_bytes, 1 << 30);
         assert_eq!(config.admin.port(), 7070);
-        assert_eq!(config.region, "ashlar-1");
+        assert_eq!(
+            (config.region.as_str(), config.s3_domains),
+            ("ashlar-1", vec!["s3.localhost".to_owned()])
+        );
     }
 
     #[test]
@@ -198,6 +230,9 @@ mod tests {
             ("s3 = 'nowhere'\n", "not an address"),
             ("accel = 'fast'\n", "none of auto"),
             ("region = 'a b'\n", "region"),
+            ("s3-domain = ['s3.example.com:9000']\n", "not a domain"),
+            ("s3-domain = ['127.0.0.1']\n", "not a domain"),
+            ("s3-domain = ['a..b']\n", "not a domain"),
             ("[disks]\n", "disks"),
             ("=", "line 1"),
         ] {

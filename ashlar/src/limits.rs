@@ -12,6 +12,10 @@ pub const MIN_DISK_BYTES: u64 = 64 << 20;
 pub const MAX_DISK_BYTES: u64 = 16 << 40;
 /// Longest config file.
 pub const MAX_CONFIG_BYTES: u64 = 64 << 10;
+/// Longest name of a domain (RFC 1035).
+pub const MAX_DOMAIN_BYTES: usize = 253;
+/// What takes longer than this shows that it is waited for.
+pub const QUIET_WAIT: Duration = Duration::from_secs(2);
 /// Longest answer of the admin API that the CLI reads.
 pub const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// Longest request body that the agent reads.

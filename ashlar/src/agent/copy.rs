@@ -1,4 +1,8 @@
 //! Raw images in and out of volumes: bulk streams on tokio-uring, in a thread of their own.
+//!
+//! A volume that is made larger meanwhile is copied at the size it had: the handle that copies it knows only its
+//! lease's. Nothing else here has a handle that outlives a resize: an attached volume's device is told, and a
+//! gateway's log has its whole address space from the start and can't be resized.
 
 use super::Agent;
 use crate::api::Copied;

@@ -2,13 +2,17 @@
 
 use crate::api::ErrorBody;
 use crate::cli::Format;
+use crate::cli::output::waiting;
 use crate::error::{Error, Exit};
-use crate::limits::{CONNECT_TIMEOUT, MAX_ANSWER_BYTES, REQUEST_TIMEOUT};
+use crate::limits::{CONNECT_TIMEOUT, MAX_ANSWER_BYTES, QUIET_WAIT, REQUEST_TIMEOUT};
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// What is waited for, if nothing better is known.
+const WAITING: &str = "waiting for the daemon";
 
 /// How to reach the daemon, and how to print what it says.
 #[derive(Debug, Clone, clap::Args)]
@@ -75,33 +79,32 @@ impl Client {
     }
 
     pub fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, Error> {
-        self.call(Method::GET, path, None::<&()>, REQUEST_TIMEOUT)
+        self.call((Method::GET, path), None::<&()>, (WAITING, REQUEST_TIMEOUT))
     }
 
     pub fn post<Q: Serialize, A: DeserializeOwned>(&self, path: &str, body: &Q) -> Result<A, Error> {
-        self.call(Method::POST, path, Some(body), REQUEST_TIMEOUT)
+        self.call((Method::POST, path), Some(body), (WAITING, REQUEST_TIMEOUT))
     }
 
-    /// A request that the daemon may take `wait` to answer, beyond the usual time.
+    /// A request that the daemon may take `wait` to answer, beyond the usual time. `what` says what is waited for.
     pub fn post_slowly<Q: Serialize, A: DeserializeOwned>(
         &self,
         path: &str,
         body: &Q,
-        wait: Duration,
+        (what, wait): (&str, Duration),
     ) -> Result<A, Error> {
-        self.call(Method::POST, path, Some(body), REQUEST_TIMEOUT + wait)
+        self.call((Method::POST, path), Some(body), (what, REQUEST_TIMEOUT + wait))
     }
 
     pub fn delete<A: DeserializeOwned>(&self, path: &str) -> Result<A, Error> {
-        self.call(Method::DELETE, path, None::<&()>, REQUEST_TIMEOUT)
+        self.call((Method::DELETE, path), None::<&()>, (WAITING, REQUEST_TIMEOUT))
     }
 
     fn call<Q: Serialize, A: DeserializeOwned>(
         &self,
-        method: Method,
-        path: &str,
+        (method, path): (Method, &str),
         body: Option<&Q>,
-        timeout: Duration,
+        (what, timeout): (&str, Duration),
     ) -> Result<A, Error> {
         let mut request = self
             .http
@@ -111,7 +114,7 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let (status, bytes) = self.runtime.block_on(async {
+        let answer = async {
             let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
             let mut bytes = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
@@ -121,6 +124,16 @@ impl Client {
                 bytes.extend_from_slice(&chunk);
             }
             Ok((response.status(), bytes))
+        };
+        let (status, bytes) = self.runtime.block_on(async {
+            tokio::pin!(answer);
+            match tokio::time::timeout(QUIET_WAIT, &mut answer).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    let _sign = waiting(what.to_owned());
+                    answer.await
+                }
+            }
         })?;
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| {

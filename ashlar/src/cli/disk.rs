@@ -3,7 +3,7 @@
 use crate::api::{AddDisk, DiskDetail, ReplaceDisk, SetDiskState};
 use crate::cli::Format;
 use crate::cli::client::{Client, ClientArgs, path};
-use crate::cli::output::{fields, print, show, table};
+use crate::cli::output::{fields, print, show, table, waiting};
 use crate::daemon::disk_and_size;
 use crate::error::{Error, Exit};
 use blockd::ErrorKind;
@@ -36,6 +36,7 @@ pub enum Command {
     },
     /// Have one disk take the place of another, which may be gone; both by id or path
     Replace {
+        /// The disk that goes
         old: String,
         /// A disk of the pool; add it first: ashlar disk add
         new: String,
@@ -44,7 +45,9 @@ pub enum Command {
     },
     /// Move everything off a disk, by id or path; or, with --undo, use it again
     Drain {
+        /// Its id, the beginning of that, or its path
         disk: String,
+        /// Stop emptying it
         #[arg(long)]
         undo: bool,
         #[command(flatten)]
@@ -52,6 +55,7 @@ pub enum Command {
     },
     /// Forget a disk that is empty or was replaced, by id or path
     Remove {
+        /// Its id, the beginning of that, or its path
         disk: String,
         #[command(flatten)]
         client: ClientArgs,
@@ -145,7 +149,10 @@ fn set_state(client: &ClientArgs, disk: &str, state: DiskAdmin) -> Result<(), Er
 }
 
 fn check_disk(path: &Path, output: Format) -> Result<(), Error> {
-    let report = read(path)?;
+    let sign = waiting(format!("reading {}", path.display()));
+    let report = read(path);
+    drop(sign);
+    let report = report?;
     show(output, &report, |report| check_table(path, report))?;
     if report.is_clean() {
         return Ok(());

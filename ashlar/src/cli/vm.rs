@@ -3,7 +3,7 @@
 use crate::api::{MigrateVm, RunVm, StopVm, VmList, VmView};
 use crate::cli::client::{Client, ClientArgs, path};
 use crate::cli::console;
-use crate::cli::output::{show, table, waiting};
+use crate::cli::output::{show, table};
 use crate::cli::volume::absolute;
 use crate::error::Error;
 use crate::limits::STOP_DEADLINE;
@@ -26,6 +26,7 @@ pub enum Command {
     },
     /// Power a VM off; past the deadline its QEMU is told to quit
     Stop {
+        /// The VM's name
         name: String,
         /// Seconds the guest may take
         #[arg(long, default_value_t = STOP_DEADLINE.as_secs(), value_name = "SECONDS")]
@@ -35,6 +36,7 @@ pub enum Command {
     },
     /// Move a running VM to another machine; its guest stands still for less than a second
     Migrate {
+        /// The VM's name
         name: String,
         /// The machine to move it to
         #[arg(long, value_name = "NAME")]
@@ -44,6 +46,7 @@ pub enum Command {
     },
     /// Talk to a VM's serial console; ^] leaves
     Console {
+        /// The VM's name
         name: String,
         /// Print what the guest has written so far instead
         #[arg(long)]
@@ -55,12 +58,15 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
+    /// The VM's name, new in the pool
     name: String,
-    #[arg(long)]
+    /// The volume that is its disk
+    #[arg(long, value_name = "NAME")]
     volume: String,
     /// Boot this Linux kernel instead of the volume's own
     #[arg(long, value_name = "FILE", conflicts_with = "boot")]
     kernel: Option<PathBuf>,
+    /// The initial RAM disk that goes with the kernel
     #[arg(long, value_name = "FILE", requires = "kernel")]
     initrd: Option<PathBuf>,
     /// The kernel's command line
@@ -69,8 +75,10 @@ pub struct RunArgs {
     /// Boot from the volume, which is also the default
     #[arg(long)]
     boot: bool,
+    /// Virtual processors
     #[arg(long, default_value_t = 1, value_name = "N")]
     cpus: u32,
+    /// The guest's memory, such as 2G
     #[arg(long, default_value = "512M", value_parser = size::parse, value_name = "SIZE")]
     memory: u64,
     /// The machine to run it on; needed where there are several
@@ -93,17 +101,19 @@ pub fn run(command: Command) -> Result<(), Error> {
             let vm: VmInfo = Client::new(&client)?.post_slowly(
                 &path(&["vms", &name, "stop"]),
                 &StopVm { deadline_ms },
-                wait,
+                (&format!("stopping {name}"), wait),
             )?;
             show(client.output, &vm, |vm| format!("{name}: {}\n", state(vm)))
         }
         Command::Migrate { name, to, client } => {
             let body = MigrateVm { node: to };
-            let waiting = waiting(format!("moving {name} to {}", body.node));
-            let moved: Result<VmView, Error> =
-                Client::new(&client)?.post_slowly(&path(&["vms", &name, "migrate"]), &body, MIGRATE_WAIT);
-            drop(waiting);
-            show(client.output, &moved?, |view| format!("{name} runs on {}\n", view.node))
+            let what = format!("moving {name} to {}", body.node);
+            let moved: VmView = Client::new(&client)?.post_slowly(
+                &path(&["vms", &name, "migrate"]),
+                &body,
+                (&what, MIGRATE_WAIT),
+            )?;
+            show(client.output, &moved, |view| format!("{name} runs on {}\n", view.node))
         }
         Command::Console { name, log, client } => {
             let VmView { vm, .. } = Client::new(&client)?.get(&path(&["vms", &name]))?;

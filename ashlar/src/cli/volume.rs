@@ -5,7 +5,7 @@ use crate::api::{
 };
 use crate::cli::Format;
 use crate::cli::client::{Client, ClientArgs, path};
-use crate::cli::output::{fields, print, show, table, waiting};
+use crate::cli::output::{fields, print, show, table};
 use crate::error::Error;
 use proto::size;
 use serde_json::Value;
@@ -19,9 +19,10 @@ const COPY_WAIT: Duration = Duration::from_secs(24 * 3600);
 pub enum Command {
     /// Make a volume; it takes space only as it is written
     Create {
+        /// The volume's name
         name: String,
         /// Such as 2G
-        #[arg(long, value_parser = size::parse)]
+        #[arg(long, value_parser = size::parse, value_name = "SIZE")]
         size: u64,
         #[command(flatten)]
         client: ClientArgs,
@@ -33,12 +34,14 @@ pub enum Command {
     },
     /// Show a volume's size, use, attachment and replicas
     Show {
+        /// The volume's name
         name: String,
         #[command(flatten)]
         client: ClientArgs,
     },
     /// Make a volume larger; a running guest sees it at once
     Resize {
+        /// The volume's name
         name: String,
         /// The new size, such as 4G; not below the present one
         #[arg(long, value_parser = size::parse)]
@@ -48,6 +51,7 @@ pub enum Command {
     },
     /// Delete a volume and its data
     Delete {
+        /// The volume's name
         name: String,
         /// Don't ask
         #[arg(long)]
@@ -57,6 +61,7 @@ pub enum Command {
     },
     /// Serve a volume as a vhost-user-blk socket, until it is detached
     Attach {
+        /// The volume's name
         name: String,
         /// Where to make the socket
         #[arg(long, value_name = "PATH")]
@@ -73,6 +78,7 @@ pub enum Command {
     },
     /// Stop serving a volume
     Detach {
+        /// The volume's name
         name: String,
         /// Even if the machine that serves it does not answer: the next to open it fences that one
         #[arg(long)]
@@ -85,7 +91,9 @@ pub enum Command {
     },
     /// Copy a volume that is not attached into a raw image file
     Export {
+        /// The volume's name
         name: String,
+        /// The image, on that machine
         #[arg(long, value_name = "PATH")]
         file: PathBuf,
         /// The machine to do it on; needed where there are several
@@ -96,7 +104,9 @@ pub enum Command {
     },
     /// Copy a raw image file into a volume that is not attached
     Import {
+        /// The volume's name
         name: String,
+        /// The image, on that machine
         #[arg(long, value_name = "PATH")]
         file: PathBuf,
         /// The machine to do it on; needed where there are several
@@ -238,11 +248,10 @@ fn confirmed(name: &str) -> Result<bool, Error> {
 }
 
 fn copy(client: &ClientArgs, name: &str, body: CopyVolume, what: &str) -> Result<(), Error> {
-    let waiting = waiting(format!("{what} of {name}"));
-    let copied: Result<Copied, Error> =
-        Client::new(client)?.post_slowly(&path(&["volumes", name, what]), &body, COPY_WAIT);
-    drop(waiting);
-    show(client.output, &copied?, |copied| {
+    let waiting = format!("{what} of {name}");
+    let copied: Copied =
+        Client::new(client)?.post_slowly(&path(&["volumes", name, what]), &body, (&waiting, COPY_WAIT))?;
+    show(client.output, &copied, |copied| {
         format!(
             "{what} of {name}: {}, of which {} data\n",
             size::show(copied.bytes),

@@ -29,10 +29,13 @@ pub struct ObjectdArgs {
     /// The region that signatures must name [default: ashlar-1]
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
+    /// A domain below which a host names a bucket, such as s3.example.com for BUCKET.s3.example.com; again for each
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Vec<String>,
     #[command(flatten)]
     #[serde(skip)]
     remote: RemoteArgs,
-    /// A TOML file with any of these, named alike
+    /// A TOML file with any of these, named alike (domain is a list)
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
@@ -43,6 +46,7 @@ struct Config {
     listen: SocketAddr,
     gateway: String,
     region: String,
+    domains: Vec<String>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -57,7 +61,9 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
     let address = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:9000".into());
     let listen = listen(&address, remote.insecure_network)?;
     let remote = remote.resolve()?;
+    let domains = if args.domain.is_empty() { file.domain } else { args.domain };
     Ok(Config {
+        domains: crate::config::s3_domains("domain", &domains)?,
         listen,
         gateway: args.gateway.or(file.gateway).unwrap_or_else(|| format!("gateway-{}", remote.node.name)),
         region: crate::config::region_name(args.region.or(file.region))?,
@@ -67,7 +73,7 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
 
 async fn serve(config: Config) -> Result<(), Error> {
     let mut stop = Stop::new()?;
-    let Config { remote, listen, gateway, region } = config;
+    let Config { remote, listen, gateway, region, domains } = config;
     let listener = ports::bind("the S3 gateway", "listen", listen)?;
     let addr = ports::address(&listener)?;
     if stop.or_started(remote.register()).await?.is_none() {
@@ -83,7 +89,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         meta: remote.client.clone(),
         token: remote.pool,
         control: Some(control::handle(&remote.client)),
-        virtual_host_bases: Vec::new(),
+        virtual_host_bases: domains,
         metrics: Metrics::register(&mut registry),
     };
     let gateway = GatewayPart::start(remote.node.clone(), gateway, listener, Some(registry));

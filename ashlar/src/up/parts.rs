@@ -92,7 +92,7 @@ impl Parts {
             meta: client.clone(),
             token: secrets.pool,
             control: Some(control::handle(&client)),
-            virtual_host_bases: Vec::new(),
+            virtual_host_bases: config.s3_domains.clone(),
             metrics: objectd::Metrics::register(&mut registry),
         };
         let gateway = GatewayPart::start(node, gateway, s3, None);

@@ -14,6 +14,7 @@ mod guest;
 mod kill;
 mod migrate;
 mod surface;
+mod virtual_hosts;
 mod vm;
 
 use trial::{block_client, harness, s3_client};
