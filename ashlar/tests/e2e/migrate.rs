@@ -3,7 +3,7 @@
 
 use crate::block_client::BlockClient;
 use crate::guest::Guest;
-use crate::harness::{Random, clean, eventually, noise, refused, seed, skip, sleep};
+use crate::harness::{Random, clean, eventually, expect_success, noise, refused, seed, skip, sleep};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -130,7 +130,15 @@ fn a_running_vm_moves_to_another_machine() {
     let mut two = Two::start();
     two.run(&guest);
     two.fails(5, &["vm", "run", "busy", "--volume", "root", "--node", THERE]);
-    let moved = two.json(&["vm", "migrate", "busy", "--to", THERE]);
+    // A machine that stops everything for some seconds makes an agent look gone, and the VM stays: it is asked again.
+    let moved: Value = eventually("the move", GUEST, || {
+        let output =
+            two.fleet.command(&["vm", "migrate", "busy", "--to", THERE, "-o", "json"]).output().unwrap();
+        if output.status.code() == Some(6) {
+            return None;
+        }
+        Some(serde_json::from_str(&expect_success("vm migrate", &output, &two.fleet.logs())).unwrap())
+    });
     assert_eq!((&moved["node"], &moved["state"]), (&THERE.into(), &"running".into()), "{moved}");
     let vms = two.json(&["vm", "list"]);
     let state = |node: &str| vms.as_array().unwrap().iter().find(|vm| vm["node"] == node).cloned();

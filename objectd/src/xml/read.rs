@@ -153,7 +153,7 @@ mod tests {
 
     /// HOSTILE 14 allows 100 ms, which a busy machine's wall clock can't tell. So: refusing takes no longer than
     /// reading a good document of the largest size, as one that is refused for its size at once costs nothing; and
-    /// the quickest of some tries is below 100 ms.
+    /// the quickest of some tries is below 100 ms in a release build.
     #[test]
     fn refusing_costs_no_more_than_reading() {
         let fill = |piece: &str, len: usize| piece.repeat(len / piece.len());
@@ -181,7 +181,9 @@ mod tests {
         for (what, document) in &hostile {
             let refusing = least_seconds(|| drop(parse(document.as_bytes(), "A").unwrap_err()));
             assert!(refusing < 3.0 * reading + 0.002, "{what}: {refusing} s to refuse, {reading} s to read");
-            assert!(refusing < 0.1, "{what}: {refusing} s");
+            // Without optimisation it takes several times as long.
+            let limit = if cfg!(debug_assertions) { 1.0 } else { 0.1 };
+            assert!(refusing < limit, "{what}: {refusing} s");
         }
     }
 
