@@ -93,6 +93,8 @@ pub const REBUILD_PAUSE: Duration = Duration::from_secs(1);
 pub const REBUILD_PAUSE_MOST: Duration = Duration::from_secs(30);
 /// Groups that a disk left and is cleared of in one look of its keeper: each waits for the disk's flush.
 pub const CLEAR_AT_ONCE: usize = 32;
+/// How often a catch-up looks again because a volume was opened meanwhile, before it lets others go first.
+pub const JOIN_TRIES: u32 = 10;
 /// Groups that one disk catches up in at a time.
 pub const REBUILDS_AT_ONCE: usize = 4;
 /// How fast each of them copies at most, so that guests are felt before the rebuild is.

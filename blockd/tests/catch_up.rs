@@ -73,6 +73,7 @@ fn config(cluster: &Cluster, group: u32, epoch: u32, progress: &Arc<Progress>) -
         epoch: GroupEpoch(epoch),
         groups: GROUPS,
         token: TOKEN,
+        leases: Vec::new(),
         pace: Pace { bytes_per_second: 200 << 20 },
         progress: Arc::clone(progress),
     }
@@ -279,6 +280,7 @@ fn config_without_source(cluster: &Cluster, group: u32, progress: &Arc<Progress>
         epoch: GroupEpoch(1),
         groups: GROUPS,
         token: TOKEN,
+        leases: Vec::new(),
         pace: Pace::UNLIMITED,
         progress: Arc::clone(progress),
     }

@@ -9,8 +9,8 @@ use crate::object::{
     UploadRecord,
 };
 use crate::query::{
-    Answer, BucketPage, ExtentPage, ListObjects, ListUploads, ObjectPage, ObjectPart, PartPage, Query,
-    Status, UploadPage,
+    Answer, BucketPage, ExtentPage, Leases, ListObjects, ListUploads, ObjectPage, ObjectPart, PartPage,
+    Query, Status, UploadPage,
 };
 use crate::record::{
     AccessKey, Attachment, DiskAdmin, DiskMembership, DiskRecord, LogRecord, NodeRecord, PoolRecord,
@@ -224,9 +224,21 @@ impl Client {
         expect!(self.propose(Command::BeginCatchUp { disk, groups }).await?, Response::Map)
     }
 
-    /// The disk holds everything of the group at this epoch; `PreconditionFailed` if the group changed since.
-    pub async fn join(&self, disk: DiskId, group: GroupId, epoch: GroupEpoch) -> Result<PoolMap, MetaError> {
-        expect!(self.propose(Command::Join { disk, group, epoch }).await?, Response::Map)
+    /// The disk holds everything of the group at this epoch; `PreconditionFailed` if the group changed since,
+    /// or if there was a lease since [`leases`](Self::leases) said `revision`.
+    pub async fn join(
+        &self,
+        disk: DiskId,
+        (group, epoch): (GroupId, GroupEpoch),
+        revision: u64,
+    ) -> Result<PoolMap, MetaError> {
+        let command = Command::JoinSince { disk, group, epoch, leases: revision };
+        expect!(self.propose(command).await?, Response::Map)
+    }
+
+    /// The newest epoch of every volume.
+    pub async fn leases(&self) -> Result<Leases, MetaError> {
+        expect!(self.query(Query::Leases).await?, Answer::Leases)
     }
 
     /// `new` begins to take the place of `old` in all its groups.

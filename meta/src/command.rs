@@ -107,6 +107,10 @@ pub enum Command {
     /// Records that a user's volume is served elsewhere from now on, by the writer that was given `epoch`; refused
     /// if somebody opened the volume since. -> `Volume`
     MoveAttachment { name: String, to: Attachment, epoch: VolumeEpoch },
+    /// A `Join` by a catch-up that knew the leases at this revision before its last look at its source: refused
+    /// if a lease was given since. Its writer may have opened the members without this disk, and what a dead
+    /// writer left here alone would come to light. (`Join` is only in logs of earlier builds.) -> `Map`
+    JoinSince { disk: DiskId, group: GroupId, epoch: GroupEpoch, leases: u64 },
 }
 
 /// One object of [`Command::DeleteObjects`].

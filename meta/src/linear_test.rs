@@ -318,7 +318,7 @@ async fn run_standing(client: Client, op: StandingOp) -> Option<StandingAnswer> 
         StandingOp::Read => client.pool_map().await,
         StandingOp::Evict(at) => client.evict_disk(disk, named(at), "why").await,
         StandingOp::Begin(at) => client.begin_catch_up(disk, named(at)).await,
-        StandingOp::Join(at) => client.join(disk, GroupId(0), GroupEpoch(at)).await,
+        StandingOp::Join(at) => client.join(disk, (GroupId(0), GroupEpoch(at)), 0).await,
     };
     match result {
         Ok(map) => Some(Some(standing(&map))),

@@ -4,7 +4,7 @@
 use crate::object::{BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId, UploadRecord};
 use crate::record::{AccessKey, DiskMembership, DiskRecord, LogRecord, NodeRecord, PoolRecord, VolumeRecord};
 use proto::control::PoolMap;
-use proto::ids::{DiskId, GroupId, VolumeId};
+use proto::ids::{DiskId, GroupId, VolumeEpoch, VolumeId};
 use serde::{Deserialize, Serialize};
 
 /// A question. The comment of each names its [`Answer`].
@@ -56,6 +56,8 @@ pub enum Query {
     MapSince { version: u64 },
     /// Groups that a disk left: it holds an old copy, and must not be a member again. -> `Left`
     Left,
+    /// The newest epoch of every volume, and which state of the leases that is. -> `Leases`
+    Leases,
 }
 
 /// How much of an object is wanted.
@@ -116,6 +118,16 @@ pub enum Answer {
     Membership(Vec<DiskMembership>),
     Unchanged,
     Left(Vec<(GroupId, DiskId)>),
+    Leases(Leases),
+}
+
+/// Who may write what, as far as a catch-up has to know.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Leases {
+    /// Grows with every lease: a join names it, and is refused if there was one since.
+    pub revision: u64,
+    /// The newest epoch of each volume that was ever opened and is not being deleted.
+    pub epochs: Vec<(VolumeId, VolumeEpoch)>,
 }
 
 /// The pool's health, as far as the control plane knows it.

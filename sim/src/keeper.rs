@@ -6,6 +6,7 @@ use crate::net::{CONTROL, server_node};
 use crate::world::{Client, Event, MILLISECOND, SECOND, TOKEN, World};
 use blockd::client::catchup::{CatchUpConfig, CatchUpCore, CatchUpReport, Pace, Peer, TalkInput, TalkOutput};
 use meta::command::Command;
+use meta::query::{Answer, Query};
 use proto::control::{DiskPlace, Group, MemberState, PoolMap};
 use proto::message::Reply;
 use proto::{DiskId, GroupEpoch, GroupId};
@@ -20,6 +21,8 @@ struct Run {
     disk: DiskId,
     group: GroupId,
     epoch: GroupEpoch,
+    /// The leases that were known before it began.
+    leases: u64,
     places: Vec<DiskPlace>,
     conns: BTreeMap<usize, u64>,
 }
@@ -87,6 +90,7 @@ impl World {
         let (Some(target), false) = (map.place(disk).cloned(), sources.is_empty()) else { return };
         let first = self.rng.index(sources.len());
         let source = sources.remove(first);
+        let Some(Answer::Leases(leases)) = self.control.ask(&Query::Leases) else { return };
         let config = CatchUpConfig {
             target: target.clone(),
             source: source.clone(),
@@ -95,6 +99,7 @@ impl World {
             epoch: group.epoch,
             groups: GROUPS,
             token: TOKEN,
+            leases: leases.epochs,
             pace: Pace::UNLIMITED,
             progress: Default::default(),
         };
@@ -103,7 +108,8 @@ impl World {
         let core = CatchUpCore::new(&config);
         self.trace.say(self.now, || format!("server {server} catches up in group {}", group.id));
         self.totals.catch_ups += 1;
-        let run = Run { core, disk, group: group.id, epoch: group.epoch, places, conns: BTreeMap::new() };
+        let (leases, conns) = (leases.revision, BTreeMap::new());
+        let run = Run { core, disk, group: group.id, epoch: group.epoch, leases, places, conns };
         self.servers[server].keeper.run = Some(run);
         self.tell_keeper(server, TalkInput::Tick);
     }
@@ -162,7 +168,8 @@ impl World {
         if let Ok(report) = result {
             self.totals.copied += report.blocks_copied;
             if self.server_reaches_control(server) {
-                let join = Command::Join { disk: run.disk, group: run.group, epoch: run.epoch };
+                let (disk, group, epoch, leases) = (run.disk, run.group, run.epoch, run.leases);
+                let join = Command::JoinSince { disk, group, epoch, leases };
                 self.change(join);
             }
         }

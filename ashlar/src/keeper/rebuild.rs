@@ -2,8 +2,9 @@
 
 use super::membership::standing;
 use crate::fleet::Rebuild;
-use crate::limits::{REBUILD_BYTES_PER_SECOND, REBUILDS_AT_ONCE};
+use crate::limits::{JOIN_TRIES, REBUILD_BYTES_PER_SECOND, REBUILDS_AT_ONCE};
 use blockd::client::catchup::{CatchUpConfig, Pace, Progress, catch_up};
+use meta::ErrorKind;
 use meta::client::Client;
 use proto::control::{DiskPlace, Group, MemberState, PoolMap, PoolToken};
 use proto::ids::DiskId;
@@ -117,16 +118,38 @@ impl Run {
             epoch: group.epoch,
             groups: u32::try_from(map.groups.len()).ok()?,
             token: self.token,
+            leases: Vec::new(),
             pace: Pace { bytes_per_second: REBUILD_BYTES_PER_SECOND },
             progress: Arc::clone(progress),
         })
     }
 }
 
+/// Catches up and joins. A volume that is opened meanwhile wants another look, which is short.
 async fn one(meta: &Client, disk: DiskId, config: CatchUpConfig) -> Result<(), String> {
-    let (group, epoch) = (config.group, config.epoch);
-    catch_up(config).await.map_err(|error| error.to_string())?;
-    meta.join(disk, group, epoch).await.map(drop).map_err(|error| error.to_string())
+    let at = (config.group, config.epoch);
+    let mut tries = 0;
+    loop {
+        // Before the run, so that its last look is later.
+        let leases = meta.leases().await.map_err(|error| error.to_string())?;
+        let config = CatchUpConfig { leases: leases.epochs, ..config.clone() };
+        catch_up(config).await.map_err(|error| error.to_string())?;
+        tries += 1;
+        match meta.join(disk, at, leases.revision).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() != ErrorKind::PreconditionFailed || tries == JOIN_TRIES => {
+                return Err(error.to_string());
+            }
+            Err(error) => {
+                let now = meta.leases().await.map_err(|error| error.to_string())?;
+                // Then it is the group that changed.
+                if now.revision == leases.revision {
+                    return Err(error.to_string());
+                }
+                tracing::debug!(%disk, group = %at.0, %error, "a catch-up looks again");
+            }
+        }
+    }
 }
 
 impl Rebuilding {

@@ -446,7 +446,7 @@ async fn a_node_mends_its_pool_by_itself() {
         let coming = map.groups.iter().flat_map(|group| group.members.iter().map(move |m| (group, m)));
         for (group, member) in coming.filter(|(_, member)| member.state == MemberState::CatchingUp) {
             // The planner may have called it off meanwhile.
-            let _ = client.join(member.disk, group.id, group.epoch).await;
+            let _ = client.join(member.disk, (group.id, group.epoch), 0).await;
         }
         if map.groups.iter().all(|group| group.member(disk(3)).is_none() && group.is_whole()) {
             break;

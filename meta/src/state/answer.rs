@@ -48,6 +48,7 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
         Query::MapSince { version } => {
             pool::map_since(view, *version)?.map_or(Answer::Unchanged, Answer::Map)
         }
+        Query::Leases => Answer::Leases(volumes::leases(view)?),
         Query::Left => Answer::Left(pool::all(view, keys::lefts())?),
     })
 }

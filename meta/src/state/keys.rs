@@ -92,6 +92,8 @@ pub enum Counter {
     Bucket = 2,
     /// The pool map's version.
     Map = 3,
+    /// Leases given, and volumes deleted: grows whenever a volume's epoch does.
+    Lease = 4,
 }
 
 pub fn counter(counter: Counter) -> Vec<u8> {
@@ -329,6 +331,7 @@ mod tests {
             (group(GroupId(3)), "000005 00000003"),
             (counter(Counter::Bucket), "000002 02"),
             (counter(Counter::Map), "000002 03"),
+            (counter(Counter::Lease), "000002 04"),
             (left(GroupId(3), DiskId([9; 16])), "00000b 00000003 09090909090909090909090909090909"),
             (rebuild(), "00000c"),
             (pool(), "000001"),

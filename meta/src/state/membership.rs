@@ -8,6 +8,7 @@
 use super::kv::Read;
 use super::pool::{all, disk, groups, map, next_number};
 use super::txn::{Txn, decode, load};
+use super::volumes::lease_revision;
 use super::{Outcome, keys};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::limits::{MAX_GROUPS, MAX_WHY_BYTES};
@@ -76,6 +77,25 @@ pub fn join(txn: &mut Txn<'_>, disk_id: DiskId, id: GroupId, epoch: GroupEpoch) 
     touch_map(txn)?;
     count_joined(txn)?;
     map(txn)
+}
+
+/// Joins if no lease was given since the catch-up asked for them, before its last look.
+pub fn join_since(
+    txn: &mut Txn<'_>,
+    disk_id: DiskId,
+    (id, epoch): (GroupId, GroupEpoch),
+    leases: u64,
+) -> Outcome<PoolMap> {
+    let revision = lease_revision(txn)?;
+    let joined = group(txn, id)?.member(disk_id).is_some_and(|member| member.state == MemberState::InSync);
+    if revision != leases && !joined {
+        let message = format!(
+            "a volume was opened since the catch-up of disk {disk_id} looked (leases are at revision {revision}, \
+             not {leases}); it has to look again"
+        );
+        return Err(Refusal::new(ErrorKind::PreconditionFailed, message).into());
+    }
+    join(txn, disk_id, id, epoch)
 }
 
 pub fn replace_disk(txn: &mut Txn<'_>, old: DiskId, new: DiskId) -> Outcome<PoolMap> {

@@ -5,6 +5,7 @@ use super::*;
 use crate::command::{Command, Response};
 use crate::query::{Answer, Query, Status};
 use crate::record::VolumeRecord;
+use proto::ids::VolumeEpoch;
 
 pub const WHY: &str = "does not answer";
 
@@ -165,6 +166,45 @@ fn a_disk_is_replaced() {
         new: disk(1),
     });
     assert!(why.unwrap_err().message.contains("format it anew"));
+}
+
+#[test]
+fn nobody_joins_past_a_lease_that_its_catch_up_did_not_see() {
+    let pool = Pool::new();
+    let leases = || {
+        let Answer::Leases(mut leases) = pool.0.ask(Query::Leases).unwrap() else { panic!() };
+        leases.epochs.retain(|(volume, _)| *volume != pool.0.log);
+        leases
+    };
+    let join = |epoch, leases| {
+        pool.run(Command::JoinSince { disk: disk(1), group: GroupId(0), epoch: GroupEpoch(epoch), leases })
+    };
+    let made = |name: &str| {
+        let (name, size_bytes) = (name.to_owned(), 1 << 20);
+        let made = pool.0.run(Command::CreateVolume { name, size_bytes, now_ms: 1 }).unwrap();
+        let Response::Volume(volume) = made else { panic!("{made:?}") };
+        volume.id
+    };
+    let (one, two) = (made("one"), made("two"));
+    assert!(leases().epochs.is_empty(), "nobody opened them");
+    pool.0.run(Command::OpenVolume { volume: one }).unwrap();
+    pool.evict(1, at(0, 1));
+    pool.begin(1, at(0, 2));
+    let seen = leases();
+    assert_eq!(seen.epochs, [(one, VolumeEpoch(1))]);
+    pool.0.run(Command::OpenVolume { volume: two }).unwrap();
+    assert_eq!(join(3, seen.revision), Err(ErrorKind::PreconditionFailed), "another volume's first writer");
+    let seen = leases();
+    pool.0.run(Command::DeleteVolume { name: "two".into() }).unwrap();
+    assert_eq!(join(3, seen.revision), Err(ErrorKind::PreconditionFailed), "a deletion ends its writer");
+    let seen = leases();
+    assert_eq!(seen.epochs, [(one, VolumeEpoch(1))], "nobody writes to what is being deleted");
+    assert_eq!(join(2, seen.revision), Err(ErrorKind::PreconditionFailed), "the group changed");
+    join(3, seen.revision).unwrap();
+    pool.0.run(Command::OpenVolume { volume: one }).unwrap();
+    assert_eq!(pool.group(0).0, 4);
+    join(3, seen.revision).unwrap();
+    assert_eq!(pool.group(0).0, 4, "the answer to the first was lost");
 }
 
 #[test]

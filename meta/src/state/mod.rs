@@ -109,6 +109,9 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             membership::begin_catch_up(txn, disk, &groups).map(Response::Map)
         }
         Command::Join { disk, group, epoch } => membership::join(txn, disk, group, epoch).map(Response::Map),
+        Command::JoinSince { disk, group, epoch, leases } => {
+            membership::join_since(txn, disk, (group, epoch), leases).map(Response::Map)
+        }
         Command::ReplaceDisk { old, new } => membership::replace_disk(txn, old, new).map(Response::Map),
         Command::ReplaceMember { group, epoch, old, new } => {
             membership::replace_member(txn, (group, epoch), old, new).map(Response::Map)

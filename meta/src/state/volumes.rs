@@ -1,11 +1,12 @@
 //! Volumes: made, opened under ever higher epochs, attached, deleted.
 
 use super::kv::Read;
-use super::pool::{map, next_number};
+use super::pool::{all, map, next_number};
 use super::txn::{Txn, load};
 use super::{Outcome, keys, names};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::limits::{MAX_SOCKET_PATH_BYTES, MIN_VOLUME_BYTES};
+use crate::query::Leases;
 use crate::record::{Attachment, LogRecord, VolumeKind, VolumeRecord, VolumeState};
 use proto::control::Lease;
 use proto::ids::{VolumeEpoch, VolumeId};
@@ -80,7 +81,21 @@ pub fn delete(txn: &mut Txn<'_>, name: &str) -> Outcome<VolumeRecord> {
     volume.epoch = next_epoch(&volume)?;
     txn.delete(keys::volume_name(name));
     txn.put(keys::volume(volume.id), &volume)?;
+    next_number(txn, keys::Counter::Lease)?;
     Ok(volume)
+}
+
+/// The epochs of all volumes that were ever opened and are not being deleted, and which state of them it is.
+pub fn leases(view: &dyn Read) -> Outcome<Leases> {
+    let mut volumes: Vec<VolumeRecord> = all(view, keys::volumes())?;
+    volumes.retain(|volume| volume.state == VolumeState::Ready && volume.epoch > VolumeEpoch(0));
+    let epochs = volumes.iter().map(|volume| (volume.id, volume.epoch)).collect();
+    Ok(Leases { revision: lease_revision(view)?, epochs })
+}
+
+/// Grows with every lease.
+pub fn lease_revision(view: &dyn Read) -> Outcome<u64> {
+    Ok(load(view, &keys::counter(keys::Counter::Lease))?.unwrap_or(0))
 }
 
 pub fn finish_delete(txn: &mut Txn<'_>, id: VolumeId) -> Outcome<()> {
@@ -101,6 +116,7 @@ pub fn open(txn: &mut Txn<'_>, id: VolumeId) -> Outcome<Lease> {
     let map = map(txn)?;
     volume.epoch = next_epoch(&volume)?;
     txn.put(keys::volume(id), &volume)?;
+    next_number(txn, keys::Counter::Lease)?;
     if let Some(mut log) = load::<LogRecord>(txn, &keys::log(id))? {
         // What earlier writers reserved and did not commit is theirs no more: a late commit of theirs could
         // otherwise name what the sweep has already trimmed.

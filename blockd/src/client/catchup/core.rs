@@ -11,13 +11,14 @@
 //! content takes its place, under the last version of the dead writer's epoch: above all that writer gave,
 //! below all that others give. (With the newest writer's epoch it may be on its way to the source still; if
 //! not, that writer's successor settles it: among members in sync, or here, since volumes that were opened
-//! anew during the pass are looked at again before the end.)
+//! anew during the pass are looked at again before the end; and the end waits a while for every writer that had
+//! its lease when the run began to open the source. If there was a lease since, the join is refused.)
 
 mod copy;
 
 use super::diff::{Map, Run};
 use super::driver::CatchUpConfig;
-use super::limits::{CHUNKS_AT_ONCE, READ_BLOCKS, WINDOW_BYTES, WINDOW_REQUESTS};
+use super::limits::{CHUNKS_AT_ONCE, LEASE_PATIENCE, LEASE_WAIT, READ_BLOCKS, WINDOW_BYTES, WINDOW_REQUESTS};
 use super::pace::Meter;
 use super::progress::Share;
 use super::survey::{Digests, Found, GroupPlace, Survey, SurveyAsk, is_gone, unexpected};
@@ -109,6 +110,8 @@ pub struct CatchUpCore {
     talk: Talk<Ask>,
     survey: Survey,
     phase: Phase,
+    /// Of the target and the source, those that adopted the epoch.
+    adopted: usize,
     /// Chunks that differ, by volume.
     todo: VecDeque<(VolumeId, ChunkIndex)>,
     jobs: Slab<Job>,
@@ -126,6 +129,12 @@ pub struct CatchUpCore {
     /// What the source knows as stable and the target does not.
     horizons: Vec<(VolumeId, Version)>,
     gone: HashSet<VolumeId>,
+    /// The newest epochs that the control plane gave.
+    leases: Vec<(VolumeId, VolumeEpoch)>,
+    /// Since when all is done but that some of those writers have not opened the source; and when it is looked
+    /// at again.
+    waits_since: Option<Instant>,
+    look_at: Option<Instant>,
     /// Everything copied so far is durable at the target.
     durable: bool,
     meter: Meter,
@@ -151,6 +160,7 @@ impl CatchUpCore {
             talk: Talk::new(Speaker { token, client, epoch }, places),
             survey: Survey::new(2, place),
             phase: Phase::Starting,
+            adopted: 0,
             todo: VecDeque::new(),
             jobs: Slab::new(),
             pieces: VecDeque::new(),
@@ -161,6 +171,9 @@ impl CatchUpCore {
             source_stable: HashMap::new(),
             horizons: Vec::new(),
             gone: HashSet::new(),
+            leases: config.leases.clone(),
+            waits_since: None,
+            look_at: None,
             durable: false,
             meter: Meter::new(pace),
             held_back: None,
@@ -172,7 +185,7 @@ impl CatchUpCore {
 
     /// When a `Tick` is due; harmless at any other time.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.talk.next_deadline().into_iter().chain(self.held_back).min()
+        self.talk.next_deadline().into_iter().chain(self.held_back).chain(self.look_at).min()
     }
 
     /// Takes one event in, and adds what is to be done to `out`.
@@ -184,12 +197,19 @@ impl CatchUpCore {
         if self.phase == Phase::Starting {
             self.phase = Phase::Surveying;
             let body = RequestBody::AdoptGroup { group: self.place.group };
+            // At the target, too, before anything is compared: an order to clear the group there that was
+            // overtaken is refused from then on.
+            self.talk.ask(now, (TARGET, Ask::Adopt), body.clone(), out);
             self.talk.ask(now, (SOURCE, Ask::Adopt), body, out);
         }
         while let Some(heard) = self.talk.next_heard() {
             if let Err(error) = self.heard(now, heard, out) {
                 return self.end(Err(error), out);
             }
+        }
+        if self.phase == Phase::Surveying && self.look_at.is_some_and(|at| at <= now) {
+            self.look_at = None;
+            self.survey.start(now, &mut self.talk, out);
         }
         self.pump(now, out);
     }
@@ -220,7 +240,10 @@ impl CatchUpCore {
             }
             Ask::Adopt => {
                 acked(peer, &result?, &self.talk)?;
-                self.survey.start(now, &mut self.talk, out);
+                self.adopted += 1;
+                if self.adopted == 2 {
+                    self.survey.start(now, &mut self.talk, out);
+                }
                 Ok(())
             }
             Ask::Durable => {
@@ -275,11 +298,28 @@ impl CatchUpCore {
             }
         }
         if both.is_empty() && self.durable {
-            return self.end(Ok(self.report), out);
+            let since = *self.waits_since.get_or_insert(now);
+            if now.since(since) >= LEASE_PATIENCE || self.all_opened(volumes) {
+                return self.end(Ok(self.report), out);
+            }
+            self.look_at = Some(now + LEASE_WAIT);
+            return;
         }
+        self.waits_since = None;
         self.durable = false;
         self.survey.look_at(both.into_iter());
         self.next_volume(now, out);
+    }
+
+    /// Whether the newest writer of every volume has opened the source. What an earlier one left at the target
+    /// alone is no orphan by the source's fence before that, and that writer's open does not ask the target.
+    fn all_opened(&self, volumes: &[(VolumeId, Vec<Option<VolumeState>>)]) -> bool {
+        self.leases.iter().all(|(volume, epoch)| {
+            let at = volumes.binary_search_by_key(volume, |(id, _)| *id).ok();
+            let known = at.and_then(|at| volumes[at].1[SOURCE.0]);
+            // A volume that the source never heard of was never written in this group.
+            known.is_none_or(|source| source.deleted || source.fence >= *epoch)
+        })
     }
 
     fn next_volume(&mut self, now: Instant, out: &mut Out) {

@@ -17,6 +17,7 @@ fn config(others: u8) -> CatchUpConfig {
         epoch: EPOCH,
         groups: GROUPS,
         token: PoolToken([1; 32]),
+        leases: Vec::new(),
         pace: Pace { bytes_per_second: 100 << 20 },
         progress: Arc::new(Progress::default()),
     }
@@ -86,7 +87,7 @@ fn what_was_missed_is_copied_and_nothing_else() {
     }
     assert!(target.blocks.contains_key(&(VolumeId(1), a, 500)));
     assert!(!target.blocks.contains_key(&(VolumeId(1), outside, 0)));
-    assert_eq!((source.adopted, target.adopted, target.epoch), (1, 1, EPOCH));
+    assert_eq!((source.adopted, target.adopted, target.epoch), (1, 2, EPOCH), "the target's last is a flush");
     let again = run(&mut servers).unwrap();
     assert_eq!((again.blocks_copied, again.blocks_trimmed), (0, 0));
 }
@@ -111,7 +112,7 @@ fn bad_blocks_come_from_another_source_or_stop_the_join() {
     assert_eq!(error.kind, ErrorKind::Corrupt);
     assert!(error.message.starts_with("2 blocks are bad at every source"), "{error}");
     assert_eq!(servers[0].copied_blocks, 8, "the rest is copied all the same");
-    assert_eq!((servers[0].adopted, servers[0].held((1, a, 4)).version), (0, version(1)));
+    assert_eq!((servers[0].adopted, servers[0].held((1, a, 4)).version), (1, version(1)));
     // A source that can't be asked is like one without a good copy.
     servers[2].dead = true;
     assert_eq!(run_with(&config(1), &mut servers[..3], |_, _| {}).unwrap_err().kind, ErrorKind::Corrupt);
@@ -263,6 +264,37 @@ fn a_writer_that_dies_meanwhile_leaves_nothing_behind_either() {
         let report = run_with(&config(0), &mut servers, die).unwrap();
         assert_eq!(report.orphans_replaced, u64::from(died), "{after}");
         assert!(!died || content(&servers[0], place).is_none(), "{after}");
+    }
+}
+
+/// The newest writer has its lease, and opens the source at some moment, or never does.
+#[test]
+fn a_writer_with_a_lease_is_waited_for_and_then_given_up() {
+    for opens_after in [0, 3, 8, 20, usize::MAX] {
+        let (mut target, mut source) = (Server::default(), Server::default());
+        let place = (1, inside(1, 0), 5);
+        source.put(place, 10, Some(1));
+        target.put(place, 60, Some(66));
+        // Of no concern: deleted here, never heard of here.
+        source.volumes.insert(VolumeId(2), (VolumeEpoch(1), true));
+        let mut servers = [target, source];
+        let mut config = config(0);
+        config.leases = [1, 2, 3].map(|volume| (VolumeId(volume), VolumeEpoch(4))).to_vec();
+        let open = |servers: &mut [Server], answered| {
+            if answered == opens_after {
+                servers[1].volumes.insert(VolumeId(1), (VolumeEpoch(4), false));
+            }
+        };
+        let opens = opens_after < usize::MAX;
+        let report = run_with(&config, &mut servers, open).unwrap();
+        assert_eq!(report.orphans_replaced, u64::from(opens), "{opens_after}");
+        assert_eq!(
+            servers[1].volumes[&VolumeId(1)].0,
+            VolumeEpoch(if opens { 4 } else { 3 }),
+            "{opens_after}"
+        );
+        assert_eq!(content(&servers[0], place), Some(if opens { 1 } else { 66 }), "{opens_after}");
+        assert!(!servers[1].volumes.contains_key(&VolumeId(3)), "nothing is opened that nobody opened");
     }
 }
 

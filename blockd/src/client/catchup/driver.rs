@@ -12,7 +12,7 @@ use bytes::Bytes;
 use proto::control::{DiskPlace, PoolToken};
 use proto::frame::{FrameHeader, HEADER_BYTES};
 use proto::message::{Encoded, Reply};
-use proto::{GroupEpoch, GroupId};
+use proto::{GroupEpoch, GroupId, VolumeEpoch, VolumeId};
 use rt::clock::{Clock, Instant, SystemClock};
 use std::io;
 use std::sync::Arc;
@@ -38,6 +38,9 @@ pub struct CatchUpConfig {
     /// Groups of the pool.
     pub groups: u32,
     pub token: PoolToken,
+    /// The newest epoch that the control plane gave of each volume, as asked before the run. Joining is right
+    /// only if it gave none since.
+    pub leases: Vec<(VolumeId, VolumeEpoch)>,
     pub pace: Pace,
     pub progress: Arc<Progress>,
 }
@@ -53,7 +56,7 @@ impl CatchUpConfig {
 /// Copies to the target all that the source has and it has not, and makes it durable there. Writers may go
 /// on meanwhile, as long as they send to the target too.
 ///
-/// When this returns `Ok`, the target may join with the very epoch it was given. An error leaves everything
+/// When this returns `Ok`, the target may join with the very epoch it was given, if there was no lease since. An error leaves everything
 /// as it was, but that some of the copying is done already; `StaleGroupEpoch` comes as `Unavailable`, and
 /// wants a new map. Dropping the future ends the run.
 pub async fn catch_up(config: CatchUpConfig) -> Result<CatchUpReport, Error> {

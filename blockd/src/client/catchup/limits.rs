@@ -24,6 +24,10 @@ pub const WINDOW_BYTES: u64 = 4 << 20;
 pub const WINDOW_REQUESTS: usize = 256;
 /// A paced run may send what it has saved in this time.
 pub const PACE_BURST: Duration = Duration::from_millis(100);
+/// How long a catch-up that is ready waits for a writer that has its lease and has not opened the source, and
+/// how often it looks. Then it takes the writer for dead, or for one that waits for something else.
+pub const LEASE_PATIENCE: Duration = Duration::from_secs(5);
+pub const LEASE_WAIT: Duration = Duration::from_millis(200);
 /// Replies a connection's reader keeps for the core; more than can be owed.
 pub const REPLY_QUEUE: usize = 1024;
 
