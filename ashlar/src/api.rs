@@ -76,6 +76,14 @@ pub struct SetDiskState {
     pub state: DiskAdmin,
 }
 
+/// `POST /v1/disks/ID/lose`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoseDisk {
+    /// Also where the disk holds the only copy in sync.
+    pub accept_data_loss: bool,
+}
+
 /// One machine: `GET /v1/nodes`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NodeView {

@@ -1,6 +1,6 @@
 //! How everybody else talks to the control plane: one client, in the same process or over the admin API.
 
-use crate::command::{Command, DeleteObject, Response};
+use crate::command::{Command, DeleteObject, LostDisk, Response};
 use crate::error::{ErrorKind, MetaError, Refusal};
 use crate::metrics::MetaMetrics;
 use crate::node::Local;
@@ -259,6 +259,12 @@ impl Client {
         groups: Vec<(GroupId, GroupEpoch)>,
     ) -> Result<(), MetaError> {
         self.done(Command::GroupsCleared { disk, groups }).await
+    }
+
+    /// Gives up a disk that is gone for good; what only it held, too, if that is accepted.
+    pub async fn lose_disk(&self, disk: DiskId, accept_data_loss: bool) -> Result<LostDisk, MetaError> {
+        let command = Command::LoseDisk { disk, accept_data_loss, now_ms: self.now_ms() };
+        expect!(self.propose(command).await?, Response::Lost)
     }
 
     pub async fn set_disk_state(&self, disk: DiskId, state: DiskAdmin) -> Result<(), MetaError> {

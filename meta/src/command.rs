@@ -111,6 +111,9 @@ pub enum Command {
     /// if a lease was given since. Its writer may have opened the members without this disk, and what a dead
     /// writer left here alone would come to light. (`Join` is only in logs of earlier builds.) -> `Map`
     JoinSince { disk: DiskId, group: GroupId, epoch: GroupEpoch, leases: u64 },
+    /// The disk is gone for good: it is out of its groups, and removed. With `accept_data_loss`, also where it
+    /// holds the only copy in sync: another becomes what the group holds. -> `Lost`
+    LoseDisk { disk: DiskId, accept_data_loss: bool, now_ms: u64 },
 }
 
 /// One object of [`Command::DeleteObjects`].
@@ -135,4 +138,16 @@ pub enum Response {
     /// The object as it was put, with its body's extents.
     Completed(ObjectRecord),
     Map(PoolMap),
+    Lost(LostDisk),
+}
+
+/// What a disk's loss came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostDisk {
+    /// Groups that it was a member of.
+    pub groups: u64,
+    /// Of those, the ones whose only copy in sync it held.
+    pub given_up: Vec<GroupId>,
+    /// Volumes that may have lost data with those.
+    pub volumes: Vec<String>,
 }

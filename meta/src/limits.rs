@@ -19,6 +19,8 @@ pub const MAX_DISKS: usize = 4096;
 pub const MAX_WHY_BYTES: usize = 512;
 /// Disks that a status names one by one as problems.
 pub const MAX_SENTENCES: usize = 16;
+/// Volumes that a refusal or a record of lost data names; more are counted.
+pub const MAX_LOSS_NAMES: usize = 32;
 /// A disk that was not heard of for so long is shown as a problem.
 pub const UNSEEN_MS: u64 = 15_000;
 

@@ -2,7 +2,9 @@
 //! acknowledged before the query was asked.
 
 use crate::object::{BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId, UploadRecord};
-use crate::record::{AccessKey, DiskMembership, DiskRecord, LogRecord, NodeRecord, PoolRecord, VolumeRecord};
+use crate::record::{
+    AccessKey, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord, VolumeRecord,
+};
 use proto::control::PoolMap;
 use proto::ids::{DiskId, GroupId, VolumeEpoch, VolumeId};
 use serde::{Deserialize, Serialize};
@@ -160,6 +162,8 @@ pub struct Status {
     pub buckets: u64,
     pub objects: u64,
     pub object_bytes: u64,
+    /// Data that was given up, the oldest first.
+    pub losses: Vec<LossRecord>,
     /// What is not as it should be, one sentence each; empty when all is well.
     pub problems: Vec<String>,
 }

@@ -148,6 +148,16 @@ pub struct LogRecord {
     pub swept_bytes: u64,
 }
 
+/// Data that somebody gave up, with the disk that held its only copy in sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossRecord {
+    pub disk: DiskId,
+    pub at_ms: u64,
+    pub groups: u32,
+    /// The first of the volumes that may have lost data.
+    pub volumes: Vec<String>,
+}
+
 /// A secret that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,7 +1,7 @@
 //! Machines and disks as people see them, and what they want of disks.
 
 use super::Shared;
-use crate::api::{AddDisk, DaemonView, DiskDetail, NodeView, ReplaceDisk, SetDiskState};
+use crate::api::{AddDisk, DaemonView, DiskDetail, LoseDisk, NodeView, ReplaceDisk, SetDiskState};
 use crate::error::{Error, Exit};
 use crate::fleet::{DaemonKind, Seen, Task};
 use meta::record::{DiskAdmin, DiskMembership, DiskRecord};
@@ -85,6 +85,25 @@ impl Shared {
             .iter()
             .filter(|group| group.member(new).is_some_and(|member| member.replaces == Some(old)));
         Ok(json!({ "old": old.to_string(), "new": new.to_string(), "groups": taken.count() }))
+    }
+
+    /// Gives a disk up that is gone for good.
+    pub async fn lose_disk(self, name: String, asked: LoseDisk) -> Result<Value, Error> {
+        let disk = find(&self.meta.disks().await?, &name)?;
+        let lost = self.meta.lose_disk(disk, asked.accept_data_loss).await?;
+        let given_up = lost.given_up.len();
+        if given_up > 0 {
+            let volumes = lost.volumes.join(", ");
+            tracing::error!(%disk, groups = given_up, volumes, "the only copy of data was given up, as somebody asked");
+        } else {
+            tracing::warn!(%disk, groups = lost.groups, "a disk is removed as lost");
+        }
+        Ok(json!({
+            "disk": disk.to_string(),
+            "groups": lost.groups,
+            "groups_given_up": given_up,
+            "volumes_with_losses": lost.volumes,
+        }))
     }
 
     pub async fn set_disk_state(self, disk: String, asked: SetDiskState) -> Result<Value, Error> {

@@ -58,6 +58,7 @@ pub fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/disks", get(list_disks).post(add_disk))
         .route("/v1/disks/{disk}/replace", change(Shared::replace_disk))
         .route("/v1/disks/{disk}/state", change(Shared::set_disk_state))
+        .route("/v1/disks/{disk}/lose", change(Shared::lose_disk))
         .route("/v1/vms", get(list_vms).post(run_vm))
         .route("/v1/vms/{name}", get(show_vm))
         .route("/v1/vms/{name}/stop", change(Shared::stop_vm))

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::api::{Capacity, DiskView, Health, RebuildSummary, ReplicaSummary, ServiceView, StatusReport};
-use crate::fleet::{DaemonKind, Seen};
+use crate::fleet::{DaemonKind, Rebuild, Seen};
 use meta::query::{FailureDomain, Status};
 use proto::limits::REPLICAS;
 use rt::clock::{Clock, SystemClock};
@@ -142,6 +142,16 @@ fn services_of(seen: &Seen) -> Vec<ServiceView> {
 }
 
 fn notes(meta: Option<&Status>) -> Vec<String> {
+    let losses = meta.into_iter().flat_map(|meta| &meta.losses).map(|loss| {
+        let (disk, groups, volumes) = (loss.disk, loss.groups, loss.volumes.join(", "));
+        format!(
+            "with disk {disk}, the only copy of {groups} groups was given up; volumes with losses: {volumes}"
+        )
+    });
+    failure_domain(meta).into_iter().chain(losses).collect()
+}
+
+fn failure_domain(meta: Option<&Status>) -> Vec<String> {
     match meta.map(|meta| (meta.failure_domain, meta.nodes)) {
         Some((FailureDomain::Disk, 0..=1)) => {
             vec!["all replicas are on this one machine: losing it loses all of them".to_owned()]
@@ -172,25 +182,36 @@ fn group_health(status: &Status) -> Health {
     }
 }
 
-/// How far what is missing has come back. The estimate supposes that the rest goes as what is done went.
+/// How far what is missing has come back: by bytes where every replica that is missing is being copied, by
+/// replicas else. The estimate is the slowest disk's, and longer by as much as waits for its turn.
 fn rebuild(status: &Status, seen: &[Seen]) -> Option<RebuildSummary> {
     let (done, left) = (status.replicas_done, status.replicas_left);
     if left == 0 {
         return None;
     }
     let rebuilds = || seen.iter().flat_map(|seen| &seen.report.rebuilds);
-    let joined: u64 = rebuilds().map(|rebuild| rebuild.groups_done).sum();
-    let longest_ms = rebuilds().map(|rebuild| rebuild.running_ms).max().unwrap_or(0);
     let copying = status.replicas_catching_up;
-    let estimate_ms = (longest_ms * left).checked_div(joined).filter(|_| copying > 0);
+    let sum = |bytes: fn(&Rebuild) -> u64| rebuilds().map(bytes).fold(0, u64::saturating_add);
+    let (copied_bytes, total_bytes) =
+        (sum(|rebuild| rebuild.copied_bytes), sum(|rebuild| rebuild.total_bytes));
+    let by_bytes = copying == left && total_bytes > 0;
+    let percent = if by_bytes { percent(copied_bytes, total_bytes) } else { percent(done, done + left) };
+    let longest = rebuilds().filter_map(Rebuild::seconds_left).max().filter(|_| copying > 0);
+    let waiting = left.saturating_sub(copying);
+    let seconds_left = longest.map(|seconds| seconds + (seconds * waiting).checked_div(copying).unwrap_or(0));
     Some(RebuildSummary {
         done,
         left,
         copying,
-        percent: (done * 100 / (done + left)).min(99),
-        seconds_left: estimate_ms.map(|ms| ms.div_ceil(1000)),
+        percent,
+        seconds_left,
         troubles: rebuilds().filter_map(|rebuild| rebuild.trouble.clone()).collect(),
     })
+}
+
+/// Never 100 while something is left.
+fn percent(done: u64, total: u64) -> u64 {
+    u64::try_from(u128::from(done) * 100 / u128::from(total.max(1))).unwrap_or(99).min(99)
 }
 
 /// With as many disks as replicas, the smallest disk bounds what fits; with more, the sum does.

@@ -1,6 +1,6 @@
 //! `ashlar disk`.
 
-use crate::api::{AddDisk, DiskDetail, ReplaceDisk, SetDiskState};
+use crate::api::{AddDisk, DiskDetail, LoseDisk, ReplaceDisk, SetDiskState};
 use crate::cli::Format;
 use crate::cli::client::{Client, ClientArgs, path};
 use crate::cli::output::{fields, print, show, table, waiting};
@@ -53,10 +53,17 @@ pub enum Command {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Forget a disk that is empty or was replaced, by id or path
+    /// Forget a disk that is empty or was replaced, by id or path; or, with --lost, one that is gone for good:
+    /// other disks take its places, where there are any
     Remove {
         /// Its id, the beginning of that, or its path
         disk: String,
+        /// It is dead and never comes back
+        #[arg(long)]
+        lost: bool,
+        /// Give up for good what no other disk holds a copy in sync of
+        #[arg(long, requires = "lost")]
+        accept_data_loss: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -88,7 +95,10 @@ pub fn run(command: Command) -> Result<(), Error> {
             let state = if undo { DiskAdmin::Active } else { DiskAdmin::Draining };
             set_state(&client, &disk, state)
         }
-        Command::Remove { disk, client } => set_state(&client, &disk, DiskAdmin::Removed),
+        Command::Remove { disk, lost: true, accept_data_loss, client } => {
+            lose(&client, &disk, accept_data_loss)
+        }
+        Command::Remove { disk, client, .. } => set_state(&client, &disk, DiskAdmin::Removed),
         Command::Check { path, output } => check_disk(&path, output),
     }
 }
@@ -109,7 +119,7 @@ fn row(disk: &DiskDetail) -> Vec<String> {
         (None, DiskAdmin::Draining, _, _) => format!("draining, {total} groups left"),
         (None, _, 0, 0) => "good".to_owned(),
         (None, _, 0, out) => format!("out of {out} groups"),
-        (None, _, behind, _) => format!("catching up in {behind} groups"),
+        (None, _, behind, _) => format!("catching up in {behind} groups{}", progress(disk)),
     };
     vec![
         disk.id.clone(),
@@ -120,6 +130,14 @@ fn row(disk: &DiskDetail) -> Vec<String> {
         format!("{} of {total} in sync", disk.in_sync),
         state,
     ]
+}
+
+fn progress(disk: &DiskDetail) -> String {
+    let Some(rebuild) = disk.rebuild.as_ref().filter(|rebuild| rebuild.total_bytes > 0) else {
+        return String::new();
+    };
+    let left = rebuild.seconds_left().map_or_else(String::new, |seconds| format!(", about {seconds} s left"));
+    format!(", {} %{left}", rebuild.percent())
 }
 
 fn add(client: &ClientArgs, text: &str, node: Option<String>) -> Result<(), Error> {
@@ -146,6 +164,24 @@ fn set_state(client: &ClientArgs, disk: &str, state: DiskAdmin) -> Result<(), Er
             DiskAdmin::Removed => format!("{disk} is no longer a disk of the pool\n"),
         }),
     }
+}
+
+fn lose(client: &ClientArgs, disk: &str, accept_data_loss: bool) -> Result<(), Error> {
+    let answer: Value =
+        Client::new(client)?.post(&path(&["disks", disk, "lose"]), &LoseDisk { accept_data_loss })?;
+    show(client.output, &answer, |answer| {
+        let mut text = format!(
+            "{disk} is no longer a disk of the pool; others take its places in {} groups, where there are any\n",
+            answer["groups"]
+        );
+        if answer["groups_given_up"] != 0 {
+            text.push_str(&format!(
+                "the only copy of {} groups was given up; volumes that may have lost data: {}\n",
+                answer["groups_given_up"], answer["volumes_with_losses"]
+            ));
+        }
+        text
+    })
 }
 
 fn check_disk(path: &Path, output: Format) -> Result<(), Error> {

@@ -182,9 +182,27 @@ pub struct Rebuild {
     pub groups_done: u64,
     pub groups_total: u64,
     pub copied_bytes: u64,
+    /// What is to be copied in all, as far as the digests tell; for groups that were not begun, as much as the
+    /// others took on average. Never below `copied_bytes`, and 0 while nothing is known.
+    pub total_bytes: u64,
     pub running_ms: u64,
     /// Why the last try failed, if it did.
     pub trouble: Option<String>,
+}
+
+impl Rebuild {
+    /// At most 99; it ends when it is gone.
+    pub fn percent(&self) -> u64 {
+        let percent = u128::from(self.copied_bytes) * 100 / u128::from(self.total_bytes.max(1));
+        u64::try_from(percent).unwrap_or(99).min(99)
+    }
+
+    /// At the rate so far, if there is one.
+    pub fn seconds_left(&self) -> Option<u64> {
+        let left = u128::from(self.total_bytes.saturating_sub(self.copied_bytes));
+        let ms = (left * u128::from(self.running_ms)).checked_div(u128::from(self.copied_bytes))?;
+        u64::try_from(ms.div_ceil(1000)).ok()
+    }
 }
 
 /// One metric: its name, its type, its help, and its samples as (labels, value).

@@ -3,7 +3,7 @@
 use super::membership::standing;
 use crate::fleet::Rebuild;
 use crate::limits::{JOIN_TRIES, REBUILD_BYTES_PER_SECOND, REBUILDS_AT_ONCE};
-use blockd::client::catchup::{CatchUpConfig, Pace, Progress, catch_up};
+use blockd::client::catchup::{CatchUpConfig, Pace, Progress, ProgressSnapshot, catch_up};
 use meta::ErrorKind;
 use meta::client::Client;
 use proto::control::{DiskPlace, Group, MemberState, PoolMap, PoolToken};
@@ -26,6 +26,7 @@ pub struct Rebuilding {
     task: JoinHandle<Result<(), String>>,
     progress: Arc<Progress>,
     groups_done: Arc<AtomicU64>,
+    groups_begun: Arc<AtomicU64>,
     groups_total: u64,
     began: Instant,
 }
@@ -33,20 +34,27 @@ pub struct Rebuilding {
 impl Run {
     pub fn start(self, groups_total: usize) -> Rebuilding {
         let progress = Arc::<Progress>::default();
-        let groups_done = Arc::<AtomicU64>::default();
+        let (groups_done, groups_begun) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (shared, done) = (Arc::clone(&progress), Arc::clone(&groups_done));
-        let task = tokio::spawn(async move { self.run(shared, done).await });
+        let begun = Arc::clone(&groups_begun);
+        let task = tokio::spawn(async move { self.run(shared, done, begun).await });
         Rebuilding {
             task,
             progress,
             groups_done,
+            groups_begun,
             groups_total: groups_total as u64,
             began: SystemClock.now(),
         }
     }
 
     /// Until no group is left to catch up in, or until none of those left can be now.
-    async fn run(&self, progress: Arc<Progress>, done: Arc<AtomicU64>) -> Result<(), String> {
+    async fn run(
+        &self,
+        progress: Arc<Progress>,
+        done: Arc<AtomicU64>,
+        begun: Arc<AtomicU64>,
+    ) -> Result<(), String> {
         let mut failed: BTreeSet<_> = BTreeSet::new();
         // Members that a catch-up with failed. Finding out costs half a minute where a network swallows what is
         // sent, so no other group asks them: those are the next run's.
@@ -68,6 +76,7 @@ impl Run {
                         continue;
                     };
                     busy.insert(id);
+                    begun.fetch_add(1, Ordering::Relaxed);
                     let (meta, disk, source) = (self.meta.clone(), self.disk, config.source.disk);
                     running.spawn(async move { (id, source, one(&meta, disk, config).await) });
                 }
@@ -170,14 +179,53 @@ impl Rebuilding {
             groups_done: self.groups_done.load(Ordering::Relaxed).min(self.groups_total),
             groups_total: self.groups_total,
             copied_bytes: snapshot.done_bytes,
+            total_bytes: total_bytes(&snapshot, self.groups_begun.load(Ordering::Relaxed), self.groups_total),
             running_ms: u64::try_from(running.as_millis()).unwrap_or(u64::MAX),
             trouble: None,
         }
     }
 }
 
+/// What is known to be copied in the groups that were begun, and as much for each of the others.
+fn total_bytes(snapshot: &ProgressSnapshot, begun: u64, groups: u64) -> u64 {
+    let others = groups.saturating_sub(begun);
+    let mean = snapshot.total_bytes.checked_div(begun).unwrap_or(0);
+    snapshot.total_bytes.saturating_add(mean.saturating_mul(others))
+}
+
 impl Drop for Rebuilding {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimate_never_passes_what_is_there() {
+        let rebuild = |copied_bytes, total_bytes, running_ms| Rebuild {
+            disk: "d".into(),
+            groups_done: 0,
+            groups_total: 8,
+            copied_bytes,
+            total_bytes,
+            running_ms,
+            trouble: None,
+        };
+        let seen =
+            |done_bytes, total_bytes| ProgressSnapshot { done_bytes, total_bytes, ..Default::default() };
+        assert_eq!(total_bytes(&seen(0, 0), 0, 8), 0);
+        assert_eq!(total_bytes(&seen(50, 400), 4, 8), 800);
+        assert_eq!(total_bytes(&seen(50, 400), 9, 8), 400, "some were begun again");
+        let early = rebuild(0, 0, 5);
+        assert_eq!((early.percent(), early.seconds_left()), (0, None));
+        let half = rebuild(400, 800, 2000);
+        assert_eq!((half.percent(), half.seconds_left()), (50, Some(2)));
+        let over = rebuild(900, 800, 2000);
+        assert_eq!((over.percent(), over.seconds_left()), (99, Some(0)));
+        let huge = rebuild(u64::MAX, u64::MAX, u64::MAX);
+        assert_eq!((huge.percent(), huge.seconds_left()), (99, Some(0)));
     }
 }

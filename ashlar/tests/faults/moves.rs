@@ -69,3 +69,41 @@ fn groups_move_to_an_added_disk_and_back_under_load() {
         fleet.cli(&["volume", "attach", "v", "--socket", socket.to_str().unwrap()]);
     }
 }
+
+/// A machine burns down. Its disk is given up; writes go on with the two that are left, and a new disk takes all of
+/// its places.
+#[test]
+fn a_disk_that_never_comes_back_is_given_up() {
+    let seed = seed();
+    let mut random = Random(seed);
+    let mut fleet = Fleet::start("1G", Network::Plain, seed).unwrap();
+    fleet.wait_whole(MINUTE);
+    let socket = fleet.volume("v", "256M");
+    let load = Load::start(&socket, BLOCKS, Blocks::default(), random.next());
+    w1::wait_operations(&load.live, 200, MINUTE);
+    let lost = fleet.disk_file(2);
+    let lost = lost.to_str().unwrap();
+    let remove = |fleet: &Fleet| fleet.command(&["disk", "remove", lost, "--lost"]).output().unwrap();
+    let alive = remove(&fleet);
+    assert_eq!(alive.status.code(), Some(5), "{}", String::from_utf8_lossy(&alive.stderr));
+    assert!(String::from_utf8_lossy(&alive.stderr).contains("ashlar disk drain"));
+    fleet.kill_disk(2);
+    eventually("a disk to be given up", MINUTE, || {
+        sleep(Duration::from_secs(1));
+        remove(&fleet).status.success().then_some(())
+    });
+    let problems = fleet.status().unwrap()["causes"].to_string();
+    assert!(problems.contains("wait for a disk to take the place of a removed one"), "{problems}");
+    w1::wait_operations(&load.live, 50, MINUTE);
+    let added = fleet.dir.path().join("added.img");
+    fleet.cli(&["disk", "add", &format!("{}:1G", added.display()), "--node", "node0"]);
+    fleet.wait_whole(MOVED);
+    assert_eq!(groups_of(&fleet, lost).1, 0);
+    let mut blocks = load.finish();
+    for _ in 0..3 {
+        blocks.verify(&socket);
+        blocks.assert_whole(seed);
+        fleet.cli(&["volume", "detach", "v"]);
+        fleet.cli(&["volume", "attach", "v", "--socket", socket.to_str().unwrap()]);
+    }
+}

@@ -325,6 +325,32 @@ fn replicas_on_one_node_move_apart() {
 }
 
 #[test]
+fn disks_given_up_count_no_more() {
+    let mut world = World::new(8, &THREE);
+    world.settings.leave_a_spare = true;
+    world.add((4, 4, "c"), TIB);
+    world.add((5, 5, "c"), TIB);
+    world.beat();
+    world.alive = [1, 5].into();
+    world.pass(2 * REPLACE_AFTER_MS);
+    let lose = |world: &World, number| {
+        let now_ms = world.now_ms;
+        apply(&world.kv, Command::LoseDisk { disk: disk(number), accept_data_loss: false, now_ms }).unwrap();
+    };
+    lose(&world, 2);
+    // Two of four that still count: it is said of one that it is gone, so others take its place.
+    assert_eq!(world.settle(), 8);
+    lose(&world, 3);
+    lose(&world, 4);
+    assert_eq!(world.settle(), 0, "nobody is left for these");
+    assert_eq!((world.counts()[&1], world.counts()[&5]), (8, 8));
+    world.add((6, 6, "b"), TIB);
+    world.tick();
+    assert_eq!(world.settle(), 8);
+    assert!(world.map().groups.iter().all(Group::is_whole));
+}
+
+#[test]
 fn who_dies_on_the_way_is_called_off() {
     let mut world = World::new(4, &THREE);
     world.alive.remove(&3);

@@ -36,6 +36,7 @@ enum PoolTable {
     Bucket = 10,
     Left = 11,
     Rebuild = 12,
+    Loss = 13,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +93,9 @@ pub enum Counter {
     Bucket = 2,
     /// The pool map's version.
     Map = 3,
-    /// Leases given, and volumes deleted: grows whenever a volume's epoch does.
+    /// Leases given, old ones that are used at last, and volumes deleted.
     Lease = 4,
+    Loss = 5,
 }
 
 pub fn counter(counter: Counter) -> Vec<u8> {
@@ -122,6 +124,15 @@ pub fn group(group: GroupId) -> Vec<u8> {
 
 pub fn groups() -> Vec<u8> {
     pool_table(PoolTable::Group, &[])
+}
+
+/// Data that was given up.
+pub fn loss(number: u64) -> Vec<u8> {
+    pool_table(PoolTable::Loss, &number.to_be_bytes())
+}
+
+pub fn losses() -> Vec<u8> {
+    pool_table(PoolTable::Loss, &[])
 }
 
 /// A disk that left a group, and what it still holds of it is old.
@@ -334,6 +345,7 @@ mod tests {
             (counter(Counter::Lease), "000002 04"),
             (left(GroupId(3), DiskId([9; 16])), "00000b 00000003 09090909090909090909090909090909"),
             (rebuild(), "00000c"),
+            (loss(2), "00000d 0000000000000002"),
             (pool(), "000001"),
             (applied(), "ffff"),
         ];

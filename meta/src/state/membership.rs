@@ -42,7 +42,15 @@ pub fn evict(txn: &mut Txn<'_>, disk_id: DiskId, named: &Named, why: &str) -> Ou
 }
 
 pub fn begin_catch_up(txn: &mut Txn<'_>, disk_id: DiskId, named: &Named) -> Outcome<PoolMap> {
-    disk(txn, disk_id)?;
+    let named_member =
+        |group: &Group| group.member(disk_id).is_some() && named.iter().any(|(id, _)| *id == group.id);
+    // Only one that was removed as lost is still a member somewhere.
+    if disk(txn, disk_id)?.admin == DiskAdmin::Removed && groups(txn)?.iter().any(named_member) {
+        let message = format!(
+            "disk {disk_id} was removed; ashlar disk drain --undo {disk_id} lets it be a member again"
+        );
+        return Err(Refusal::new(ErrorKind::InUse(Entity::Disk), message).into());
+    }
     change_each(txn, named, |group| {
         set_state(group, disk_id, |state| (state == MemberState::Out).then_some(MemberState::CatchingUp))
     })?;
@@ -320,7 +328,7 @@ fn replace_in(
 }
 
 /// Takes a member out of the group, and remembers that its copy grows old from now on.
-fn drop_member(txn: &mut Txn<'_>, group: &mut Group, disk: DiskId) -> Outcome<()> {
+pub fn drop_member(txn: &mut Txn<'_>, group: &mut Group, disk: DiskId) -> Outcome<()> {
     let before = group.members.len();
     group.members.retain(|member| member.disk != disk);
     if group.members.len() < before {
@@ -344,7 +352,7 @@ fn check_epoch(group: &Group, epoch: GroupEpoch) -> Result<(), Refusal> {
 }
 
 /// Stores a group that was changed, under its next epoch.
-fn change(txn: &mut Txn<'_>, mut group: Group) -> Outcome<()> {
+pub fn change(txn: &mut Txn<'_>, mut group: Group) -> Outcome<()> {
     assert!(group.in_sync().next().is_some(), "a group keeps a member in sync");
     assert!(group.members.len() <= MAX_MEMBERS, "a group has at most {MAX_MEMBERS} members");
     group.epoch = next_epoch(&group)?;
@@ -376,7 +384,7 @@ fn cut(why: &str) -> String {
 
 #[cfg(test)]
 #[path = "membership_test.rs"]
-mod tests;
+pub mod tests;
 
 #[cfg(test)]
 #[path = "membership_model_test.rs"]

@@ -67,7 +67,7 @@ impl Pool {
     }
 
     /// A group's epoch and its members: disk, state, whom it replaces.
-    fn group(&self, id: usize) -> (u32, Vec<(u8, MemberState, Option<u8>)>) {
+    pub fn group(&self, id: usize) -> (u32, Vec<(u8, MemberState, Option<u8>)>) {
         let group = &self.map().groups[id];
         let number = |disk: DiskId| disk.0[0];
         let mut members: Vec<_> =

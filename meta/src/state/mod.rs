@@ -7,6 +7,7 @@ pub mod keys;
 pub mod kv;
 mod layout;
 mod list;
+mod loss;
 mod membership;
 mod names;
 mod objects;
@@ -21,6 +22,7 @@ use crate::command::{Command, Response};
 use crate::error::{MetaError, Refusal};
 use crate::record::DiskHealth;
 pub use answer::answer;
+use loss::OnLastCopy;
 use txn::Txn;
 
 /// Why a command did not go through: refused, which every replica agrees on, or the storage below broke.
@@ -120,6 +122,10 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             membership::cancel_replace(txn, (group, epoch), disk).map(Response::Map)
         }
         Command::SetDiskState { disk, state } => membership::set_disk_state(txn, disk, state).map(done),
+        Command::LoseDisk { disk, accept_data_loss, now_ms } => {
+            let on_last = if accept_data_loss { OnLastCopy::GiveUp } else { OnLastCopy::Refuse };
+            loss::lose(txn, disk, on_last, now_ms).map(Response::Lost)
+        }
         Command::GroupsCleared { disk, groups } => membership::groups_cleared(txn, disk, &groups).map(done),
         Command::DiskSeen { disk, seen_ms, healthy, used_bytes, why } => {
             let seen = DiskHealth { seen_ms, healthy_ms: 0, healthy, used_bytes, why };

@@ -2,7 +2,7 @@
 
 use super::kv::Read;
 use super::txn::load;
-use super::{Outcome, keys, membership, pool};
+use super::{Outcome, keys, loss, membership, pool};
 use crate::limits::{MAX_SENTENCES, UNSEEN_MS};
 use crate::object::{BucketRecord, BucketUsage};
 use crate::query::{FailureDomain, Status};
@@ -17,6 +17,8 @@ pub fn status(view: &dyn Read, now_ms: Option<u64>) -> Outcome<Status> {
     let pool: Option<PoolRecord> = load(view, &keys::pool())?;
     let nodes: Vec<NodeRecord> = pool::all(view, keys::nodes())?;
     let mut disks: Vec<DiskRecord> = pool::all(view, keys::disks())?;
+    let is_removed = |disk: &&DiskRecord| disk.admin == DiskAdmin::Removed;
+    let removed: BTreeSet<DiskId> = disks.iter().filter(is_removed).map(|disk| disk.id).collect();
     disks.retain(|disk| disk.admin != DiskAdmin::Removed);
     let groups = pool::groups(view)?;
     let volumes: Vec<VolumeRecord> = pool::all(view, keys::volumes())?;
@@ -45,10 +47,18 @@ pub fn status(view: &dyn Read, now_ms: Option<u64>) -> Outcome<Status> {
         buckets: buckets.len() as u64,
         objects: usages.iter().map(|usage| usage.objects).sum(),
         object_bytes: usages.iter().map(|usage| usage.bytes).sum(),
+        losses: pool::all(view, keys::losses())?,
         problems: Vec::new(),
         pool,
     };
     status.problems = group_problems(&status);
+    let open = loss::places_open(&groups, &removed);
+    if open > 0 {
+        status.problems.push(format!(
+            "{open} groups wait for a disk to take the place of a removed one; add one, if this does not pass: \
+             ashlar disk add"
+        ));
+    }
     status.problems.extend(disk_problems(&disks, &nodes, now_ms));
     Ok(status)
 }

@@ -192,6 +192,8 @@ pub fn move_attachment(
         return Err(Refusal::new(ErrorKind::Fenced, message).into());
     }
     check_socket(&to.socket)?;
+    // The lease is an old one, but only now is it used: a disk that catches up has to look again.
+    next_number(txn, keys::Counter::Lease)?;
     volume.attachment = Some(to);
     txn.put(keys::volume(volume.id), &volume)?;
     Ok(volume)
