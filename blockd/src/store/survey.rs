@@ -8,7 +8,7 @@ use super::queue::Op;
 use proto::disk::Slot;
 use proto::limits::MAX_GROUPS;
 use proto::message::BlockState;
-use proto::units::BLOCKS_PER_CHUNK;
+use proto::units::{BLOCK_BYTES, BLOCKS_PER_CHUNK};
 use proto::{ChunkIndex, ErrorCode, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId, WireError};
 
 /// A volume the disk knows of.
@@ -94,6 +94,17 @@ impl Store {
             }
         }
         runs
+    }
+
+    /// Where each block of a chunk with data lies on the disk, in bytes, and the checksum of what should be
+    /// there: for tests that damage disks, and count what they damaged.
+    pub fn data_places(&self, volume: VolumeId, chunk: ChunkIndex) -> Vec<(u16, u64, u32)> {
+        let Some(entry) = self.index.chunk(volume, chunk) else { return Vec::new() };
+        let place = |(block, slot): (u16, Slot)| {
+            let offset_bytes = u64::from(slot.location) * BLOCK_BYTES;
+            slot.has_data().then_some((block, offset_bytes, slot.crc))
+        };
+        entry.slots().filter_map(place).collect()
     }
 
     /// The least epoch of a group that was adopted here, in this life of the disk or an earlier one.
