@@ -8,6 +8,7 @@ use blockd::store::ChunkRun;
 use proto::message::BlockState;
 use proto::units::BLOCKS_PER_CHUNK;
 use proto::{ChunkIndex, Version, VolumeId};
+use std::collections::BTreeMap;
 
 const _: () = assert!(SECTOR == 512);
 
@@ -16,6 +17,19 @@ impl World {
     fn runs(&self, server: usize, volume: VolumeId, chunk: ChunkIndex) -> Option<Vec<ChunkRun>> {
         let replica = self.servers[server].replica.as_ref()?;
         Some(replica.store().chunk_runs(volume, chunk))
+    }
+
+    /// The blocks of a chunk that a server has data of, without tombstones, which are forgotten by one member
+    /// before another.
+    fn held(&self, server: usize, volume: VolumeId, chunk: ChunkIndex) -> Option<BTreeMap<u16, Held>> {
+        let store = self.servers[server].replica.as_ref()?.store();
+        let places = store.data_places(volume, chunk);
+        let crcs: BTreeMap<u16, u32> = places.into_iter().map(|(block, _, crc)| (block, crc)).collect();
+        let runs = store.chunk_runs(volume, chunk);
+        let data = runs.iter().filter(|run| run.state != BlockState::Trimmed);
+        let blocks =
+            data.flat_map(|run| (run.first..run.first + run.count).map(|block| (block, run.version)));
+        Some(blocks.map(|(block, version)| (block, (version, crcs.get(&block).copied()))).collect())
     }
 }
 
@@ -74,26 +88,24 @@ impl Run {
 
     /// After faults have ended, in-sync replicas hold the same versions of everything.
     pub fn check_converged(&self) -> Result<(), Violation> {
-        let chunks = u32::try_from(crate::world::VOLUME_BYTES >> 22).expect("a small volume");
         for tenant in &self.tenants {
-            for chunk in 0..chunks {
+            for chunk in 0..tenant.chunks() {
                 let group = tenant.group_of(u64::from(chunk) << 13, GROUPS);
-                let mut first: Option<(usize, Vec<ChunkRun>)> = None;
+                let mut first: Option<(usize, BTreeMap<u16, Held>)> = None;
                 for server in self.world.custody.in_sync(group) {
-                    let Some(runs) = self.world.runs(server, tenant.volume, ChunkIndex(chunk)) else {
+                    let Some(held) = self.world.held(server, tenant.volume, ChunkIndex(chunk)) else {
                         return violation("converged", format!("server {server} is in sync and not up"));
                     };
-                    let runs = data_only(runs);
                     match &first {
-                        Some((other, held)) if !is_same(held, &runs) => {
+                        Some((other, before)) if !alike(before, &held) => {
                             let what = format!(
-                                "volume {}, chunk {chunk}: server {other} holds {held:?}, server {server} {runs:?}",
+                                "volume {}, chunk {chunk}: server {other} holds {before:?}, server {server} {held:?}",
                                 tenant.volume
                             );
                             return violation("converged", what);
                         }
                         Some(_) => {}
-                        None => first = Some((server, runs)),
+                        None => first = Some((server, held)),
                     }
                 }
             }
@@ -102,27 +114,14 @@ impl Run {
     }
 }
 
-/// Whether two members hold the same. A catch-up puts what an orphan hid under the last version of the orphan's
-/// epoch (rfd/0002), at the member that had it only: there, a block that others hold with a lower one is the same.
-fn is_same(one: &[ChunkRun], other: &[ChunkRun]) -> bool {
-    one == other
-        || (0..BLOCKS_PER_CHUNK).all(|block| {
-            let block = u16::try_from(block).expect("below a chunk's blocks");
-            let (a, b) = (version_in(one, block), version_in(other, block));
-            a == b || a.max(b).is_last() && a.min(b) > Version::ZERO
-        })
-}
+/// A block's version, and its checksum unless its copy was found bad.
+type Held = (Version, Option<u32>);
 
-/// Without tombstones, which are forgotten by one member before another, and whatever state a copy is in.
-fn data_only(runs: Vec<ChunkRun>) -> Vec<ChunkRun> {
-    let mut all: Vec<ChunkRun> = Vec::new();
-    for run in runs.into_iter().filter(|run| run.state != BlockState::Trimmed) {
-        match all.last_mut() {
-            Some(last) if last.first + last.count == run.first && last.version == run.version => {
-                last.count += run.count;
-            }
-            _ => all.push(ChunkRun { state: BlockState::Data, ..run }),
-        }
-    }
-    all
+/// The same versions and content; but an orphan that a catch-up closed has a version of its own.
+fn alike(a: &BTreeMap<u16, Held>, b: &BTreeMap<u16, Held>) -> bool {
+    let same = |((block, a), (other, b)): ((&u16, &Held), (&u16, &Held))| {
+        let version = a.0 == b.0 || a.0.max(b.0).is_last();
+        block == other && version && (a.1 == b.1 || a.1.is_none() || b.1.is_none())
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
 }

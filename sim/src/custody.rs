@@ -6,13 +6,16 @@
 
 use proto::DiskId;
 use proto::control::{MemberState, PoolMap};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 pub struct Custody {
     disks: Vec<DiskId>,
     /// Per group: its in-sync members, and when each last lost something.
     groups: Vec<BTreeMap<DiskId, u64>>,
+    /// Per group: members whose shards stopped since they joined. They hold what they acked, but to a writer all of
+    /// them at once are nobody to go on with.
+    stopped: Vec<BTreeSet<DiskId>>,
     /// Disks that nothing is left to.
     tampered: Vec<DiskId>,
 }
@@ -22,6 +25,7 @@ impl Custody {
         let mut custody = Self {
             disks: disks.to_vec(),
             groups: vec![BTreeMap::new(); map.groups.len()],
+            stopped: vec![BTreeSet::new(); map.groups.len()],
             tampered: Vec::new(),
         };
         custody.learn(map);
@@ -30,14 +34,21 @@ impl Custody {
 
     /// The map has changed: who joins holds what the others hold.
     pub fn learn(&mut self, map: &PoolMap) {
-        for (held, group) in self.groups.iter_mut().zip(&map.groups) {
+        for ((held, stopped), group) in self.groups.iter_mut().zip(&mut self.stopped).zip(&map.groups) {
             let in_sync = group.members.iter().filter(|member| member.state == MemberState::InSync);
             let worst = held.values().copied().max().unwrap_or(0);
             let since = |disk: DiskId| {
                 let lost = held.get(&disk).copied().unwrap_or(worst);
                 if self.tampered.contains(&disk) { u64::MAX } else { lost }
             };
+            let was: Vec<DiskId> = held.keys().copied().collect();
+            let all = !was.is_empty() && was.iter().all(|disk| stopped.contains(disk));
             *held = in_sync.map(|member| (member.disk, since(member.disk))).collect();
+            let came = |disk: &&DiskId| !was.contains(disk);
+            stopped.retain(|disk| was.contains(disk) && held.contains_key(disk));
+            if all {
+                stopped.extend(held.keys().filter(came).copied());
+            }
         }
     }
 
@@ -46,6 +57,16 @@ impl Custody {
         let disk = self.disks[server];
         for held in &mut self.groups {
             held.entry(disk).and_modify(|lost| *lost = (*lost).max(moment));
+        }
+    }
+
+    /// A disk gave errors, and its shard stopped.
+    pub fn stopped(&mut self, server: usize) {
+        let disk = self.disks[server];
+        for (held, stopped) in self.groups.iter().zip(&mut self.stopped) {
+            if held.contains_key(&disk) {
+                stopped.insert(disk);
+            }
         }
     }
 
@@ -66,9 +87,15 @@ impl Custody {
         self.disks[server] = disk;
     }
 
-    /// Whether every in-sync member of some group lost something since it joined.
+    /// Whether every in-sync member of some group lost something since it joined, or stopped.
     pub fn lost_something(&self) -> bool {
-        self.groups.iter().any(|held| held.values().all(|&lost| lost > 0))
+        let mut groups = self.groups.iter().zip(&self.stopped);
+        groups.any(|(held, stopped)| held.iter().all(|(disk, &lost)| lost > 0 || stopped.contains(disk)))
+    }
+
+    /// Whether a member in sync of the group forgot something after a moment.
+    pub fn lost_since(&self, group: u32, moment: u64) -> bool {
+        self.groups[group as usize].values().any(|&lost| lost > moment)
     }
 
     pub fn is_tampered(&self, server: usize) -> bool {

@@ -31,6 +31,14 @@ pub enum SimFault {
     LostWakeup,
     /// The control plane's log misses some of the commands that it applied.
     LogForgets,
+    /// One replica acks deletions without doing them.
+    DeleteIsALie,
+    /// A new volume of a deleted one's name is the deleted one.
+    NameKeepsVolume,
+    /// A scrub that is told that everything is good.
+    ScrubIsBlind,
+    /// A scrub that is told that good copies are bad.
+    ScrubSeesGhosts,
 }
 
 /// What goes wrong on bad days.
@@ -60,10 +68,14 @@ pub enum Trouble {
     WriterCrash,
     WriterMove,
     ControlDown,
+    VolumeDeleted,
+    /// A copy that rots when all is well.
+    RottenCopy,
 }
 
 impl Trouble {
-    pub const ALL: [Self; 24] = [
+    /// What comes at any time, by chance.
+    pub const AT_RANDOM: [Self; 25] = [
         Self::Reset,
         Self::KillServer,
         Self::LongKill,
@@ -88,5 +100,13 @@ impl Trouble {
         Self::WriterCrash,
         Self::WriterMove,
         Self::ControlDown,
+        Self::VolumeDeleted,
     ];
+
+    /// What a run meets by its own course.
+    const IN_COURSE: [Self; 1] = [Self::RottenCopy];
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::AT_RANDOM.into_iter().chain(Self::IN_COURSE)
+    }
 }

@@ -104,7 +104,7 @@ fn main() -> ExitCode {
 }
 
 fn missed(totals: &Totals) -> Vec<Trouble> {
-    Trouble::ALL.into_iter().filter(|trouble| !totals.troubles.contains_key(trouble)).collect()
+    Trouble::all().filter(|trouble| !totals.troubles.contains_key(trouble)).collect()
 }
 
 fn report(totals: &Totals, took: Duration) {
@@ -131,7 +131,8 @@ fn report(totals: &Totals, took: Duration) {
         "reports {}, catch-ups {}, blocks copied {}, new disks {}",
         totals.reports, totals.catch_ups, totals.copied, totals.new_disks
     );
-    for trouble in Trouble::ALL {
+    println!("scrubs {}, copies of blocks they repaired {}", totals.scrubs, totals.scrubbed);
+    for trouble in Trouble::all() {
         println!("{:>16} {}", format!("{trouble:?}"), totals.troubles.get(&trouble).unwrap_or(&0));
     }
 }

@@ -177,6 +177,11 @@ impl Oracle {
         }
     }
 
+    /// When the newest writer's open completed.
+    pub fn opened_at(&self) -> u64 {
+        self.opened
+    }
+
     /// Sectors that were ever written, as ranges of whole blocks: (first sector, sectors).
     pub fn touched_blocks(&self) -> Vec<(u64, u64)> {
         let mut blocks: Vec<u64> = self.sectors.keys().map(|sector| sector / SECTORS_PER_BLOCK).collect();

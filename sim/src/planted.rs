@@ -1,12 +1,26 @@
 //! What planted bugs do to messages on their way.
 
+use crate::fault::SimFault;
 use crate::world::World;
 use bytes::{Bytes, BytesMut};
 use proto::checksum::crc32;
-use proto::message::{BlockState, Reply, ReplyBody};
+use proto::message::{BlockState, ReadBlock, Reply, ReplyBody};
 use proto::units::BLOCK_LEN;
 
 impl World {
+    /// Makes bad blocks look good to a scrub, or some good ones bad.
+    pub fn mislead(&self, blocks: &mut [ReadBlock]) {
+        for block in blocks {
+            match (self.fault, block.state) {
+                (SimFault::ScrubIsBlind, BlockState::Corrupt) => block.state = BlockState::Data,
+                (SimFault::ScrubSeesGhosts, BlockState::Data) if block.crc.is_multiple_of(16) => {
+                    block.state = BlockState::Corrupt;
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Makes bad blocks look good.
     pub fn whitewash(reply: &mut Reply) {
         let ReplyBody::Read { blocks, data, .. } = &mut reply.body else { return };

@@ -1,12 +1,14 @@
 //! A run: tenants work through hours of bad days, the checkers look on, and in the end all must be well.
 
 use crate::clock::HOUR;
+use crate::deleter::Grave;
 use crate::fault::SimFault;
 use crate::objects::Objects;
 use crate::tenant::Tenant;
 use crate::world::{Due, Event, MILLISECOND, SECOND, Totals, VOLUME_BYTES, Violation, World, violation};
 use blockd::ClientError;
 use blockd::client::OnFull;
+use blockd::client::scrub::ScrubReport;
 use bytes::Bytes;
 
 /// How long anything may take after faults have ended.
@@ -30,12 +32,17 @@ pub struct Options {
 pub struct Run {
     pub world: World,
     pub tenants: Vec<Tenant>,
+    /// Volumes that were deleted.
+    pub graves: Vec<Grave>,
     pub objects: Objects,
     pub next_id: u64,
     /// Until then trouble explains what is late.
     pub trouble_until: u64,
     /// No more trouble: the run comes to its end.
     pub calm: bool,
+    /// Nobody works any more, and nothing is taken away.
+    pub is_finale: bool,
+    pub last_scrub: Option<ScrubReport>,
     /// Answers that a planted bug holds back.
     pub held: Vec<(usize, u64, Result<Option<Bytes>, ClientError>)>,
 }
@@ -58,18 +65,30 @@ impl Run {
         let mut world = World::new(seed, options.fault, DISKS, options.tell);
         let mut tenants = Vec::new();
         for number in 0..2 {
-            let volume = world.control.create_volume(format!("volume-{number}"), VOLUME_BYTES);
+            let name = format!("volume-{number}");
+            let volume = world.control.create_volume(name.clone(), VOLUME_BYTES);
             let on_full = world.rng.pick(&[OnFull::Wait, OnFull::Fail]);
-            tenants.push(Tenant::new(volume, on_full));
+            tenants.push(Tenant::new(name, volume, VOLUME_BYTES, on_full));
         }
         let objects = Objects::new();
-        let mut run =
-            Self { world, tenants, objects, next_id: 1, trouble_until: 0, calm: false, held: Vec::new() };
+        let mut run = Self {
+            world,
+            tenants,
+            graves: Vec::new(),
+            objects,
+            next_id: 1,
+            trouble_until: 0,
+            calm: false,
+            is_finale: false,
+            last_scrub: None,
+            held: Vec::new(),
+        };
         run.make_bucket();
         for number in 0..run.tenants.len() {
             run.tenant_after(number, number as u64 * MILLISECOND);
         }
         run.world.due(10 * SECOND, Due::Trouble);
+        run.world.due(100 * SECOND, Due::Scrub);
         run
     }
 
@@ -92,9 +111,12 @@ impl Run {
             Due::ClientAsks(client) => self.client_asks(client),
             Due::ClientHears(client) => self.client_hears(client)?,
             Due::Scrap(server) => self.scrap(server),
+            Due::Scrub => self.scrub_due(),
+            Due::Scrubbed => self.scrubbed()?,
             Due::EndOfZombie(writer) => self.end_of_zombie(writer),
         }
         self.let_go()?;
+        self.bury();
         while let Some(writer) = self.world.ready.pop() {
             if self.world.writers[writer].alive {
                 self.watch(writer)?;
@@ -115,7 +137,7 @@ impl Run {
         Ok(())
     }
 
-    fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), Violation> {
+    pub fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<(), Violation> {
         let deadline = self.world.now + LONG_PATIENCE;
         while !done(self) {
             if self.world.now > deadline {
@@ -145,6 +167,7 @@ impl Run {
         }
         self.trouble_until = self.trouble_until.max(now + 60 * SECOND);
         self.until("all to be whole", |run| run.world.is_well())?;
+        self.until("all deletions", |run| run.world.deleter.is_idle())?;
         self.until("all operations", |run| run.tenants.iter().all(Tenant::is_quiet))?;
         for number in 0..self.tenants.len() {
             let writer = self.tenants[number].writer.expect("the tenants are quiet");
@@ -160,6 +183,10 @@ impl Run {
         }
         self.until("the last flushes", |run| run.tenants.iter().all(Tenant::is_quiet))?;
         self.until("all to be whole again", |run| run.world.is_well())?;
+        self.is_finale = true;
+        self.check_deleted()?;
+        self.check_converged()?;
+        self.prove_scrub()?;
         self.check_converged()?;
         if !self.world.control.replays() {
             return violation("control", "the control plane's log, applied again, gives another state");

@@ -186,6 +186,7 @@ impl World {
         }
         let life = self.servers[number].life;
         if failed && std::mem::replace(&mut self.servers[number].stopped_life, life) != life {
+            self.custody.stopped(number);
             // Its keeper sees that the shard has stopped, and starts it again some time.
             let wait = self.rng.spread(20 * MILLISECOND, 9);
             self.after(wait, Event::Recycle { server: number, life });

@@ -3,7 +3,7 @@
 use crate::fault::SimFault;
 use crate::oracle::{Oracle, SECTOR, stamp};
 use crate::scenario::Run;
-use crate::world::{Due, Event, MILLISECOND, SECOND, VOLUME_BYTES, Violation, violation};
+use crate::world::{Due, Event, MILLISECOND, SECOND, Violation, violation};
 use blockd::client::{Holes, OnFull, VolumeOp};
 use blockd::{ClientError, ErrorKind};
 use bytes::Bytes;
@@ -29,15 +29,17 @@ type Outcome = Result<Option<Bytes>, ClientError>;
 #[derive(Debug, Clone, Copy)]
 pub struct Doing {
     what: What,
-    writer: usize,
-    began: u64,
+    pub writer: usize,
+    pub began: u64,
     pub at: u64,
 }
 
 /// A volume and its users.
 #[derive(Debug)]
 pub struct Tenant {
+    pub name: String,
     pub volume: VolumeId,
+    pub size_bytes: u64,
     pub oracle: Oracle,
     /// The writer that serves.
     pub writer: Option<usize>,
@@ -50,13 +52,22 @@ pub struct Tenant {
     pub burst: u64,
     depth: usize,
     due_at: u64,
-    on_full: OnFull,
+    pub on_full: OnFull,
+}
+
+impl Doing {
+    /// A write that began just now.
+    pub fn write(writer: usize, began: u64, at: u64) -> Self {
+        Self { what: What::Write, writer, began, at }
+    }
 }
 
 impl Tenant {
-    pub fn new(volume: VolumeId, on_full: OnFull) -> Self {
+    pub fn new(name: String, volume: VolumeId, size_bytes: u64, on_full: OnFull) -> Self {
         Self {
+            name,
             volume,
+            size_bytes,
             oracle: Oracle::default(),
             writer: None,
             opening: None,
@@ -71,6 +82,17 @@ impl Tenant {
 
     pub fn is_quiet(&self) -> bool {
         self.writer.is_some() && self.opening.is_none() && self.doing.is_empty()
+    }
+
+    /// Who uses it, or would like to.
+    pub fn writers(&self) -> Vec<usize> {
+        let zombies = self.zombies.iter().map(|(zombie, _)| *zombie);
+        self.writer.into_iter().chain(self.opening).chain(zombies).collect()
+    }
+
+    /// Its chunks.
+    pub fn chunks(&self) -> u32 {
+        u32::try_from(self.size_bytes.div_ceil(4 << 20)).expect("a small volume")
     }
 
     /// The group of a sector of the volume.
@@ -161,7 +183,11 @@ impl Run {
     pub fn watch(&mut self, writer: usize) -> Result<(), Violation> {
         let volume = self.world.writers[writer].volume;
         let number = self.tenants.iter().position(|tenant| tenant.volume == volume);
-        let number = number.expect("every writer is of a tenant's volume");
+        let Some(number) = number else {
+            let known = self.watch_grave(writer)?;
+            assert!(known, "every writer is of a tenant's volume, or of one that was deleted");
+            return Ok(());
+        };
         if let Some(opened) = self.world.writers[writer].opened.take() {
             self.opened(number, writer, opened)?;
         }
@@ -261,6 +287,9 @@ impl Run {
         let is_of = |tenant: &Tenant| tenant.zombies.iter().any(|(zombie, _)| *zombie == writer);
         if let Some(number) = self.tenants.iter().position(is_of) {
             self.end_writer(number, writer);
+        } else {
+            // Its volume was deleted meanwhile.
+            self.world.kill_writer(writer);
         }
     }
 
@@ -375,13 +404,13 @@ impl Run {
     }
 
     /// Where an operation goes: near the start of a chunk, where writes meet, or over its end.
-    fn place(&mut self) -> (u64, u64) {
+    fn place(&mut self, size_bytes: u64) -> (u64, u64) {
         let rng = &mut self.world.rng;
-        let chunk = rng.below(VOLUME_BYTES >> 22);
+        let chunk = rng.below(size_bytes >> 22);
         let first = rng.below(10) * 8;
         let over = rng.chance(8);
         let base = if over {
-            ((chunk + 1) << 13).min(VOLUME_BYTES / 512 - 512) - first
+            ((chunk + 1) << 13).min(size_bytes / 512 - 512) - first
         } else {
             (chunk << 13) + first
         };
@@ -390,12 +419,12 @@ impl Run {
             1..50 => (base, 8 * (1 + rng.below(3))),
             _ => (base + rng.below(8), 1 + rng.below(12)),
         };
-        (offset, len.min(VOLUME_BYTES / 512 - offset))
+        (offset, len.min(size_bytes / 512 - offset))
     }
 
     /// Submits a read, a write, a trim or a flush.
     fn submit_some(&mut self, number: usize, writer: usize) {
-        let (offset, len) = self.place();
+        let (offset, len) = self.place(self.tenants[number].size_bytes);
         match self.world.rng.below(100) {
             0..8 => self.flush(number, writer),
             8..26 => {

@@ -6,9 +6,10 @@ use crate::disk::Mishap;
 use crate::fault::Trouble;
 use crate::net::{CONTROL, Side, server_node, writer_node};
 use crate::scenario::Run;
+use proto::GroupId;
 use proto::control::Group;
 
-use crate::world::{Due, Event, MILLISECOND, SECOND};
+use crate::world::{Due, Event, MILLISECOND, SECOND, World};
 
 /// How long its echo lasts: what was begun in that time may be late.
 const ECHO: u64 = 60 * SECOND;
@@ -16,6 +17,13 @@ const ECHO: u64 = 60 * SECOND;
 const SHORT: u64 = 1500 * MILLISECOND;
 /// As long as it may take until a disk that is lost is replaced, and more.
 const LONG: u64 = 900 * SECOND;
+
+impl World {
+    /// A trouble has come.
+    pub fn count(&mut self, trouble: Trouble) {
+        *self.totals.troubles.entry(trouble).or_default() += 1;
+    }
+}
 
 impl Run {
     /// Something goes wrong, while the tenants are busy.
@@ -31,10 +39,10 @@ impl Run {
         self.world.net.tidy(self.world.now);
         let times = self.world.rng.pick(&[1, 1, 1, 2, 3]);
         for _ in 0..times {
-            let trouble = self.world.rng.pick(&Trouble::ALL);
+            let trouble = self.world.rng.pick(&Trouble::AT_RANDOM);
             let server = self.world.rng.index(self.world.servers.len());
             if let Some(lasts) = self.inflict(trouble, server) {
-                *self.world.totals.troubles.entry(trouble).or_default() += 1;
+                self.world.count(trouble);
                 self.world.trace.note(trouble as u64);
                 self.world.trace.say(self.world.now, || format!("{trouble:?}, server {server}: {lasts} ns"));
                 if trouble != Trouble::ControlDown {
@@ -149,6 +157,12 @@ impl Run {
                 });
                 Some(self.tampered(server))
             }
+            Trouble::VolumeDeleted => {
+                let number = self.world.rng.index(self.tenants.len());
+                self.delete_volume(number)
+            }
+            // These come by the run's own course.
+            Trouble::RottenCopy => None,
             Trouble::WriteError => self.arm(server, Mishap::WriteError),
             Trouble::DiskFull => self.arm(server, Mishap::NoRoom),
             Trouble::FlushError => self.arm(server, Mishap::FlushError),
@@ -167,6 +181,17 @@ impl Run {
         }
         self.world.servers[server].disk.arm(mishap);
         Some(20 * SECOND)
+    }
+
+    /// A group is scrubbed, while tenants work and troubles come.
+    pub fn scrub_due(&mut self) {
+        if self.calm {
+            return;
+        }
+        let group = GroupId(u32::try_from(self.world.rng.index(GROUPS as usize)).expect("a few groups"));
+        self.world.start_scrub(group);
+        let wait = self.world.rng.spread(100 * SECOND, 4);
+        self.world.due(wait, Due::Scrub);
     }
 
     fn all_up(&self) -> bool {
@@ -197,6 +222,9 @@ impl Run {
 
     /// A disk that is not to be trusted is thrown away, as soon as the others have everything.
     pub fn scrap(&mut self, server: usize) {
+        if self.is_finale {
+            return;
+        }
         let map = self.world.control.map();
         let disk = self.world.servers[server].id;
         let others = |group: &Group| group.in_sync().filter(|member| member.disk != disk).count() >= 2;

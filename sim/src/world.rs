@@ -3,10 +3,12 @@
 use crate::clock::SimClock;
 use crate::control::Control;
 use crate::custody::Custody;
+use crate::deleter::Deleter;
 use crate::durable::Acks;
 use crate::fault::{SimFault, Trouble};
 use crate::net::{Net, Node, server_node};
 use crate::rng::SimRng;
+use crate::scrubber::Scrubber;
 use crate::server::Server;
 use crate::trace::Trace;
 use crate::writer::{Question, Writer, Writing};
@@ -65,6 +67,8 @@ pub enum Event {
         server: usize,
         at: u64,
     },
+    ScrubberWake(u64),
+    DeleterWake(u64),
     Planner,
     ServerTick {
         server: usize,
@@ -104,6 +108,10 @@ pub enum Due {
     Scrap(usize),
     /// A writer that lives longer than it should comes to its end.
     EndOfZombie(usize),
+    /// A group is to be scrubbed.
+    Scrub,
+    /// A scrub has ended.
+    Scrubbed,
     /// Nothing: time has passed.
     Nothing,
 }
@@ -142,6 +150,8 @@ pub enum Client {
     Writer(usize, Peer),
     /// What runs beside a server.
     Keeper(usize, catchup::Peer),
+    Scrubber(catchup::Peer),
+    Deleter,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -172,6 +182,8 @@ pub struct Totals {
     pub copied: u64,
     pub new_disks: u64,
     pub reports: u64,
+    pub scrubs: u64,
+    pub scrubbed: u64,
     pub simulated_ns: u64,
     pub trace: u64,
     pub troubles: BTreeMap<Trouble, u64>,
@@ -193,6 +205,8 @@ impl Totals {
         self.copied += other.copied;
         self.new_disks += other.new_disks;
         self.reports += other.reports;
+        self.scrubs += other.scrubs;
+        self.scrubbed += other.scrubbed;
         self.simulated_ns += other.simulated_ns;
         self.trace ^= other.trace;
         for (&trouble, times) in &other.troubles {
@@ -223,6 +237,8 @@ pub struct World {
     pub control: Control,
     /// The server that holds a disk, or held it before it was replaced.
     pub homes: BTreeMap<DiskId, usize>,
+    pub scrubber: Scrubber,
+    pub deleter: Deleter,
     pub watch: Watch,
     pub planner_due: bool,
     pub custody: Custody,
@@ -298,6 +314,8 @@ impl World {
             net: Net::default(),
             control,
             homes,
+            scrubber: Scrubber::default(),
+            deleter: Deleter::default(),
             watch: Watch::default(),
             planner_due: false,
             custody,
@@ -375,6 +393,9 @@ impl World {
             }
             (SimFault::FencedIsDone, body) if is_fenced(body) => *body = ReplyBody::Ack,
             (SimFault::CorruptIsData, ReplyBody::Read { .. }) => Self::whitewash(reply),
+            (SimFault::ScrubIsBlind | SimFault::ScrubSeesGhosts, ReplyBody::Verify { blocks, .. }) => {
+                self.mislead(blocks);
+            }
             _ => {}
         }
     }
@@ -390,6 +411,7 @@ impl World {
         }
         let lie = match (self.fault, &request.body) {
             (SimFault::FlushIsALie, RequestBody::Flush { .. }) => true,
+            (SimFault::DeleteIsALie, RequestBody::DeleteVolume { .. }) => true,
             (SimFault::WriteIsALie, RequestBody::Write { repair: false, .. }) => self.rng.chance(2),
             _ => false,
         };
@@ -426,6 +448,8 @@ impl World {
         match conn.client {
             Client::Writer(writer, peer) => self.writer_hears(writer, peer, id, reply),
             Client::Keeper(server, peer) => self.keeper_hears(server, peer, id, reply),
+            Client::Scrubber(peer) => self.scrubber_hears(peer, id, reply),
+            Client::Deleter => self.deleter_hears(id, &reply),
         }
     }
 
@@ -454,6 +478,8 @@ impl World {
         match conn.client {
             Client::Writer(writer, peer) => self.writer_connected(writer, peer, id),
             Client::Keeper(server, peer) => self.keeper_connected(server, peer, id),
+            Client::Scrubber(peer) => self.scrubber_connected(peer, id),
+            Client::Deleter => self.deleter_connected(id),
         }
     }
 
@@ -488,6 +514,8 @@ impl World {
             _ if !conn.client_open => {}
             Client::Writer(writer, peer) => self.writer_disconnected(writer, peer, id),
             Client::Keeper(server, peer) => self.keeper_disconnected(server, peer, id),
+            Client::Scrubber(peer) => self.scrubber_disconnected(peer, id),
+            Client::Deleter => self.deleter_disconnected(id),
         }
     }
 
@@ -537,6 +565,8 @@ impl World {
             Event::ServerTick { server, life } => self.server_tick(server, life),
             Event::Keeper(server) => self.keeper_looks(server),
             Event::KeeperWake { server, at } => self.keeper_wakes(server, at),
+            Event::ScrubberWake(at) => self.scrubber_wakes(at),
+            Event::DeleterWake(turn) => self.deleter_wakes(turn),
             Event::Planner => self.planner_looks(),
             Event::Restart(server) => self.start_server(server),
             Event::Recycle { server, life } => self.recycle(server, life),
