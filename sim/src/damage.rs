@@ -68,14 +68,15 @@ impl World {
 
     /// Does it to a copy, for good. `other` is what a misdirected write was meant for.
     pub fn damage(&mut self, copy: &Copy, damage: Damage, other: &Copy) -> Result<(), Violation> {
-        let mut page = self.page(copy).unwrap_or([0; BLOCK_LEN]);
-        match damage {
-            Damage::Flipped | Damage::Unreadable => {
-                let bit = self.rng.index(BLOCK_LEN * 8);
-                page[bit / 8] ^= 1 << (bit % 8);
-            }
-            Damage::Lost => page.fill(0),
-            Damage::Misdirected => page = self.page(other).unwrap_or([0; BLOCK_LEN]),
+        let mut page = match damage {
+            Damage::Flipped | Damage::Unreadable => self.page(copy).unwrap_or([0; BLOCK_LEN]),
+            Damage::Lost => [0; BLOCK_LEN],
+            Damage::Misdirected => self.page(other).unwrap_or([0; BLOCK_LEN]),
+        };
+        // Zeros over zeros, or a block over its like, are no damage.
+        if crc32(&page) == copy.crc {
+            let bit = self.rng.index(BLOCK_LEN * 8);
+            page[bit / 8] ^= 1 << (bit % 8);
         }
         let disk = &self.servers[copy.server].disk;
         let wrote = disk.write_at(&page, copy.offset).and_then(|()| disk.flush());
@@ -88,7 +89,6 @@ impl World {
         if self.is_bad(copy) {
             Ok(())
         } else {
-            // Zeros over zeros, or a block over its like: tests write neither.
             violation("damage", format!("{damage:?} did nothing to {copy:?}"))
         }
     }

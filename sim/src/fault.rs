@@ -35,6 +35,10 @@ pub enum SimFault {
     DeleteIsALie,
     /// A new volume of a deleted one's name is the deleted one.
     NameKeepsVolume,
+    /// What can't be read from any copy is given as nothing.
+    CorruptIsNothing,
+    /// A new writer is told the size that the volume had at first.
+    LeaseForgetsSize,
     /// A scrub that is told that everything is good.
     ScrubIsBlind,
     /// A scrub that is told that good copies are bad.
@@ -69,13 +73,16 @@ pub enum Trouble {
     WriterMove,
     ControlDown,
     VolumeDeleted,
+    VolumeGrown,
     /// A copy that rots when all is well.
     RottenCopy,
+    /// All copies of a block rot.
+    EveryCopyBad,
 }
 
 impl Trouble {
     /// What comes at any time, by chance.
-    pub const AT_RANDOM: [Self; 25] = [
+    pub const AT_RANDOM: [Self; 26] = [
         Self::Reset,
         Self::KillServer,
         Self::LongKill,
@@ -101,10 +108,11 @@ impl Trouble {
         Self::WriterMove,
         Self::ControlDown,
         Self::VolumeDeleted,
+        Self::VolumeGrown,
     ];
 
     /// What a run meets by its own course.
-    const IN_COURSE: [Self; 1] = [Self::RottenCopy];
+    const IN_COURSE: [Self; 2] = [Self::RottenCopy, Self::EveryCopyBad];
 
     pub fn all() -> impl Iterator<Item = Self> {
         Self::AT_RANDOM.into_iter().chain(Self::IN_COURSE)

@@ -3,13 +3,22 @@
 use crate::control::GROUPS;
 use crate::damage::{Copy, Damage};
 use crate::fault::Trouble;
+use crate::oracle::stamp;
 use crate::scenario::Run;
-use crate::world::{Violation, violation};
+use crate::tenant::What;
+use crate::world::{SECOND, Violation, violation};
 use blockd::client::scrub::ScrubReport;
+use blockd::client::{Holes, VolumeOp};
+use proto::units::{BLOCK_BYTES, BLOCKS_PER_CHUNK};
 use proto::{ChunkIndex, GroupId};
+use std::collections::BTreeSet;
 
 /// Blocks of which copies are damaged at the end of a run.
 const DAMAGED: u64 = 6;
+/// Blocks of each volume of which all copies are.
+const DEAD: u64 = 3;
+/// How long anything may take by then.
+const PATIENCE: u64 = 120 * SECOND;
 /// How often a scrub is tried whose servers could not be reached.
 const TRIES: usize = 5;
 
@@ -92,6 +101,78 @@ impl Run {
         let bad = self.bad_copies().len() as u64;
         self.expect_scrub(bad, 0)?;
         self.expect_scrub(0, 0)
+    }
+
+    /// All operations come to their ends, and soon.
+    pub fn quiet(&mut self, checker: &'static str) -> Result<(), Violation> {
+        let deadline = self.world.now + PATIENCE;
+        while !self.tenants.iter().all(|tenant| tenant.is_quiet() && tenant.burst == 0) {
+            if self.world.now > deadline {
+                let doing: Vec<_> = self.tenants.iter().map(|tenant| &tenant.doing).collect();
+                return violation(checker, format!("these are not done though all is well: {doing:?}"));
+            }
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Promise 6: if every copy is bad, an error, never wrong bytes; what is written then heals the block.
+    pub fn prove_all_bad(&mut self) -> Result<(), Violation> {
+        let all = self.all_copies();
+        let mut dead: BTreeSet<(usize, u64)> = BTreeSet::new();
+        let mut bad = 0;
+        for number in 0..self.tenants.len() {
+            let volume = self.tenants[number].volume;
+            let of_it: Vec<Copy> = all.iter().copied().filter(|copy| copy.volume == volume).collect();
+            for _ in 0..if of_it.is_empty() { 0 } else { DEAD } {
+                let one = self.world.rng.pick(&of_it);
+                let block = u64::from(one.chunk.0) * u64::from(BLOCKS_PER_CHUNK) + u64::from(one.block);
+                if !dead.insert((number, block)) {
+                    continue;
+                }
+                for copy in of_it.iter().filter(|copy| copy.is_of(&one)) {
+                    let damage = self.world.rng.pick(&[Damage::Flipped, Damage::Unreadable, Damage::Lost]);
+                    self.world.damage(copy, damage, &one)?;
+                    bad += 1;
+                }
+                self.world.count(Trouble::EveryCopyBad);
+            }
+        }
+        for &(number, block) in &dead {
+            self.touch_dead(number, block);
+        }
+        self.quiet("corrupt")?;
+        self.expect_scrub(bad, bad)?;
+        for &(number, block) in &dead {
+            let writer = self.tenants[number].writer.expect("the tenants are quiet");
+            let (offset, sectors) = (block * BLOCK_BYTES, (block * 8, 8));
+            if self.world.rng.chance(70) {
+                let op = |id| VolumeOp::Write { offset, data: stamp(id, block * 8, 8) };
+                self.start_write(number, writer, sectors, false, op);
+            } else {
+                let op = VolumeOp::Trim { offset, len: BLOCK_BYTES };
+                self.start_write(number, writer, sectors, true, |_| op);
+            }
+        }
+        self.quiet("corrupt")?;
+        for &(number, _) in &dead {
+            let writer = self.tenants[number].writer.expect("the tenants are quiet");
+            self.read_everything(number, writer);
+        }
+        self.quiet("corrupt")?;
+        self.expect_scrub(0, 0)
+    }
+
+    /// A block of which every copy is bad is read, and written in part.
+    fn touch_dead(&mut self, number: usize, block: u64) {
+        let writer = self.tenants[number].writer.expect("the tenants are quiet");
+        let (offset, first) = (block * BLOCK_BYTES, block * 8 + 2);
+        let len = usize::try_from(BLOCK_BYTES).expect("small");
+        self.start(number, writer, What::Bad, VolumeOp::Read { offset, len, holes: Holes::Zeros });
+        let (id, now) = (self.next_id, self.world.moment());
+        self.tenants[number].oracle.submitted((id, writer), (first, 3), false, now);
+        let op = VolumeOp::Write { offset: first * 512, data: stamp(id, first, 3) };
+        self.start(number, writer, What::Bad, op);
     }
 
     /// A scrub that must see so many bad copies, of which so many can't be repaired.

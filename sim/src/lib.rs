@@ -21,6 +21,7 @@ pub mod disk;
 pub mod durable;
 pub mod fault;
 pub mod finale;
+pub mod grow;
 pub mod keeper;
 pub mod net;
 pub mod objects;

@@ -93,7 +93,7 @@ impl Run {
     }
 
     /// Lets the next thing happen, and looks at what came of it.
-    fn step(&mut self) -> Result<(), Violation> {
+    pub fn step(&mut self) -> Result<(), Violation> {
         let Some(due) = self.world.step() else {
             return violation("liveness", "nothing is left that could ever happen");
         };
@@ -111,6 +111,7 @@ impl Run {
             Due::ClientAsks(client) => self.client_asks(client),
             Due::ClientHears(client) => self.client_hears(client)?,
             Due::Scrap(server) => self.scrap(server),
+            Due::Grow(number) => self.grow(number)?,
             Due::Scrub => self.scrub_due(),
             Due::Scrubbed => self.scrubbed()?,
             Due::EndOfZombie(writer) => self.end_of_zombie(writer),
@@ -187,6 +188,7 @@ impl Run {
         self.check_deleted()?;
         self.check_converged()?;
         self.prove_scrub()?;
+        self.prove_all_bad()?;
         self.check_converged()?;
         if !self.world.control.replays() {
             return violation("control", "the control plane's log, applied again, gives another state");

@@ -16,11 +16,17 @@ use std::collections::BTreeMap;
 const MAX_LATENCY: u64 = 5 * SECOND;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+pub enum What {
     Write,
-    Read { first: u64 },
+    Read {
+        first: u64,
+    },
     Flush,
     Nothing,
+    /// Touches a block of which every copy is bad: it must say so.
+    Bad,
+    /// Goes past the volume's end: it must be refused.
+    Past,
 }
 
 type Outcome = Result<Option<Bytes>, ClientError>;
@@ -220,6 +226,10 @@ impl Run {
         if self.world.fault == SimFault::ErrorNotStall && stalled && doing.what == What::Write {
             return Err(ClientError::new(ErrorKind::Unavailable, "a member could not be reached"));
         }
+        let is_bad = result.as_ref().is_err_and(|error| error.kind == ErrorKind::Corrupt);
+        if self.world.fault == SimFault::CorruptIsNothing && is_bad {
+            return Ok(None);
+        }
         result
     }
 
@@ -314,6 +324,15 @@ impl Run {
         let zombie =
             tenant.zombies.iter().find(|(zombie, _)| *zombie == doing.writer).map(|(_, since)| *since);
         match (doing.what, result) {
+            (What::Bad, Err(error)) if error.kind == ErrorKind::Corrupt => {}
+            (What::Bad, result) => {
+                let what = format!("every copy of a block is bad, and operation {id} gives {result:?}");
+                return violation("corrupt", what);
+            }
+            (What::Past, Err(_)) => {}
+            (What::Past, Ok(_)) => {
+                return violation("size", format!("operation {id} past the volume's end succeeded"));
+            }
             (what, Err(error)) => {
                 self.world.totals.failed += 1;
                 if what == What::Flush {
@@ -371,6 +390,15 @@ impl Run {
         let may = match error.kind {
             ErrorKind::Fenced => replaced,
             ErrorKind::NoSpace => tenant.on_full == OnFull::Fail,
+            ErrorKind::Invalid => {
+                // One that was replaced does not hear of the volume's new size.
+                let knows = self.world.writers[writer].core.size_bytes() >= tenant.size_bytes;
+                if knows || tenant.writer == Some(writer) {
+                    let what = format!("within {} bytes of the volume: {error}", tenant.size_bytes);
+                    return violation("size", what);
+                }
+                true
+            }
             // Bad copies, or what a power cut took from all: the next flush says so.
             _ => self.world.custody.any_tampered() || self.world.custody.lost_something(),
         };
@@ -395,7 +423,7 @@ impl Run {
         Ok(())
     }
 
-    fn start(&mut self, number: usize, writer: usize, what: What, op: VolumeOp) {
+    pub fn start(&mut self, number: usize, writer: usize, what: What, op: VolumeOp) {
         let began = self.world.moment();
         let id = self.next_id;
         self.next_id += 1;
@@ -454,7 +482,7 @@ impl Run {
         }
     }
 
-    fn start_write(
+    pub fn start_write(
         &mut self,
         number: usize,
         writer: usize,

@@ -161,8 +161,13 @@ impl Run {
                 let number = self.world.rng.index(self.tenants.len());
                 self.delete_volume(number)
             }
+            Trouble::VolumeGrown => {
+                let number = self.world.rng.index(self.tenants.len());
+                let may = self.world.control.down_until <= self.world.now && self.tenants[number].may_grow();
+                may.then(|| self.world.due(0, Due::Grow(number))).map(|()| 0)
+            }
             // These come by the run's own course.
-            Trouble::RottenCopy => None,
+            Trouble::RottenCopy | Trouble::EveryCopyBad => None,
             Trouble::WriteError => self.arm(server, Mishap::WriteError),
             Trouble::DiskFull => self.arm(server, Mishap::NoRoom),
             Trouble::FlushError => self.arm(server, Mishap::FlushError),

@@ -112,6 +112,8 @@ pub enum Due {
     Scrub,
     /// A scrub has ended.
     Scrubbed,
+    /// A volume is made larger.
+    Grow(usize),
     /// Nothing: time has passed.
     Nothing,
 }

@@ -5,7 +5,7 @@ use crate::control::MIN_IN_SYNC;
 use crate::fault::SimFault;
 use crate::net::{CONTROL, writer_node};
 use crate::oracle::stamped_by;
-use crate::world::{Client, Event, MILLISECOND, SECOND, TOKEN, World};
+use crate::world::{Client, Event, MILLISECOND, SECOND, TOKEN, VOLUME_BYTES, World};
 use blockd::ClientError;
 use blockd::client::core::{CoreInput, CoreOutput, Peer, VolumeCore};
 use blockd::client::{OnFull, VolumeConfig, VolumeOp};
@@ -85,6 +85,9 @@ impl World {
         let number = self.writers.len();
         let map = lease.map.clone();
         self.garble(&mut lease.map);
+        if self.fault == SimFault::LeaseForgetsSize {
+            lease.size_bytes = lease.size_bytes.min(VOLUME_BYTES);
+        }
         let (volume, token) = (lease.volume, TOKEN);
         let mut client = ClientId([1; 16]);
         client.0[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());

@@ -68,7 +68,7 @@ fn a_write_that_lies_is_found() {
 
 #[test]
 fn a_skipped_reconcile_is_found() {
-    assert!(["converged", "read"].contains(&seen(SimFault::SkipReconcile)));
+    assert!(["converged", "read", "scrub"].contains(&seen(SimFault::SkipReconcile)));
 }
 
 #[test]
@@ -87,6 +87,16 @@ fn bad_blocks_that_look_good_are_found() {
 #[test]
 fn a_precondition_that_was_true_before_is_found() {
     assert_eq!(seen(SimFault::StalePrecondition), "objects");
+}
+
+#[test]
+fn data_where_every_copy_is_bad_is_found() {
+    assert_eq!(seen(SimFault::CorruptIsNothing), "corrupt");
+}
+
+#[test]
+fn a_lease_of_the_old_size_is_found() {
+    assert_eq!(seen(SimFault::LeaseForgetsSize), "size");
 }
 
 #[test]
@@ -111,7 +121,7 @@ fn a_new_volume_with_old_data_is_found() {
 
 #[test]
 fn a_member_that_joins_too_early_is_found() {
-    assert!(["acked", "read", "converged"].contains(&seen(SimFault::JoinEarly)));
+    assert!(["acked", "read", "converged", "scrub"].contains(&seen(SimFault::JoinEarly)));
 }
 
 #[test]
@@ -136,5 +146,5 @@ fn a_log_that_misses_commands_is_found() {
 
 #[test]
 fn a_flush_that_needs_the_control_plane_is_found() {
-    assert_eq!(seen(SimFault::ControlOnPath), "stall");
+    assert!(["stall", "liveness"].contains(&seen(SimFault::ControlOnPath)));
 }
