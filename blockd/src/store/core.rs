@@ -431,7 +431,7 @@ impl Store {
         self.check_running()?;
         check_range(&range, MAX_BLOCKS_PER_TRIM)?;
         self.check_version(range.volume, version, kind)?;
-        self.check_trim_space(&range)?;
+        self.check_trim_space(&range, kind)?;
         self.last_write = self.now;
         self.queue.push(Op::Trim { ticket, session, range, version });
         Ok(())

@@ -254,6 +254,25 @@ fn a_mount_that_writes_checkpoints_can_be_killed_at_any_of_its_writes() {
     assert!(killed > 20, "{killed}: the mount wrote no checkpoint");
 }
 
+/// Tombstones stay until a catch-up ends, so its own must not wait for that.
+#[test]
+fn a_catch_up_s_trims_go_on_where_a_writer_s_are_refused() {
+    let mut rig = Rig::new(DISK, 5);
+    let mut chunk = 0;
+    while (0..512u16).all(|block| rig.trim(range(1, chunk, block * 2, 1)).is_ok()) {
+        chunk += 1;
+    }
+    assert!(chunk >= 4, "{chunk}");
+    let place = range(2, 0, 3, 1);
+    assert_eq!(code(rig.trim(place)), ErrorCode::NoSpace);
+    let session = crate::store::Session { client: super::sim::CLIENT, sequence: 1 << 40 };
+    let version = proto::Version(rig.version + 1);
+    let copied =
+        rig.simple(|ticket| Event::Trim { ticket, session, range: place, version, kind: WriteKind::Repair });
+    assert_eq!(copied.map_err(|error| error.code), Ok(Answer::Done));
+    assert_eq!(code(rig.trim(range(2, 0, 5, 1))), ErrorCode::NoSpace);
+}
+
 /// FAULTS 29, for metadata: trims that can't be forgotten are refused before they leave no room for anything
 /// else; what is there can be read, written over and deleted; and they are forgotten when that is allowed.
 #[test]

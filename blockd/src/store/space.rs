@@ -14,8 +14,8 @@ use super::limits::{
 };
 use super::log::Stream;
 use super::segments::Geometry;
-use proto::disk::Slot;
 use proto::disk::checkpoint::{CHUNK_BYTES, RUN_BYTES, SLOT_BYTES};
+use proto::disk::{DataKind, Slot};
 use proto::limits::MAX_BLOCKS_PER_IO;
 use proto::message::BlockRange;
 use proto::units::{BLOCK_BYTES, BLOCKS_PER_CHUNK};
@@ -102,8 +102,9 @@ impl Store {
     }
 
     /// Whether the index still has room for what a trim leaves in it. Data that may yet come has a claim on
-    /// most of it, and what a trim makes of data takes nothing.
-    pub(super) fn check_trim_space(&mut self, range: &BlockRange) -> Result<(), WireError> {
+    /// most of it, and what a trim makes of data takes nothing. A catch-up's trims may take of that claim: they
+    /// are forgotten once its group is whole, which it never is if they are refused.
+    pub(super) fn check_trim_space(&mut self, range: &BlockRange, kind: DataKind) -> Result<(), WireError> {
         let held = self.index.chunk(range.volume, range.chunk);
         let new_chunk = if held.is_none() { CHUNK_BYTES as u64 } else { 0 };
         let leaves_nothing = |block| {
@@ -118,7 +119,11 @@ impl Store {
         let grows = new_chunk + fresh * SLOT_AND_RUN;
         let for_data = |blocks: u64| blocks * SLOT_AND_RUN;
         let others = self.index.checkpoint_bytes().saturating_sub(for_data(self.index.live_blocks));
-        if grows > 0 && others + grows > self.space.index_bytes - for_data(self.space.capacity_blocks) {
+        let claimed = match kind {
+            DataKind::Repair => self.index.live_blocks + self.queue.fresh_blocks(),
+            DataKind::Write | DataKind::Move => self.space.capacity_blocks,
+        };
+        if grows > 0 && others + grows > self.space.index_bytes.saturating_sub(for_data(claimed)) {
             return Err(self.too_many_trims());
         }
         Ok(())

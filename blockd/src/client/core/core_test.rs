@@ -55,6 +55,21 @@ fn a_write_is_acked_by_all_and_a_flush_covers_it() {
     assert_eq!(rig.members[1].stable.counter(), 2);
 }
 
+/// Tombstones are forgotten by what a flush tells: one that nobody is told of stays for good.
+#[test]
+fn a_writer_that_rests_has_told_what_is_stable() {
+    let mut rig = Rig::new(OnFull::Fail).open();
+    rig.write(0, 2, 512);
+    rig.run(VolumeOp::Trim { offset: 0, len: 4096 }).unwrap();
+    rig.pass(Duration::from_secs(10));
+    let stable = rig.core.stable;
+    assert_eq!(stable.counter(), 2);
+    assert!(rig.members[..3].iter().all(|member| member.told == stable && member.whole));
+    let flushes: Vec<usize> = rig.members.iter().map(|member| member.flushes).collect();
+    rig.pass(Duration::from_secs(60));
+    assert!(rig.members.iter().zip(flushes).all(|(member, before)| member.flushes == before), "it rests");
+}
+
 #[test]
 fn a_bad_copy_is_read_elsewhere_and_repaired() {
     let mut rig = Rig::new(OnFull::Fail).open();

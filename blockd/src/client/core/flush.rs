@@ -4,7 +4,7 @@
 //! not waited for any more; one that fails must have left before the round can end.
 
 use super::members::Fault;
-use super::peer::Ask;
+use super::peer::{Ask, PeerState};
 use super::types::Peer;
 use super::{Phase, VolumeCore};
 use crate::ClientError;
@@ -36,6 +36,8 @@ pub(super) struct FlushState {
     last_started: Instant,
     bytes: u64,
     rounds: u64,
+    /// The stable horizon, and whether all groups were whole, as all members were told last.
+    told: (Version, bool),
 }
 
 /// Which members a round asks.
@@ -69,6 +71,9 @@ impl VolumeCore {
             .filter(|&number| which == Whom::All || self.peers[number].is_dirty())
             .map(|number| Peer(u16::try_from(number).expect("peers are numbered in 16 bits")))
             .collect();
+        if which == Whom::All {
+            self.flush.told = self.horizon();
+        }
         self.flush.rounds += 1;
         self.flush.round = Some(Round {
             serial: self.flush.rounds,
@@ -89,15 +94,24 @@ impl VolumeCore {
     pub(super) fn send_flush(&mut self, peer: Peer) {
         let Some(round) = &self.flush.round else { return };
         let (volume, through) = (self.volume, round.through);
-        let (whole, stable) = if self.tells_horizons(peer) {
-            (self.map.whole && !self.peers.iter().any(|peer| peer.is_faulty), self.stable)
-        } else {
-            (false, Version::ZERO)
-        };
+        let (stable, whole) = if self.tells_horizons(peer) { self.horizon() } else { (Version::ZERO, false) };
         let ask = Ask::Flush { round: round.serial };
         let state = &mut self.peers[usize::from(peer.0)];
         state.flush_sent_at = state.acks;
         self.ask(peer, ask, GroupEpoch(0), RequestBody::Flush { volume, through, stable, whole });
+    }
+
+    /// What members may forget tombstones by: the stable horizon, and whether all groups are whole.
+    fn horizon(&self) -> (Version, bool) {
+        (self.stable, self.map.whole && !self.peers.iter().any(|peer| peer.is_faulty))
+    }
+
+    /// Whether members have yet to be told that they may forget tombstones. A round tells of the one before, and
+    /// of groups that were whole then: a writer that rests would leave them full of tombstones for good.
+    fn has_news(&self) -> bool {
+        let all_up = self.peers.iter().all(|peer| peer.is_up() || !peer.is_member());
+        let (stable, whole) = self.horizon();
+        all_up && whole && self.flush.told != (stable, whole)
     }
 
     /// Whether a member's answer would be to the round under way.
@@ -189,13 +203,14 @@ impl VolumeCore {
             }
         }
         if self.background_flush_at().is_some_and(|at| at <= self.now) {
-            self.start_flush(Whom::Dirty);
+            let is_dirty = self.peers.iter().any(PeerState::is_dirty);
+            self.start_flush(if is_dirty { Whom::Dirty } else { Whom::All });
         }
     }
 
     fn background_flush_at(&self) -> Option<Instant> {
         let idle = self.is_serving() && self.write_error.is_none() && self.flush.round.is_none();
-        let due = idle && self.peers.iter().any(|peer| peer.is_dirty());
+        let due = idle && (self.peers.iter().any(PeerState::is_dirty) || self.has_news());
         due.then(|| self.flush.last_started + CORE_FLUSH_INTERVAL)
     }
 
