@@ -13,7 +13,7 @@ use bytes::Bytes;
 use meta::command::{Command, Response};
 use meta::query::{Answer, Query};
 use proto::control::{Lease, PoolMap};
-use proto::message::{Reply, Request, RequestBody};
+use proto::message::{BlockRange, Reply, Request, RequestBody};
 use proto::units::{BLOCK_LEN, BLOCKS_PER_CHUNK};
 use proto::{ClientId, DiskId, Version, VolumeId};
 use rt::clock::Instant;
@@ -50,16 +50,27 @@ pub struct Writer {
 
 /// The versions under which each write's blocks were sent, by the write and the volume's block.
 #[derive(Debug, Default)]
-pub struct Writing(BTreeMap<(u64, u64), Version>);
+pub struct Writing {
+    /// By write and block: the version it was first sent with.
+    writes: BTreeMap<(u64, u64), Version>,
+    /// By volume and block: the highest version that a trim of it was sent with.
+    trims: BTreeMap<(VolumeId, u64), Version>,
+}
 
 impl Writing {
     fn note(&mut self, request: &Request) {
+        if let RequestBody::Trim { range, version } = &request.body {
+            for block in (first_of(range)..).take(usize::from(range.count)) {
+                let trim = self.trims.entry((range.volume, block)).or_default();
+                *trim = (*trim).max(*version);
+            }
+        }
         let RequestBody::Write { range, version, data, repair: false, .. } = &request.body else { return };
-        let first = u64::from(range.chunk.0) * u64::from(BLOCKS_PER_CHUNK) + u64::from(range.first);
+        let first = first_of(range);
         for (block, data) in (first..).zip(data.chunks_exact(BLOCK_LEN)) {
             for sector in data.chunks_exact(512) {
                 if let Some(write) = stamped_by(sector) {
-                    self.0.entry((write, block)).or_insert(*version);
+                    self.writes.entry((write, block)).or_insert(*version);
                 }
             }
         }
@@ -68,15 +79,26 @@ impl Writing {
     /// Takes out what is known of a write: its blocks and the versions they were first sent with.
     pub fn take(&mut self, write: u64) -> Vec<(u64, Version)> {
         let blocks: Vec<(u64, Version)> = self
-            .0
+            .writes
             .range((write, 0)..=(write, u64::MAX))
             .map(|((_, block), version)| (*block, *version))
             .collect();
         for (block, _) in &blocks {
-            self.0.remove(&(write, *block));
+            self.writes.remove(&(write, *block));
         }
         blocks
     }
+
+    /// Whether a member may hold nothing of a block, not even a tombstone: it was trimmed with a version above
+    /// this one.
+    pub fn may_be_gone(&self, volume: VolumeId, block: u64, version: Version) -> bool {
+        self.trims.get(&(volume, block)).is_some_and(|trim| *trim > version)
+    }
+}
+
+/// A range's first block, counted from its volume's start.
+fn first_of(range: &BlockRange) -> u64 {
+    u64::from(range.chunk.0) * u64::from(BLOCKS_PER_CHUNK) + u64::from(range.first)
 }
 
 impl World {

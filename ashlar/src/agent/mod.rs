@@ -250,9 +250,8 @@ impl Agent {
 
     /// The volume that is recorded as served at a socket of this machine.
     async fn disk_at(&self, socket: &Path) -> Result<Option<VolumeRecord>, Error> {
-        let here = |at: &Attachment| at.node == self.node.id && Path::new(&at.socket) == socket;
         let mut volumes = self.meta.volumes().await?.into_iter();
-        Ok(volumes.find(|volume| volume.attachment.as_ref().is_some_and(here)))
+        Ok(volumes.find(|volume| self.is_here(volume, socket)))
     }
 
     /// Stops serving, but remembers what was attached for the next start.

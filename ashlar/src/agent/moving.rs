@@ -240,7 +240,8 @@ impl Agent {
         Ok(Settled::Kept)
     }
 
-    fn is_here(&self, volume: &VolumeRecord, socket: &Path) -> bool {
+    /// Whether a volume is recorded as served at a socket of this machine.
+    pub(super) fn is_here(&self, volume: &VolumeRecord, socket: &Path) -> bool {
         let here = |at: &Attachment| at.node == self.node.id && Path::new(&at.socket) == socket;
         volume.attachment.as_ref().is_some_and(here)
     }

@@ -103,12 +103,8 @@ impl Trial {
         let slowest = load.live.take_slowest();
         let mut blocks = load.finish();
         self.wait_healthy();
-        for _ in 0..DISKS {
-            blocks.verify(&self.socket);
-            blocks.assert_whole(self.seed);
-            self.store.cli(&["volume", "detach", "v"]);
-            self.store.cli(&["volume", "attach", "v", "--socket", self.socket.to_str().unwrap()]);
-        }
+        blocks.verify_members(DISKS, "v", &self.socket, |args| self.store.cli(args));
+        blocks.assert_whole(self.seed);
         eprintln!("the guest waited {slowest:?}");
         self.store.stop();
     }

@@ -61,12 +61,8 @@ impl Trial {
         let slowest = load.live.take_slowest();
         let mut blocks = load.finish();
         let whole = self.fleet.wait_whole(MINUTE);
-        for _ in 0..DISKS {
-            blocks.verify(&self.socket);
-            blocks.assert_whole(self.seed);
-            self.fleet.cli(&["volume", "detach", "v"]);
-            self.fleet.cli(&["volume", "attach", "v", "--socket", self.socket.to_str().unwrap()]);
-        }
+        blocks.verify_members(DISKS, "v", &self.socket, |args| self.fleet.cli(args));
+        blocks.assert_whole(self.seed);
         assert_copies_alike(&self.fleet);
         self.blocks = blocks;
         eprintln!("disk {disk}: the guest waited {slowest:?}; whole again after {whole:?}");

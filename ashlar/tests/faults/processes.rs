@@ -45,12 +45,8 @@ impl Trial {
     /// No error, nothing lost, and all copies alike: each attachment reads from the next member.
     pub fn check(&mut self, mut blocks: Blocks) {
         self.fleet.wait_whole(WHOLE);
-        for _ in 0..DISKS {
-            blocks.verify(&self.socket);
-            blocks.assert_whole(self.seed);
-            self.fleet.cli(&["volume", "detach", "v"]);
-            self.fleet.cli(&["volume", "attach", "v", "--socket", self.socket.to_str().unwrap()]);
-        }
+        blocks.verify_members(DISKS, "v", &self.socket, |args| self.fleet.cli(args));
+        blocks.assert_whole(self.seed);
         assert_copies_alike(&self.fleet);
     }
 }

@@ -170,7 +170,24 @@ impl Blocks {
         self.verify_but(socket, &BTreeSet::new())
     }
 
-    /// The same where every copy of some blocks is bad: they give EIO, and never bytes. They are written anew.
+    /// The same from each of `members` replicas: each attachment reads from the next one.
+    pub fn verify_members(
+        &mut self,
+        members: usize,
+        volume: &str,
+        socket: &Path,
+        cli: impl Fn(&[&str]) -> String,
+    ) -> u64 {
+        let mut bytes = 0;
+        for _ in 0..members {
+            bytes += self.verify(socket);
+            cli(&["volume", "detach", volume]);
+            cli(&["volume", "attach", volume, "--socket", &socket.to_string_lossy()]);
+        }
+        bytes
+    }
+
+    /// As [`verify`](Self::verify) where every copy of some blocks is bad: they give EIO, and never bytes. They are written anew.
     pub fn verify_but(&mut self, socket: &Path, bad: &BTreeSet<u64>) -> u64 {
         let mut client = BlockClient::connect(socket);
         let known: Vec<u64> = self.known.keys().copied().filter(|index| !bad.contains(index)).collect();

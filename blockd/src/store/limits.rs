@@ -88,6 +88,7 @@ const _: () = assert!(
     MAX_BATCH_DATA_BLOCKS as usize * (batch::ENTRY_BYTES * 2 + 4) + MAX_BATCH_HORIZONS * batch::ENTRY_BYTES
         <= MAX_BATCH_ENTRY_BYTES
 );
+
 /// Pages of slots in the first piece of the index's memory: 64 KiB, all that a disk with little on it takes.
 pub const SLAB_FIRST_PAGES: usize = 128;
 /// Pages of slots in every further piece: 16 MiB, of which seven eighths at least lie on huge pages.

@@ -122,10 +122,8 @@ pub struct CatchUpCore {
     open: Option<VolumeId>,
     /// The target's fences.
     fences: HashMap<VolumeId, VolumeEpoch>,
-    /// The source's, when its lists were made.
-    source_fences: HashMap<VolumeId, VolumeEpoch>,
-    /// What the source knew as stable before its lists were asked for.
-    source_stable: HashMap<VolumeId, Version>,
+    /// The source's fence, and what it knew as stable, before its lists were asked for.
+    source_opens: HashMap<VolumeId, (VolumeEpoch, Version)>,
     /// What the source knows as stable and the target does not.
     horizons: Vec<(VolumeId, Version)>,
     gone: HashSet<VolumeId>,
@@ -167,8 +165,7 @@ impl CatchUpCore {
             in_flight: 0,
             open: None,
             fences: HashMap::new(),
-            source_fences: HashMap::new(),
-            source_stable: HashMap::new(),
+            source_opens: HashMap::new(),
             horizons: Vec::new(),
             gone: HashSet::new(),
             leases: config.leases.clone(),
@@ -290,9 +287,9 @@ impl CatchUpCore {
             if source.deleted && !deleted {
                 self.delete(now, *volume, out);
             } else if !source.deleted && !deleted {
-                let seen = self.source_fences.get(volume);
+                let seen = self.source_opens.get(volume);
                 self.report.volumes += u64::from(seen.is_none());
-                if seen.is_none_or(|fence| *fence < source.fence) {
+                if seen.is_none_or(|(fence, _)| *fence < source.fence) {
                     both.push(*volume);
                 }
             }
@@ -331,8 +328,7 @@ impl CatchUpCore {
     fn opened(&mut self, now: Instant, opens: &[OpenReply], out: &mut Out) {
         let (target, source) = (opens[TARGET.0], opens[SOURCE.0]);
         self.fences.insert(target.volume, target.fence);
-        self.source_fences.insert(source.volume, source.fence);
-        self.source_stable.insert(source.volume, source.stable);
+        self.source_opens.insert(source.volume, (source.fence, source.stable));
         if source.stable > target.stable {
             self.horizons.push((source.volume, source.stable));
         }
@@ -476,8 +472,7 @@ impl CatchUpCore {
         let (Some(source), Some(target)) = (&held.source, &held.target) else { return Ok(()) };
         let (source, target) = (Map::of(source), Map::of(target));
         let newer = source.newer_than(&target, READ_BLOCKS);
-        let fence = self.source_fences.get(&volume).copied().unwrap_or_default();
-        let stable = self.source_stable.get(&volume).copied().unwrap_or_default();
+        let (fence, stable) = self.source_opens.get(&volume).copied().unwrap_or_default();
         let orphans = source.orphans_in(&target, (fence, stable));
         self.jobs.remove(job);
         if self.gone.contains(&volume) {

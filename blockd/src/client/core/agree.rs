@@ -1,6 +1,7 @@
 //! Opening, beginning to open again, and agreeing again in the middle of a volume's service.
 
 use super::flush::Whom;
+use super::map::{GroupPeers, Seat};
 use super::peer::{Ask, Link};
 use super::piece::{Goal, Owner, Step, Todo};
 use super::settled::Settled;
@@ -16,12 +17,25 @@ impl VolumeCore {
         if !matches!(self.phase, Phase::Opening) || !all_up {
             return;
         }
+        if self.has_served && self.map.groups.iter().any(|group| !self.is_kept(group)) {
+            let why = "every in-sync replica of some of its data lost writes that were acknowledged and not yet \
+                       flushed (a power cut?): check the file system on it";
+            let error = self.error(ErrorKind::Io, why);
+            tracing::error!(volume = self.volume.0, %error, "writes were lost");
+            self.lost_acks = Some(error);
+        }
         // Whatever they forgot: from here on all have what the open makes them agree on.
         for group in &mut self.map.groups {
             group.trust(|peer| self.peers[usize::from(peer.0)].life);
         }
         self.peers.iter_mut().for_each(|peer| peer.is_faulty = false);
         self.start_reconcile();
+    }
+
+    /// Whether some in-sync member of a group kept all that was acked since all agreed last.
+    fn is_kept(&self, group: &GroupPeers) -> bool {
+        let whole = |seat: &Seat| seat.doubt.is_none() && !self.peers[usize::from(seat.peer.0)].forgot;
+        group.in_sync().any(|(_, seat)| whole(&seat))
     }
 
     /// A member went away while the volume was being made to agree: what was listed may be no more.
@@ -42,17 +56,13 @@ impl VolumeCore {
         }
     }
 
-    /// No in-sync member of some group is left that kept all it had acked: what some of them kept is taken to
-    /// all, as when a volume is opened, and the next flush says that writes may be lost.
+    /// No in-sync member of some group is left that did not fail: what some of them kept is taken to all, as when
+    /// a volume is opened. If none of them kept all it had acked, the next flush says that writes may be lost.
     ///
     /// All connections are made anew, so that nothing of before can still arrive; what is in flight is written
     /// anew behind it, with new versions.
     pub(super) fn agree_again(&mut self) {
-        let why = "every in-sync replica of some of its data lost writes that were acknowledged and not yet \
-                   flushed (a power cut?): check the file system on it";
-        let error = self.error(ErrorKind::Io, why);
-        tracing::error!(volume = self.volume.0, %error, "the members are made to agree again");
-        self.lost_acks = Some(error);
+        tracing::error!(volume = self.volume.0, "every in-sync member failed: they are made to agree again");
         self.phase = Phase::Opening;
         self.forget_flush_round();
         self.busy.clear();
@@ -113,6 +123,7 @@ impl VolumeCore {
         if !std::mem::replace(&mut self.has_served, true) {
             self.out.push(CoreOutput::Opened(Ok(())));
         }
+        self.peers.iter_mut().for_each(|peer| peer.forgot = false);
         self.ready.extend(self.held.drain(..));
         self.flush_waiting();
     }

@@ -162,6 +162,9 @@ impl VolumeCore {
     fn flush_round_done(&mut self) {
         let Some(round) = self.flush.round.take() else { return };
         self.stable = self.stable.max(round.through);
+        if self.map.end_doubts(self.stable) {
+            self.wake_readers();
+        }
         let lost = if round.ops.is_empty() { None } else { self.lost_acks.take() };
         for op in round.ops {
             self.flush_done(op, lost.clone().map_or(Ok(()), Err));
@@ -210,7 +213,8 @@ impl VolumeCore {
 
     fn background_flush_at(&self) -> Option<Instant> {
         let idle = self.is_serving() && self.write_error.is_none() && self.flush.round.is_none();
-        let due = idle && (self.peers.iter().any(PeerState::is_dirty) || self.has_news());
+        let wanted = || self.peers.iter().any(PeerState::is_dirty) || self.has_news() || self.map.doubtful;
+        let due = idle && wanted();
         due.then(|| self.flush.last_started + CORE_FLUSH_INTERVAL)
     }
 

@@ -217,6 +217,7 @@ impl VolumeCore {
         if !holds_all {
             // What it has from here on is judged by what it holds now.
             state.acked_sequence = open.held_sequence;
+            state.forgot = true;
         }
         if serving && !holds_all {
             self.fail_member(peer, Fault::Forgot, "it restarted without all the writes it had acknowledged");

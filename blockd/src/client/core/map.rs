@@ -5,7 +5,7 @@ use crate::{ClientError, ErrorKind};
 use proto::control::{DiskPlace, Group, Lease, MemberState, PoolMap};
 use proto::limits::MAX_GROUPS;
 use proto::placement::group_of;
-use proto::{ChunkId, ChunkIndex, DiskId, GroupEpoch, VolumeId};
+use proto::{ChunkId, ChunkIndex, DiskId, GroupEpoch, Version, VolumeId};
 use std::collections::HashMap;
 
 /// Members of one group that a writer can have: three, their replacements, and room for what a map may
@@ -20,6 +20,9 @@ pub(super) struct Seat {
     /// The peer's life when it took the seat. A peer that failed since is to leave it before anything of
     /// the group is acked: see `PeerState::life`.
     pub life: u32,
+    /// It came into sync when versions up to this one were acked and not all flushed: until they are, its copy
+    /// is no better than that of the member it was made from, which may have restarted without some of them.
+    pub doubt: Option<Version>,
 }
 
 /// The members of one group. A member's place here is its *slot*, a bit in the masks of pieces; it keeps the
@@ -74,22 +77,40 @@ impl GroupPeers {
     pub fn trust(&mut self, life: impl Fn(Peer) -> u32) {
         for seat in self.seats.iter_mut().flatten() {
             seat.life = life(seat.peer);
+            seat.doubt = None;
         }
     }
 
-    /// Takes the members that a map names, as (peer, in sync).
-    fn take(&mut self, members: &[(Peer, bool)], life: impl Fn(Peer) -> u32) -> (u8, u8) {
+    /// Versions up to `stable` are flushed by all. Whether that ended a doubt.
+    fn end_doubts(&mut self, stable: Version) -> bool {
+        let mut ended = false;
+        for seat in self.seats.iter_mut().flatten() {
+            if seat.doubt.take_if(|doubt| *doubt <= stable).is_some() {
+                ended = true;
+            }
+        }
+        ended
+    }
+
+    /// Takes the members that a map names, as (peer, in sync). Those that come into sync do so with `doubt`.
+    fn take(
+        &mut self,
+        members: &[(Peer, bool)],
+        life: impl Fn(Peer) -> u32,
+        doubt: Option<Version>,
+    ) -> (u8, u8) {
         let (mut left, mut came) = (0, 0);
         for (slot, seat) in self.seats.iter_mut().enumerate() {
             let Some(now) = seat else { continue };
             match members.iter().find(|(peer, _)| *peer == now.peer) {
                 // From in sync to catching up: it was out in between.
                 Some((_, false)) if now.in_sync => {
-                    *now = Seat { in_sync: false, life: life(now.peer), ..*now };
+                    *now = Seat { in_sync: false, life: life(now.peer), peer: now.peer, doubt: None };
                     left |= 1 << slot;
                     came |= 1 << slot;
                 }
-                Some((_, in_sync)) => now.in_sync = *in_sync,
+                Some((_, true)) if !now.in_sync => *now = Seat { in_sync: true, doubt, ..*now },
+                Some(_) => {}
                 None => {
                     *seat = None;
                     left |= 1 << slot;
@@ -100,7 +121,8 @@ impl GroupPeers {
             if self.slot_of(peer).is_none()
                 && let Some(slot) = self.seats.iter().position(Option::is_none)
             {
-                self.seats[slot] = Some(Seat { peer, in_sync, life: life(peer) });
+                let doubt = doubt.filter(|_| in_sync);
+                self.seats[slot] = Some(Seat { peer, in_sync, life: life(peer), doubt });
                 came |= 1 << slot;
             }
         }
@@ -127,6 +149,8 @@ pub(super) struct Map {
     pub whole: bool,
     /// Some group has fewer in-sync members than writes need.
     pub short: bool,
+    /// Some member's copy is in doubt: see [`Seat::doubt`].
+    pub doubtful: bool,
 }
 
 impl Map {
@@ -144,14 +168,21 @@ impl Map {
             behind: Vec::new(),
             whole: false,
             short: false,
+            doubtful: false,
         };
-        map.take(&lease.map, |_| 0)?;
+        map.take(&lease.map, |_| 0, None)?;
         Ok(map)
     }
 
     /// Takes a newer map in; nothing has changed if that fails. New disks get the next numbers; seats that
-    /// are taken get the present life of their peers.
-    pub fn take(&mut self, map: &PoolMap, life: impl Fn(Peer) -> u32) -> Result<Vec<Change>, ClientError> {
+    /// are taken get the present life of their peers. `doubt` is the last version given out, if some up to it
+    /// may be acked and not flushed.
+    pub fn take(
+        &mut self,
+        map: &PoolMap,
+        life: impl Fn(Peer) -> u32,
+        doubt: Option<Version>,
+    ) -> Result<Vec<Change>, ClientError> {
         check(map, self.groups.len())?;
         for place in &map.disks {
             if let Some(peer) = self.numbers.get(&place.disk) {
@@ -174,8 +205,9 @@ impl Map {
                 }
             }
             let seats = &mut self.groups[number as usize];
-            let (left, came) = seats.take(&members, &life);
+            let (left, came) = seats.take(&members, &life, doubt);
             seats.epoch = group.epoch;
+            self.doubtful |= seats.seats().any(|(_, seat)| seat.doubt.is_some());
             self.short |= seats.in_sync_count() < self.min_in_sync;
             if left | came != 0 {
                 changes.push(Change { group: number, left, came });
@@ -196,6 +228,16 @@ impl Map {
         self.places.push(place.clone());
         self.behind.push(false);
         Some(peer)
+    }
+
+    /// Versions up to `stable` are flushed by all. Whether that ended a doubt.
+    pub fn end_doubts(&mut self, stable: Version) -> bool {
+        if !self.doubtful {
+            return false;
+        }
+        let ended = self.groups.iter_mut().fold(false, |ended, group| group.end_doubts(stable) | ended);
+        self.doubtful = self.groups.iter().any(|group| group.seats().any(|(_, seat)| seat.doubt.is_some()));
+        ended
     }
 
     /// The number of a chunk's group, an index into `groups`.

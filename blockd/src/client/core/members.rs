@@ -6,12 +6,13 @@
 //!   waited for.
 //! - A member that *failed* (it came back without what it acked, or its disk failed) can't be waited for.
 //!   Its life ends: nothing is asked of it and nothing acked in the groups where it sits, until a map comes
-//!   in which it is out of them. If no in-sync member of some group is left that kept everything, there is
+//!   in which it is out of them. Nor can a copy be counted on that may have been made from it after it forgot
+//!   ([`Seat::doubt`]). If no in-sync member of some group is left that kept everything, there is
 //!   nobody to go on with: then they are made to agree again (`agree_again`).
 //! - A new map takes effect at once: who left is not waited for any more, who came is sent all that is in
 //!   flight. What was sent with an older epoch is sent again only if its member says that it is stale.
 
-use super::map::Change;
+use super::map::{Change, GroupPeers, Seat};
 use super::peer::{Ask, Link, PeerState};
 use super::piece::{Owner, Step};
 use super::types::{CoreOutput, Peer};
@@ -20,6 +21,7 @@ use crate::limits::{CORE_GRACE, CORE_MAP_POLL, CORE_MAP_RETRY, CORE_MAP_TROUBLED
 use proto::control::PoolMap;
 use proto::{GroupEpoch, GroupId};
 use rt::clock::Instant;
+use std::collections::BTreeSet;
 
 /// What is asked of the control plane, and when next.
 #[derive(Debug, Default)]
@@ -141,11 +143,11 @@ impl VolumeCore {
         groups
     }
 
-    pub(super) fn trusts(&self, seat: super::map::Seat) -> bool {
+    pub(super) fn trusts(&self, seat: Seat) -> bool {
         self.peers[usize::from(seat.peer.0)].life == seat.life
     }
 
-    fn is_trusted(&self, group: &super::map::GroupPeers, peer: Peer) -> bool {
+    fn is_trusted(&self, group: &GroupPeers, peer: Peer) -> bool {
         group.slot_of(peer).and_then(|slot| group.seat(slot)).is_some_and(|seat| self.trusts(seat))
     }
 
@@ -167,11 +169,39 @@ impl VolumeCore {
         if matches!(self.phase, Phase::Reconciling(_)) {
             self.restart_open();
         }
-        if self.is_serving() {
-            let nobody = |group: &super::map::GroupPeers| !group.in_sync().any(|(_, seat)| self.trusts(seat));
-            if self.map.groups.iter().any(nobody) {
-                self.agree_again();
-            }
+        let seated = |group: &GroupPeers| group.in_sync().any(|(_, seat)| seat.peer == peer);
+        let groups = self.map.groups.iter().enumerate().filter(|(_, group)| seated(group));
+        let groups: Vec<usize> = groups.map(|(number, _)| number).collect();
+        self.fail_copies(&groups);
+        self.agree_if_lost();
+    }
+
+    /// In these groups a member is lost that copies may have been made from after it had lost writes: those
+    /// in doubt are no better.
+    fn fail_copies(&mut self, groups: &[usize]) {
+        if !self.map.doubtful || !self.is_serving() {
+            return;
+        }
+        let seats = groups.iter().flat_map(|&group| self.map.groups[group].in_sync());
+        let doubted = seats.map(|(_, seat)| seat).filter(|seat| seat.doubt.is_some() && self.trusts(*seat));
+        let doubted: BTreeSet<Peer> = doubted.map(|seat| seat.peer).collect();
+        for peer in doubted {
+            let why = "it was copied from a disk that may have lost writes";
+            tracing::warn!(volume = self.volume.0, disk = %self.map.places[usize::from(peer.0)].disk, why);
+            let state = &mut self.peers[usize::from(peer.0)];
+            state.fail(why);
+            state.report_at = state.report_at.min(self.now);
+            self.take_back(peer);
+            self.flush_left(peer);
+            self.consult_at(self.now);
+        }
+    }
+
+    /// Nobody is left to go on with in some group: all are made to agree.
+    fn agree_if_lost(&mut self) {
+        let nobody = |group: &GroupPeers| !group.in_sync().any(|(_, seat)| self.trusts(seat));
+        if self.is_serving() && self.map.groups.iter().any(nobody) {
+            self.agree_again();
         }
     }
 
@@ -230,9 +260,12 @@ impl VolumeCore {
         if map.version <= self.map.version || matches!(self.phase, Phase::Failed(_)) {
             return;
         }
+        let unproven = self.unproven_members();
+        let unflushed = self.has_served && self.settled.last() > self.stable;
+        let doubt = Some(self.settled.last()).filter(|_| unflushed);
         let peers = &self.peers;
         let life = |peer: Peer| peers.get(usize::from(peer.0)).map_or(0, |state| state.life);
-        let changes = match self.map.take(map, life) {
+        let changes = match self.map.take(map, life, doubt) {
             Ok(changes) => changes,
             Err(error) => {
                 tracing::error!(volume = self.volume.0, %error, "the control plane gave a map of no use");
@@ -243,6 +276,12 @@ impl VolumeCore {
         self.control.is_stale = false;
         self.seat_peers(&changes);
         self.forget_left(&changes);
+        let in_sync =
+            |group: usize, peer: Peer| self.map.groups[group].in_sync().any(|(_, seat)| seat.peer == peer);
+        let lost = unproven.into_iter().filter(|&(group, peer)| !in_sync(group, peer));
+        let lost: Vec<usize> = lost.map(|(group, _)| group).collect();
+        self.fail_copies(&lost);
+        self.agree_if_lost();
         if matches!(self.phase, Phase::Reconciling(_)) && !changes.is_empty() {
             self.restart_open();
         }
@@ -251,6 +290,15 @@ impl VolumeCore {
         self.wake_readers();
         self.flush_on();
         self.open_on();
+    }
+
+    /// The members in sync, by group, that are not known to be whole: they failed, or may be away.
+    fn unproven_members(&self) -> Vec<(usize, Peer)> {
+        let groups = self.map.groups.iter().enumerate();
+        let seats = groups.flat_map(|(number, group)| group.in_sync().map(move |(_, seat)| (number, seat)));
+        let unproven =
+            |seat: &Seat| !self.trusts(*seat) || !self.peers[usize::from(seat.peer.0)].is_lively(self.now);
+        seats.filter(|(_, seat)| unproven(seat)).map(|(number, seat)| (number, seat.peer)).collect()
     }
 
     /// Connects to who is new, and lets go of who is in no group any more.
@@ -272,9 +320,12 @@ impl VolumeCore {
                 stays[peer] |= came & 1 << slot == 0;
             }
         }
+        let serving = self.is_serving();
         for number in 0..self.peers.len() {
             let state = &mut self.peers[number];
             state.is_faulty = faulty[number];
+            // All that it is counted on for is copied from others since.
+            state.forgot &= faulty[number] || !serving;
             if seated[number] && !stays[number] && !state.is_up() {
                 // All its seats are new: it is not asked for what it acked in others.
                 state.acked_sequence = 0;

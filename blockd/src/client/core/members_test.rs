@@ -7,27 +7,27 @@ use proto::control::MemberState;
 use proto::units::CHUNK_BYTES;
 use std::time::Duration;
 
-const SHORT: Duration = Duration::from_millis(100);
+pub(super) const SHORT: Duration = Duration::from_millis(100);
 
-fn data(fill: u8) -> VolumeOp {
+pub(super) fn data(fill: u8) -> VolumeOp {
     VolumeOp::Write { offset: 0, data: Bytes::from(vec![fill; 4096]) }
 }
 
 /// Submits a write of `fill` to each of sixteen chunks, so to every group. Their ids start at `id`.
-fn submit_everywhere(rig: &mut Rig, id: u64, fill: u8) {
+pub(super) fn submit_everywhere(rig: &mut Rig, id: u64, fill: u8) {
     for chunk in 0..16 {
         let data = Bytes::from(vec![fill; 4096]);
         rig.submit(id + chunk, VolumeOp::Write { offset: chunk * CHUNK_BYTES, data });
     }
 }
 
-fn all_done(rig: &mut Rig, id: u64) -> bool {
+pub(super) fn all_done(rig: &mut Rig, id: u64) -> bool {
     let done = |id: u64| rig.done.iter().any(|(done, result)| *done == id && result.is_ok());
     assert!(rig.done.iter().all(|(_, result)| result.is_ok()), "{:?}", rig.done);
     (id..id + 16).all(done)
 }
 
-fn check_everywhere(rig: &mut Rig, fill: u8) {
+pub(super) fn check_everywhere(rig: &mut Rig, fill: u8) {
     for chunk in 0..16 {
         assert_eq!(rig.read(chunk * CHUNK_BYTES, 4096), vec![fill; 4096], "chunk {chunk}");
     }

@@ -393,6 +393,9 @@ impl VolumeCore {
 }
 
 #[cfg(test)]
+#[path = "doubt_test.rs"]
+mod doubt_tests;
+#[cfg(test)]
 #[path = "members_test.rs"]
 mod members_tests;
 #[cfg(test)]

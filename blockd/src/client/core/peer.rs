@@ -67,6 +67,8 @@ pub(super) struct PeerState {
     pub fault: String,
     /// Whether some seat of it is of an earlier life.
     pub is_faulty: bool,
+    /// It came back without something that it had acked since the members agreed last.
+    pub forgot: bool,
     /// Its server did not let this writer in when it was asked last.
     pub is_stranger: bool,
     /// Not reported again before this.
@@ -97,6 +99,7 @@ impl PeerState {
             life: 0,
             fault: String::new(),
             is_faulty: false,
+            forgot: false,
             is_stranger: false,
             report_at: now,
             incarnation: None,

@@ -1,6 +1,7 @@
 //! Reads: from one member, every block checked, what is bad there from the next.
 
 use super::VolumeCore;
+use super::map::Seat;
 use super::ops::{Kind, Op, ReadBuf};
 use super::piece::{Body, Goal, Owner, Step};
 use crate::ErrorKind;
@@ -107,7 +108,8 @@ impl VolumeCore {
         };
         let untried = || order[..usize::from(len)].iter().copied().filter(|slot| tried & 1 << slot == 0);
         let serves = |slot: u8| {
-            let seat = group.seat(slot).filter(|&seat| seat.in_sync && self.trusts(seat));
+            let good = |seat: &Seat| seat.in_sync && seat.doubt.is_none() && self.trusts(*seat);
+            let seat = group.seat(slot).filter(good);
             seat.is_some_and(|seat| self.peers[usize::from(seat.peer.0)].is_up())
         };
         if let Some(slot) = untried().find(|&slot| serves(slot)) {

@@ -47,6 +47,8 @@ struct Job {
     left: usize,
     /// What the first member to answer for a block holds.
     seen: HashMap<u16, (Version, u32)>,
+    /// Blocks that a catch-up closed somewhere, with the version that their content has elsewhere.
+    closed: HashMap<u16, Version>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -289,7 +291,8 @@ impl ScrubCore {
         self.report.chunks += 1;
         let settled = self.settled.get(&volume).copied().unwrap_or_default();
         let lists = vec![None; self.members];
-        let job = Job { volume, chunk, settled, lists, left: 0, seen: HashMap::new() };
+        let job =
+            Job { volume, chunk, settled, lists, left: 0, seen: HashMap::new(), closed: HashMap::new() };
         let job = self.jobs.insert(job);
         for peer in self.peers() {
             self.ask(now, (peer, Ask::List { job }), RequestBody::ListChunk { volume, chunk }, out);
@@ -327,6 +330,7 @@ impl ScrubCore {
             self.share.spare(expected);
             return Ok(());
         }
+        self.jobs[key].closed = closed(&maps);
         let mut blocks = 0;
         for (peer, map) in self.peers().zip(&maps) {
             for Run { first, count, .. } in map.data(READ_BLOCKS) {
@@ -368,7 +372,9 @@ impl ScrubCore {
                         }
                         BlockState::Corrupt => {
                             self.report.blocks_checked += 1;
-                            bad.push(Fix::new(Wrong::Bad, peer, single, held.version, held.version));
+                            let elsewhere = self.jobs[job].closed.get(&block).copied();
+                            let least = elsewhere.filter(|_| held.version.is_last()).unwrap_or(held.version);
+                            bad.push(Fix::new(Wrong::Bad, peer, single, least, held.version));
                         }
                         // Trimmed since the list was made.
                         BlockState::Hole | BlockState::Trimmed => {}
@@ -407,13 +413,22 @@ impl ScrubCore {
     }
 }
 
+/// The blocks that some member has as a catch-up closed them: over the content that the others have under a
+/// lower version, the highest of which is given.
+fn closed(maps: &[Map]) -> HashMap<u16, Version> {
+    let blocks = 0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024");
+    let versions = |block: u16| maps.iter().map(move |map| map.get(block).version);
+    let closed = blocks.filter(|&block| versions(block).any(Version::is_last));
+    let below = |block| versions(block).filter(|version| !version.is_last()).max();
+    closed.filter_map(|block| Some((block, below(block)?))).collect()
+}
+
 /// The copies that lack something settled: whose, which block, what is held there, what should be at least.
 fn behind(maps: &[Map], settled: Version) -> Vec<(Peer, u16, Version, Version)> {
     let mut behind = Vec::new();
     for block in 0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024") {
         let known = maps.iter().map(|map| map.get(block));
-        // The last version of an epoch is one that a catch-up closed it with, over the content that the
-        // others have under a lower one.
+        // What a catch-up closed has the content that the others have under a lower version.
         let counts = |known: &Known| known.version <= settled && !known.version.is_last();
         let best = known.clone().filter(counts).max_by_key(|known| known.version);
         let best = best.unwrap_or_default();

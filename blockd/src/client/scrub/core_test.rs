@@ -124,6 +124,24 @@ fn what_is_settled_and_missing_is_brought_and_nothing_else() {
 }
 
 #[test]
+fn a_copy_that_a_catch_up_closed_is_repaired_from_lower_versions() {
+    let mut servers = same();
+    let place = (1, inside(1, 0), 20);
+    let last = proto::Version::last_of(VolumeEpoch(3));
+    let byte = servers[0].held(place).byte;
+    servers[0].held(place).version = last;
+    servers[0].held(place).bad = true;
+    // One of the others is stale: what it has is not the content.
+    servers[1].held(place).version = version(1);
+    servers[1].held(place).byte = Some(99);
+    let report = run(&mut servers);
+    assert_eq!((report.bad_blocks, report.missing_blocks), (1, 1));
+    assert_eq!((report.repaired_blocks, report.unrepairable_blocks), (2, 0));
+    assert_eq!((servers[0].held(place).version, servers[0].held(place).byte), (last, byte));
+    assert!(!servers[0].held(place).bad);
+}
+
+#[test]
 fn two_good_copies_that_differ_are_reported_and_left_alone() {
     let mut servers = same();
     servers[1].held((1, inside(1, 1), 3)).byte = Some(99);

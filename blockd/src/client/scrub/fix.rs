@@ -89,7 +89,8 @@ impl ScrubCore {
         match block.state {
             BlockState::Data if block.version >= fix.least && crc32(&data) == block.crc => {
                 let (data, expect) = (Bytes::from(data), Some(fix.held));
-                let (version, crcs) = (block.version, BlockCrcs::of(&data));
+                // What replaces a copy that a catch-up closed has a lower version, and closes it again.
+                let (version, crcs) = (block.version.max(fix.held), BlockCrcs::of(&data));
                 self.raise_fence(now, (fix.peer, range.volume), version.epoch(), out);
                 let body = RequestBody::CopyIn { range, version, expect, crcs, data };
                 self.ask(now, (fix.peer, Ask::Copy(fix)), body, out);

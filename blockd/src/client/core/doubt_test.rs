@@ -1,0 +1,134 @@
+//! Copies that may have been made from a member that lost writes, and what is said when nobody kept all.
+
+use super::members_tests::{SHORT, all_done, check_everywhere, data, submit_everywhere};
+use super::rig::{DISKS, GROUPS, Rig};
+use super::*;
+use crate::client::{Holes, VolumeOp};
+use crate::limits::CORE_GRACE;
+use proto::control::MemberState;
+use proto::units::CHUNK_BYTES;
+use std::time::Duration;
+
+/// Writes that are acked by all three and not flushed, with one member (number 2) out since before them.
+fn written_by_two() -> Rig {
+    let mut rig = Rig::new(OnFull::Fail).open();
+    rig.control.set(2, MemberState::Out);
+    let map = rig.control.map.clone();
+    rig.input(CoreInput::Map(map));
+    submit_everywhere(&mut rig, 1, 1);
+    rig.settle();
+    assert!(all_done(&mut rig, 1));
+    rig
+}
+
+/// What a catch-up does that reads from a member that lost writes, and hears nothing of them.
+fn join_from(rig: &mut Rig, source: usize) {
+    let blocks = rig.members[source].blocks.clone();
+    rig.control.set(2, MemberState::CatchingUp);
+    (0..GROUPS).for_each(|group| rig.members[2].copy_in(&blocks, group));
+    rig.control.set(2, MemberState::InSync);
+    let map = rig.control.map.clone();
+    rig.input(CoreInput::Map(map));
+}
+
+#[test]
+fn a_copy_of_a_member_that_forgot_does_not_count() {
+    for source_is_seen_again in [true, false] {
+        let mut rig = written_by_two();
+        rig.reachable[0] = false;
+        rig.members[0].power_cut();
+        rig.cut(0);
+        join_from(&mut rig, 0);
+        rig.submit(60, VolumeOp::Read { offset: 0, len: 4096, holes: Holes::Zeros });
+        rig.settle();
+        assert_eq!(rig.members[2].reads, 0, "its copy is in doubt");
+        rig.take(60).unwrap().unwrap();
+        rig.reachable[0] = source_is_seen_again;
+        rig.pass(CORE_GRACE * 2);
+        let mut reported: Vec<usize> = rig.control.reports.iter().map(|(disk, _)| *disk).collect();
+        reported.sort_unstable();
+        reported.dedup();
+        assert_eq!(reported, [0, 2]);
+        check_everywhere(&mut rig, 1);
+        assert!(rig.core.lost_acks.is_none(), "the third has kept all");
+    }
+}
+
+#[test]
+fn if_only_copies_of_who_forgot_are_left_one_flush_fails() {
+    let mut rig = written_by_two();
+    for number in [0, 1] {
+        rig.reachable[number] = false;
+        rig.members[number].power_cut();
+        rig.cut(number);
+    }
+    join_from(&mut rig, 0);
+    rig.reachable = [true; DISKS];
+    rig.pass(CORE_GRACE * 2);
+    assert_eq!(rig.run(VolumeOp::Flush).unwrap_err().kind, ErrorKind::Io);
+    rig.run(VolumeOp::Flush).unwrap();
+}
+
+#[test]
+fn a_copy_is_trusted_once_what_was_acked_before_it_is_flushed() {
+    let mut rig = written_by_two();
+    join_from(&mut rig, 0);
+    // Nobody asks for a flush: the writer does, by itself.
+    rig.pass(Duration::from_secs(2));
+    rig.members[0].power_cut();
+    rig.cut(0);
+    rig.kill(1);
+    rig.pass(CORE_GRACE / 2);
+    assert!(rig.control.reports.is_empty());
+    check_everywhere(&mut rig, 1);
+    assert!(rig.members[2].reads > 0);
+    // A member that leaves while it answers was whole: what was copied from it is.
+    let mut rig = written_by_two();
+    join_from(&mut rig, 0);
+    rig.control.set(0, MemberState::Out);
+    let map = rig.control.map.clone();
+    rig.input(CoreInput::Map(map));
+    rig.pass(CORE_GRACE * 2);
+    assert!(rig.control.reports.is_empty());
+    check_everywhere(&mut rig, 1);
+}
+
+#[test]
+fn who_kept_all_may_be_taken_out_by_another_volumes_writer_and_the_flush_says_so() {
+    let mut rig = Rig::new(OnFull::Fail).open();
+    submit_everywhere(&mut rig, 1, 1);
+    rig.settle();
+    rig.kill(2);
+    for number in [0, 1] {
+        rig.members[number].power_cut();
+        rig.cut(number);
+    }
+    rig.pass(SHORT);
+    assert!(rig.control.reports.is_empty(), "the third is waited for: it has all");
+    rig.control.set(2, MemberState::Out);
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.run(VolumeOp::Flush).unwrap_err().kind, ErrorKind::Io);
+    rig.run(VolumeOp::Flush).unwrap();
+    assert_eq!(rig.members[0].blocks, rig.members[1].blocks);
+}
+
+#[test]
+fn members_that_failed_and_kept_all_lose_nothing() {
+    let mut rig = Rig::new(OnFull::Fail).open();
+    submit_everywhere(&mut rig, 1, 1);
+    rig.settle();
+    (0..3).for_each(|number| rig.members[number].broken = true);
+    rig.control.is_up = false;
+    rig.submit(40, data(2));
+    rig.settle();
+    rig.control.is_up = true;
+    for number in 0..3 {
+        rig.members[number].broken = false;
+        rig.members[number].restart();
+    }
+    rig.pass(Duration::from_secs(2));
+    rig.take(40).unwrap().unwrap();
+    rig.run(VolumeOp::Flush).unwrap();
+    assert_eq!(rig.read(0, 4096), vec![2; 4096]);
+    assert_eq!(rig.read(CHUNK_BYTES, 4096), vec![1; 4096]);
+}
