@@ -43,6 +43,14 @@ pub enum SimFault {
     ScrubIsBlind,
     /// A scrub that is told that good copies are bad.
     ScrubSeesGhosts,
+    /// A leader acks what no other voter has.
+    AckAlone,
+    /// A leader answers reads without asking whether it still leads.
+    ReadsAlone,
+    /// A voter that dies loses the end of its log.
+    VoterForgets,
+    /// Whoever does not hear what became of a change makes it again, and takes the second answer for the first.
+    AsksTwice,
 }
 
 /// What goes wrong on bad days.
@@ -78,6 +86,16 @@ pub enum Trouble {
     RottenCopy,
     /// All copies of a block rot.
     EveryCopyBad,
+    /// The control plane's leader dies, in the middle of a change.
+    LeaderDies,
+    /// The leader does not reach the other voters, or is not reached: they may depose it, and it not know.
+    LeaderCut,
+    /// The leader and one other voter can't reach each other.
+    VotersCut,
+    /// One voter dies, or two.
+    VoterDies,
+    /// A voter comes back without the state that it had worked out of its log.
+    VoterRebuilt,
 }
 
 impl Trouble {
@@ -111,10 +129,13 @@ impl Trouble {
         Self::VolumeGrown,
     ];
 
+    /// What the control plane's voters meet.
+    pub const OF_VOTERS: [Self; 4] = [Self::LeaderDies, Self::LeaderCut, Self::VotersCut, Self::VoterDies];
+
     /// What a run meets by its own course.
-    const IN_COURSE: [Self; 2] = [Self::RottenCopy, Self::EveryCopyBad];
+    const IN_COURSE: [Self; 3] = [Self::RottenCopy, Self::EveryCopyBad, Self::VoterRebuilt];
 
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::AT_RANDOM.into_iter().chain(Self::IN_COURSE)
+        Self::AT_RANDOM.into_iter().chain(Self::OF_VOTERS).chain(Self::IN_COURSE)
     }
 }

@@ -14,6 +14,7 @@
 pub mod check;
 pub mod clock;
 pub mod control;
+pub mod council;
 pub mod custody;
 pub mod damage;
 pub mod deleter;

@@ -131,6 +131,7 @@ fn report(totals: &Totals, took: Duration) {
         "reports {}, catch-ups {}, blocks copied {}, new disks {}",
         totals.reports, totals.catch_ups, totals.copied, totals.new_disks
     );
+    println!("leaders elected {}, changes nobody heard of {}", totals.elections, totals.unheard);
     println!("scrubs {}, copies of blocks they repaired {}", totals.scrubs, totals.scrubbed);
     for trouble in Trouble::all() {
         println!("{:>16} {}", format!("{trouble:?}"), totals.troubles.get(&trouble).unwrap_or(&0));

@@ -1,6 +1,7 @@
 //! A run: tenants work through hours of bad days, the checkers look on, and in the end all must be well.
 
 use crate::clock::HOUR;
+use crate::council;
 use crate::deleter::Grave;
 use crate::fault::SimFault;
 use crate::objects::Objects;
@@ -49,6 +50,7 @@ pub struct Run {
 
 /// Runs one seed. `Err` is a broken promise.
 pub fn run(seed: u64, options: Options) -> Result<Totals, Violation> {
+    let council = council::run(seed, options.hours, options.fault, options.tell)?;
     let mut run = Run::new(seed, options);
     let end = options.hours * HOUR;
     while run.world.now < end {
@@ -57,6 +59,7 @@ pub fn run(seed: u64, options: Options) -> Result<Totals, Violation> {
     run.settle()?;
     let totals = &mut run.world.totals;
     (totals.simulated_ns, totals.trace) = (run.world.now, run.world.trace.hash());
+    totals.add(&council);
     Ok(run.world.totals)
 }
 

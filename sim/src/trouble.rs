@@ -21,7 +21,7 @@ const LONG: u64 = 900 * SECOND;
 impl World {
     /// A trouble has come.
     pub fn count(&mut self, trouble: Trouble) {
-        *self.totals.troubles.entry(trouble).or_default() += 1;
+        self.totals.count(trouble, 1);
     }
 }
 
@@ -167,7 +167,13 @@ impl Run {
                 may.then(|| self.world.due(0, Due::Grow(number))).map(|()| 0)
             }
             // These come by the run's own course.
-            Trouble::RottenCopy | Trouble::EveryCopyBad => None,
+            Trouble::RottenCopy
+            | Trouble::EveryCopyBad
+            | Trouble::LeaderDies
+            | Trouble::LeaderCut
+            | Trouble::VotersCut
+            | Trouble::VoterDies
+            | Trouble::VoterRebuilt => None,
             Trouble::WriteError => self.arm(server, Mishap::WriteError),
             Trouble::DiskFull => self.arm(server, Mishap::NoRoom),
             Trouble::FlushError => self.arm(server, Mishap::FlushError),

@@ -180,6 +180,9 @@ pub struct Totals {
     pub reconciled: u64,
     pub events: u64,
     pub conditional: u64,
+    /// Changes of the control plane that nobody heard of again.
+    pub unheard: u64,
+    pub elections: u64,
     pub catch_ups: u64,
     pub copied: u64,
     pub new_disks: u64,
@@ -192,6 +195,12 @@ pub struct Totals {
 }
 
 impl Totals {
+    pub fn count(&mut self, trouble: Trouble, times: u64) {
+        if times > 0 {
+            *self.troubles.entry(trouble).or_default() += times;
+        }
+    }
+
     pub fn add(&mut self, other: &Totals) {
         self.operations += other.operations;
         self.acked_writes += other.acked_writes;
@@ -203,6 +212,8 @@ impl Totals {
         self.reconciled += other.reconciled;
         self.events += other.events;
         self.conditional += other.conditional;
+        self.unheard += other.unheard;
+        self.elections += other.elections;
         self.catch_ups += other.catch_ups;
         self.copied += other.copied;
         self.new_disks += other.new_disks;
@@ -211,8 +222,8 @@ impl Totals {
         self.scrubbed += other.scrubbed;
         self.simulated_ns += other.simulated_ns;
         self.trace ^= other.trace;
-        for (&trouble, times) in &other.troubles {
-            *self.troubles.entry(trouble).or_default() += times;
+        for (&trouble, &times) in &other.troubles {
+            self.count(trouble, times);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A short run of the simulator, and the proof that its checkers see planted bugs.
 
+use sim::council;
 use sim::fault::{SimFault, Trouble};
 use sim::scenario::{Options, run};
 use sim::world::Totals;
@@ -84,9 +85,47 @@ fn bad_blocks_that_look_good_are_found() {
     assert!((1..=200).any(by_read));
 }
 
+/// The same for the control plane's voters, which need no disks for it.
+fn seen_by_voters(fault: SimFault) -> &'static str {
+    let found = (1..=200).find_map(|seed| council::run(seed, 1, fault, None).err());
+    found.expect("the planted bug is found").checker
+}
+
+#[test]
+fn voters_that_die_and_part_keep_what_they_acked() {
+    let mut totals = Totals::default();
+    for seed in 1..=100 {
+        match council::run(seed, 1, SimFault::None, None) {
+            Ok(run) => totals.add(&run),
+            Err(broken) => panic!("seed {seed}: {} broken: {}", broken.checker, broken.what),
+        }
+    }
+    assert!(totals.conditional > 1000 && totals.elections > 100 && totals.unheard > 100, "{totals:?}");
+}
+
 #[test]
 fn a_precondition_that_was_true_before_is_found() {
-    assert_eq!(seen(SimFault::StalePrecondition), "objects");
+    assert_eq!(seen_by_voters(SimFault::StalePrecondition), "linear");
+}
+
+#[test]
+fn a_leader_that_acks_alone_is_found() {
+    assert!(["linear", "council"].contains(&seen_by_voters(SimFault::AckAlone)));
+}
+
+#[test]
+fn a_leader_that_was_deposed_and_still_answers_is_found() {
+    assert_eq!(seen_by_voters(SimFault::ReadsAlone), "linear");
+}
+
+#[test]
+fn a_voter_that_forgets_is_found() {
+    assert!(["linear", "council"].contains(&seen_by_voters(SimFault::VoterForgets)));
+}
+
+#[test]
+fn a_change_that_is_made_twice_is_found() {
+    assert_eq!(seen_by_voters(SimFault::AsksTwice), "linear");
 }
 
 #[test]
