@@ -37,7 +37,13 @@ fn start(dir: &Path, number: u8) -> (ChunkServer, DiskPlace) {
 fn config(disks: Vec<DiskPlace>) -> VolumeConfig {
     let members: Vec<_> = disks.iter().map(|place| Member::in_sync(place.disk)).collect();
     let group = |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: members.clone() };
-    let map = PoolMap { groups: (0..128).map(group).collect(), disks, min_in_sync: 2, version: 1 };
+    let map = PoolMap {
+        groups: (0..128).map(group).collect(),
+        disks,
+        copies: Vec::new(),
+        min_in_sync: 2,
+        version: 1,
+    };
     let epoch = u32::try_from(SystemClock.wall().0 / 1000 % (1 << 23)).expect("23 bits") + 1;
     let lease = Lease { volume: VolumeId(1), epoch: VolumeEpoch(epoch), size_bytes: VOLUME_BYTES, map };
     VolumeConfig {

@@ -17,7 +17,7 @@ use crate::record::{
     VolumeRecord,
 };
 use crate::remote::Remote;
-use proto::control::{Lease, PoolMap};
+use proto::control::{Copied, Lease, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId, VolumeEpoch, VolumeId};
 use rt::clock::{Clock, SystemClock};
 use std::sync::Arc;
@@ -226,13 +226,8 @@ impl Client {
 
     /// The disk holds everything of the group at this epoch; `PreconditionFailed` if the group changed since,
     /// or if there was a lease since [`leases`](Self::leases) said `revision`.
-    pub async fn join(
-        &self,
-        disk: DiskId,
-        (group, epoch): (GroupId, GroupEpoch),
-        revision: u64,
-    ) -> Result<PoolMap, MetaError> {
-        let command = Command::JoinSince { disk, group, epoch, leases: revision };
+    pub async fn join(&self, copied: Copied, epoch: GroupEpoch, revision: u64) -> Result<PoolMap, MetaError> {
+        let command = Command::JoinCopied { copied, epoch, leases: revision };
         expect!(self.propose(command).await?, Response::Map)
     }
 

@@ -6,7 +6,7 @@ use crate::object::{
     BucketRecord, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId, UploadRecord,
 };
 use crate::record::{AccessKey, Attachment, DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeRecord};
-use proto::control::{Lease, PoolMap};
+use proto::control::{Copied, Lease, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId, VolumeEpoch, VolumeId};
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +114,8 @@ pub enum Command {
     /// The disk is gone for good: it is out of its groups, and removed. With `accept_data_loss`, also where it
     /// holds the only copy in sync: another becomes what the group holds. -> `Lost`
     LoseDisk { disk: DiskId, accept_data_loss: bool, now_ms: u64 },
+    /// A `JoinSince` that says what was copied. (`JoinSince` is only in logs of earlier builds.) -> `Map`
+    JoinCopied { copied: Copied, epoch: GroupEpoch, leases: u64 },
 }
 
 /// One object of [`Command::DeleteObjects`].

@@ -8,7 +8,7 @@ use crate::query::ObjectPart;
 use crate::record::{DiskRecord, NodeRecord, PoolRecord};
 use crate::{Client, MetaConfig, MetaNode};
 use bytes::Bytes;
-use proto::control::{Group, MemberState, PoolMap};
+use proto::control::{Copied, Group, MemberState, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId, NodeId};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -318,7 +318,10 @@ async fn run_standing(client: Client, op: StandingOp) -> Option<StandingAnswer> 
         StandingOp::Read => client.pool_map().await,
         StandingOp::Evict(at) => client.evict_disk(disk, named(at), "why").await,
         StandingOp::Begin(at) => client.begin_catch_up(disk, named(at)).await,
-        StandingOp::Join(at) => client.join(disk, (GroupId(0), GroupEpoch(at)), 0).await,
+        StandingOp::Join(at) => {
+            let copied = Copied { group: GroupId(0), disk, source: DiskId([2; 16]), incarnation: 1 };
+            client.join(copied, GroupEpoch(at), 0).await
+        }
     };
     match result {
         Ok(map) => Some(Some(standing(&map))),

@@ -68,11 +68,25 @@ impl Group {
     }
 }
 
+/// What a member's copy of a group was made from when it joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    pub group: GroupId,
+    /// The member.
+    pub disk: DiskId,
+    /// The disk that it was copied from, and in which of its lives: what that one had lost before, the copy
+    /// lacks.
+    pub source: DiskId,
+    pub incarnation: u64,
+}
+
 /// The pool's layout: every group and every disk. `groups[i].id` is `i`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolMap {
     pub groups: Vec<Group>,
     pub disks: Vec<DiskPlace>,
+    /// In order of group and disk; of members that joined by a catch-up.
+    pub copies: Vec<Copied>,
     /// Below this many in-sync members, writes wait.
     pub min_in_sync: u32,
     /// Grows with every change of the map.

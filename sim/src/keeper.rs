@@ -7,7 +7,7 @@ use crate::world::{Client, Event, MILLISECOND, SECOND, TOKEN, World};
 use blockd::client::catchup::{CatchUpConfig, CatchUpCore, CatchUpReport, Pace, Peer, TalkInput, TalkOutput};
 use meta::command::Command;
 use meta::query::{Answer, Query};
-use proto::control::{DiskPlace, Group, MemberState, PoolMap};
+use proto::control::{Copied, DiskPlace, Group, MemberState, PoolMap};
 use proto::message::Reply;
 use proto::{DiskId, GroupEpoch, GroupId};
 use std::collections::BTreeMap;
@@ -169,7 +169,9 @@ impl World {
             self.totals.copied += report.blocks_copied;
             if self.server_reaches_control(server) {
                 let (disk, group, epoch, leases) = (run.disk, run.group, run.epoch, run.leases);
-                let join = Command::JoinSince { disk, group, epoch, leases };
+                let (source, incarnation) = (run.places[1].disk, report.source_incarnation);
+                let copied = Copied { group, disk, source, incarnation };
+                let join = Command::JoinCopied { copied, epoch, leases };
                 self.change(join);
             }
         }

@@ -37,8 +37,13 @@ fn volume(servers: &[ChunkServer], epoch: u32) -> VolumeConfig {
     let member = |server: &ChunkServer| Member::in_sync(server.disk());
     let group =
         |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: servers.iter().map(member).collect() };
-    let map =
-        PoolMap { groups: (0..8).map(group).collect(), disks: places.collect(), min_in_sync: 2, version: 1 };
+    let map = PoolMap {
+        groups: (0..8).map(group).collect(),
+        disks: places.collect(),
+        copies: Vec::new(),
+        min_in_sync: 2,
+        version: 1,
+    };
     let lease = Lease { volume: VolumeId(5), epoch: VolumeEpoch(epoch), size_bytes: SIZE, map };
     VolumeConfig {
         lease,

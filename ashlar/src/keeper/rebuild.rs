@@ -6,7 +6,7 @@ use crate::limits::{JOIN_TRIES, REBUILD_BYTES_PER_SECOND, REBUILDS_AT_ONCE};
 use blockd::client::catchup::{CatchUpConfig, Pace, Progress, ProgressSnapshot, catch_up};
 use meta::ErrorKind;
 use meta::client::Client;
-use proto::control::{DiskPlace, Group, MemberState, PoolMap, PoolToken};
+use proto::control::{Copied, DiskPlace, Group, MemberState, PoolMap, PoolToken};
 use proto::ids::DiskId;
 use rt::clock::{Clock, Instant, SystemClock};
 use std::collections::BTreeSet;
@@ -142,9 +142,11 @@ async fn one(meta: &Client, disk: DiskId, config: CatchUpConfig) -> Result<(), S
         // Before the run, so that its last look is later.
         let leases = meta.leases().await.map_err(|error| error.to_string())?;
         let config = CatchUpConfig { leases: leases.epochs, ..config.clone() };
-        catch_up(config).await.map_err(|error| error.to_string())?;
+        let source = config.source.disk;
+        let report = catch_up(config).await.map_err(|error| error.to_string())?;
         tries += 1;
-        match meta.join(disk, at, leases.revision).await {
+        let copied = Copied { group: at.0, disk, source, incarnation: report.source_incarnation };
+        match meta.join(copied, at.1, leases.revision).await {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() != ErrorKind::PreconditionFailed || tries == JOIN_TRIES => {
                 return Err(error.to_string());

@@ -85,6 +85,7 @@ impl Cluster {
         let map = PoolMap {
             groups: (0..GROUPS).map(group).collect(),
             disks: (0..3).map(|number| self.place(number)).collect(),
+            copies: Vec::new(),
             min_in_sync: 2,
             version: 1,
         };

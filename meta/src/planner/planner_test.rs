@@ -7,7 +7,7 @@ use crate::record::{DiskRecord, NodeRecord, PoolRecord};
 use crate::state::kv::MemKv;
 use crate::state::tests::run as apply;
 use proptest::prelude::*;
-use proto::control::PoolMap;
+use proto::control::{Copied, PoolMap};
 use rt::clock::{Clock, SystemClock};
 use std::sync::Arc;
 
@@ -472,7 +472,8 @@ async fn a_node_mends_its_pool_by_itself() {
         let coming = map.groups.iter().flat_map(|group| group.members.iter().map(move |m| (group, m)));
         for (group, member) in coming.filter(|(_, member)| member.state == MemberState::CatchingUp) {
             // The planner may have called it off meanwhile.
-            let _ = client.join(member.disk, (group.id, group.epoch), 0).await;
+            let copied = Copied { group: group.id, disk: member.disk, source: disk(1), incarnation: 1 };
+            let _ = client.join(copied, group.epoch, 0).await;
         }
         if map.groups.iter().all(|group| group.member(disk(3)).is_none() && group.is_whole()) {
             break;

@@ -37,6 +37,7 @@ enum PoolTable {
     Left = 11,
     Rebuild = 12,
     Loss = 13,
+    Copied = 14,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +146,18 @@ pub fn left(group: GroupId, disk: DiskId) -> Vec<u8> {
 
 pub fn lefts() -> Vec<u8> {
     pool_table(PoolTable::Left, &[])
+}
+
+/// What a member's copy of a group was made from.
+pub fn copied(group: GroupId, disk: DiskId) -> Vec<u8> {
+    let mut key = copies();
+    key.extend_from_slice(&group.0.to_be_bytes());
+    key.extend_from_slice(&disk.0);
+    key
+}
+
+pub fn copies() -> Vec<u8> {
+    pool_table(PoolTable::Copied, &[])
 }
 
 /// How far the rebuild that is going on has come.

@@ -13,7 +13,7 @@ use super::{Outcome, keys};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::limits::{MAX_GROUPS, MAX_WHY_BYTES};
 use crate::record::{DiskAdmin, DiskHealth, DiskMembership, DiskRecord};
-use proto::control::{Group, Member, MemberState, PoolMap};
+use proto::control::{Copied, Group, Member, MemberState, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId};
 use proto::limits::MAX_MEMBERS;
 use std::collections::BTreeMap;
@@ -104,6 +104,16 @@ pub fn join_since(
         return Err(Refusal::new(ErrorKind::PreconditionFailed, message).into());
     }
     join(txn, disk_id, id, epoch)
+}
+
+/// Joins, and notes what the copy was made from: a writer may learn only later that its source had lost writes.
+pub fn join_copied(txn: &mut Txn<'_>, copied: Copied, epoch: GroupEpoch, leases: u64) -> Outcome<PoolMap> {
+    let Copied { group: id, disk, .. } = copied;
+    let joined = group(txn, id)?.member(disk).is_some_and(|member| member.state == MemberState::InSync);
+    if !joined {
+        txn.put(keys::copied(id, disk), &copied)?;
+    }
+    join_since(txn, disk, (id, epoch), leases)
 }
 
 pub fn replace_disk(txn: &mut Txn<'_>, old: DiskId, new: DiskId) -> Outcome<PoolMap> {
@@ -334,6 +344,7 @@ pub fn drop_member(txn: &mut Txn<'_>, group: &mut Group, disk: DiskId) -> Outcom
     if group.members.len() < before {
         let left: Left = (group.id, disk, next_epoch(group)?);
         txn.put(keys::left(group.id, disk), &left)?;
+        txn.delete(keys::copied(group.id, disk));
     }
     Ok(())
 }

@@ -177,7 +177,8 @@ fn nobody_joins_past_a_lease_that_its_catch_up_did_not_see() {
         leases
     };
     let join = |epoch, leases| {
-        pool.run(Command::JoinSince { disk: disk(1), group: GroupId(0), epoch: GroupEpoch(epoch), leases })
+        let copied = Copied { group: GroupId(0), disk: disk(1), source: disk(2), incarnation: 7 };
+        pool.run(Command::JoinCopied { copied, epoch: GroupEpoch(epoch), leases })
     };
     let made = |name: &str| {
         let (name, size_bytes) = (name.to_owned(), 1 << 20);
@@ -205,6 +206,8 @@ fn nobody_joins_past_a_lease_that_its_catch_up_did_not_see() {
     assert_eq!(pool.group(0).0, 4);
     join(3, seen.revision).unwrap();
     assert_eq!(pool.group(0).0, 4, "the answer to the first was lost");
+    let copied = Copied { group: GroupId(0), disk: disk(1), source: disk(2), incarnation: 7 };
+    assert_eq!(pool.map().copies, [copied]);
 }
 
 #[test]

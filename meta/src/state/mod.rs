@@ -114,6 +114,9 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         Command::JoinSince { disk, group, epoch, leases } => {
             membership::join_since(txn, disk, (group, epoch), leases).map(Response::Map)
         }
+        Command::JoinCopied { copied, epoch, leases } => {
+            membership::join_copied(txn, copied, epoch, leases).map(Response::Map)
+        }
         Command::ReplaceDisk { old, new } => membership::replace_disk(txn, old, new).map(Response::Map),
         Command::ReplaceMember { group, epoch, old, new } => {
             membership::replace_member(txn, (group, epoch), old, new).map(Response::Map)

@@ -129,7 +129,8 @@ pub fn map(view: &dyn Read) -> Outcome<PoolMap> {
     let mut disks: Vec<DiskRecord> = all(view, keys::disks())?;
     disks.retain(|disk| disk.admin != DiskAdmin::Removed);
     let disks = disks.into_iter().map(place).collect();
-    Ok(PoolMap { groups, disks, min_in_sync: pool.min_in_sync, version: map_version(view)? })
+    let copies = all(view, keys::copies())?;
+    Ok(PoolMap { groups, disks, copies, min_in_sync: pool.min_in_sync, version: map_version(view)? })
 }
 
 /// The map, if it is not the one of this version.

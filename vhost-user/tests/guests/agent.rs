@@ -161,7 +161,13 @@ fn volume(addrs: &[&str], epoch: u32) -> VolumeConfig {
         disks.zip(addrs).map(|(disk, addr)| DiskPlace { disk, node: NodeId(1), addr }).collect();
     let members: Vec<_> = disks.iter().map(|place| Member::in_sync(place.disk)).collect();
     let group = |id| Group { id: GroupId(id), epoch: GroupEpoch(1), members: members.clone() };
-    let map = PoolMap { groups: (0..8).map(group).collect(), disks, min_in_sync: 2, version: 1 };
+    let map = PoolMap {
+        groups: (0..8).map(group).collect(),
+        disks,
+        copies: Vec::new(),
+        min_in_sync: 2,
+        version: 1,
+    };
     let lease = Lease { volume: VolumeId(5), epoch: VolumeEpoch(epoch), size_bytes: SIZE, map };
     let client = ClientId(u128::from(epoch).to_le_bytes());
     VolumeConfig { lease, token: TOKEN, client, on_full: OnFull::Wait, control: None }

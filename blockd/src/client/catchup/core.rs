@@ -29,7 +29,7 @@ use proto::units::{BLOCK_BYTES, CHUNK_BYTES};
 use proto::{ChunkIndex, Version, VolumeEpoch, VolumeId};
 use rt::clock::Instant;
 use slab::Slab;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 const TARGET: Peer = Peer(0);
 /// The source that everything is compared with; those behind it are asked for blocks that are bad there.
@@ -49,6 +49,8 @@ pub struct CatchUpReport {
     pub orphans_replaced: u64,
     /// Volumes that were deleted while the target was away.
     pub volumes_deleted: u64,
+    /// The life of the source that all of it was read in.
+    pub source_incarnation: u64,
 }
 
 /// What an answer is for.
@@ -124,6 +126,12 @@ pub struct CatchUpCore {
     fences: HashMap<VolumeId, VolumeEpoch>,
     /// The source's fence, and what it knew as stable, before its lists were asked for.
     source_opens: HashMap<VolumeId, (VolumeEpoch, Version)>,
+    /// Chunks in which the target had something of the present writer that the source had not, and the highest such
+    /// version. It is on its way to the source; or its writer has given it up, and tells the source so.
+    ahead: BTreeMap<(VolumeId, ChunkIndex), Version>,
+    /// Only those are looked at, and not before a moment again.
+    looks_ahead: bool,
+    look_ahead_at: Option<Instant>,
     /// What the source knows as stable and the target does not.
     horizons: Vec<(VolumeId, Version)>,
     gone: HashSet<VolumeId>,
@@ -166,6 +174,9 @@ impl CatchUpCore {
             open: None,
             fences: HashMap::new(),
             source_opens: HashMap::new(),
+            ahead: BTreeMap::new(),
+            looks_ahead: false,
+            look_ahead_at: None,
             horizons: Vec::new(),
             gone: HashSet::new(),
             leases: config.leases.clone(),
@@ -260,6 +271,12 @@ impl CatchUpCore {
                 Ok(())
             }
             Ask::Fence(volume) | Ask::Reopen(volume) => match result {
+                Ok(ReplyBody::Open(open)) if peer == SOURCE => {
+                    if let Some((_, stable)) = self.source_opens.get_mut(&volume) {
+                        *stable = open.stable.max(*stable);
+                    }
+                    Ok(())
+                }
                 // The read behind it fails too, and knows what to do.
                 Err(_) if peer > SOURCE => Ok(()),
                 Err(error) if is_gone(&error) => {
@@ -296,16 +313,42 @@ impl CatchUpCore {
         }
         if both.is_empty() && self.durable {
             let since = *self.waits_since.get_or_insert(now);
-            if now.since(since) >= LEASE_PATIENCE || self.all_opened(volumes) {
+            let done = self.ahead.is_empty() && self.all_opened(volumes);
+            if done || now.since(since) >= LEASE_PATIENCE {
+                self.report.source_incarnation = self.talk.incarnation(SOURCE);
                 return self.end(Ok(self.report), out);
             }
-            self.look_at = Some(now + LEASE_WAIT);
+            if self.ahead.is_empty() || self.look_ahead_at.is_some_and(|at| at > now) {
+                self.look_at = Some(now + LEASE_WAIT);
+            } else {
+                self.look_ahead(now);
+            }
             return;
         }
         self.waits_since = None;
+        self.looks_ahead = false;
         self.durable = false;
         self.survey.look_at(both.into_iter());
         self.next_volume(now, out);
+    }
+
+    /// Looks once more at the chunks where the target was ahead.
+    fn look_ahead(&mut self, now: Instant) {
+        self.look_ahead_at = Some(now + LEASE_WAIT);
+        self.looks_ahead = true;
+        self.todo.extend(self.ahead.keys());
+        self.share.expect(CHUNK_BYTES * self.ahead.len() as u64);
+        // What is stable there by now is heard again.
+        self.open = None;
+        self.phase = Phase::Copying;
+    }
+
+    /// Notes whether the target is ahead in a chunk. Of what came since the first look, nothing is waited for.
+    fn note_ahead(&mut self, chunk: (VolumeId, ChunkIndex), (source, target): (&Map, &Map)) {
+        let limits = self.source_opens.get(&chunk.0).copied().unwrap_or_default();
+        let known = self.ahead.remove(&chunk).filter(|_| self.looks_ahead);
+        let ahead = source.ahead_in(target, limits, known.unwrap_or(Version(u64::MAX)));
+        self.ahead.extend(ahead.map(|version| (chunk, version)));
     }
 
     /// Whether the newest writer of every volume has opened the source. What an earlier one left at the target
@@ -475,6 +518,7 @@ impl CatchUpCore {
         let (fence, stable) = self.source_opens.get(&volume).copied().unwrap_or_default();
         let orphans = source.orphans_in(&target, (fence, stable));
         self.jobs.remove(job);
+        self.note_ahead((volume, chunk), (&source, &target));
         if self.gone.contains(&volume) {
             self.share.spare(CHUNK_BYTES);
             return Ok(());

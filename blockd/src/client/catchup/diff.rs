@@ -47,19 +47,32 @@ impl Map {
 
     /// Blocks that are higher in `other`, with what it has there, if that is of an epoch below `fence`: what
     /// a dead writer left there alone. Or if it is up to `stable`, below which everything that counts is here:
-    /// what a living writer gave up while `other` was out, since no member in sync had kept it. Not what
-    /// was closed already, nor trims of what is not here at all.
-    pub fn orphans_in(&self, other: &Map, (fence, stable): (VolumeEpoch, Version)) -> Vec<(u16, Known)> {
-        let orphan = |block: &u16| {
-            let (here, there) = (self.get(*block), other.get(*block));
-            let same = there.trimmed && here == Known::default();
-            let given_up = there.version.epoch() < fence || there.version <= stable;
-            there.version > here.version && given_up && !there.version.is_last() && !same
-        };
-        (0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024"))
-            .filter(orphan)
-            .map(|b| (b, other.get(b)))
-            .collect()
+    /// what a living writer gave up while `other` was out, since no member in sync had kept it.
+    pub fn orphans_in(&self, other: &Map, limits: (VolumeEpoch, Version)) -> Vec<(u16, Known)> {
+        let blocks = 0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024");
+        let orphans = blocks.filter(|&block| self.is_orphan(block, other, limits));
+        orphans.map(|block| (block, other.get(block))).collect()
+    }
+
+    fn is_orphan(&self, block: u16, other: &Map, (fence, stable): (VolumeEpoch, Version)) -> bool {
+        let given_up = |version: Version| version.epoch() < fence || version <= stable;
+        self.is_ahead(block, other) && given_up(other.get(block).version)
+    }
+
+    /// Whether a block is higher in `other`: not as a catch-up closed it, nor by a trim of what is not here at all.
+    fn is_ahead(&self, block: u16, other: &Map) -> bool {
+        let (here, there) = (self.get(block), other.get(block));
+        let same = there.trimmed && here == Known::default();
+        there.version > here.version && !there.version.is_last() && !same
+    }
+
+    /// The highest version up to `most` among blocks that are higher in `other` and no orphans: what its writer has
+    /// on its way here, or has given up and not said so yet.
+    pub fn ahead_in(&self, other: &Map, limits: (VolumeEpoch, Version), most: Version) -> Option<Version> {
+        let ahead = |block: &u16| self.is_ahead(*block, other) && !self.is_orphan(*block, other, limits);
+        let blocks = 0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024");
+        let versions = blocks.filter(ahead).map(|block| other.get(block).version);
+        versions.filter(|version| *version <= most).max()
     }
 
     /// Runs of data, of at most `max` blocks.

@@ -72,6 +72,8 @@ pub(crate) struct Talk<A> {
 struct State<A> {
     place: DiskPlace,
     link: Link,
+    /// From its answer to the greeting; it is greeted once.
+    incarnation: u64,
     sequence: u64,
     /// What is sent once the server has answered the greeting.
     queue: VecDeque<Asked<A>>,
@@ -97,6 +99,7 @@ struct Asked<A> {
 impl<A> Talk<A> {
     pub fn new(speaker: Speaker, places: Vec<DiskPlace>) -> Self {
         let state = |place| State {
+            incarnation: 0,
             place,
             link: Link::Idle,
             sequence: 0,
@@ -140,6 +143,11 @@ impl<A> Talk<A> {
     pub fn next_deadline(&self) -> Option<Instant> {
         let check = self.peers.iter().any(State::is_owed).then_some(self.next_check);
         self.again.front().map(|(due, ..)| *due).into_iter().chain(check).min()
+    }
+
+    /// In which of its lives the disk answers.
+    pub fn incarnation(&self, peer: Peer) -> u64 {
+        self.peers[peer.0].incarnation
     }
 
     pub fn place(&self, peer: Peer) -> &DiskPlace {
@@ -211,6 +219,7 @@ impl<A> Talk<A> {
             match reply.body {
                 ReplyBody::Hello(hello) if hello.disk == state.place.disk => {
                     state.link = Link::Ready;
+                    state.incarnation = hello.incarnation;
                     for asked in std::mem::take(&mut state.queue) {
                         self.send(now, peer, asked, out);
                     }

@@ -120,12 +120,16 @@ impl VolumeCore {
         self.phase = Phase::Serving;
         // Everything of older epochs is the same and flushed everywhere; this epoch's rewrites are settled.
         self.stable = self.stable.max(Version::first_of(self.epoch));
-        if !std::mem::replace(&mut self.has_served, true) {
-            self.out.push(CoreOutput::Opened(Ok(())));
-        }
+        let again = std::mem::replace(&mut self.has_served, true);
         self.peers.iter_mut().for_each(|peer| peer.forgot = false);
         self.ready.extend(self.held.drain(..));
-        self.flush_waiting();
+        if again {
+            // No new epoch tells a catch-up that what its target alone has was given up: what is stable does.
+            self.start_flush(Whom::All);
+        } else {
+            self.out.push(CoreOutput::Opened(Ok(())));
+            self.flush_waiting();
+        }
     }
 
     /// The last step of an open: what was found is made durable everywhere.

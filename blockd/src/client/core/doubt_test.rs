@@ -1,11 +1,12 @@
 //! Copies that may have been made from a member that lost writes, and what is said when nobody kept all.
 
 use super::members_tests::{SHORT, all_done, check_everywhere, data, submit_everywhere};
-use super::rig::{DISKS, GROUPS, Rig};
+use super::rig::{DISKS, GROUPS, Rig, disk};
 use super::*;
 use crate::client::{Holes, VolumeOp};
 use crate::limits::CORE_GRACE;
-use proto::control::MemberState;
+use proto::GroupId;
+use proto::control::{Copied, MemberState};
 use proto::units::CHUNK_BYTES;
 use std::time::Duration;
 
@@ -21,11 +22,15 @@ fn written_by_two() -> Rig {
     rig
 }
 
-/// What a catch-up does that reads from a member that lost writes, and hears nothing of them.
+/// What a catch-up does that reads from a member as it is.
 fn join_from(rig: &mut Rig, source: usize) {
     let blocks = rig.members[source].blocks.clone();
     rig.control.set(2, MemberState::CatchingUp);
-    (0..GROUPS).for_each(|group| rig.members[2].copy_in(&blocks, group));
+    for group in 0..GROUPS {
+        rig.members[2].copy_in(&blocks, group);
+        let (source, incarnation) = (disk(source), rig.members[source].incarnation);
+        rig.control.map.copies.push(Copied { group: GroupId(group), disk: disk(2), source, incarnation });
+    }
     rig.control.set(2, MemberState::InSync);
     let map = rig.control.map.clone();
     rig.input(CoreInput::Map(map));
@@ -70,27 +75,60 @@ fn if_only_copies_of_who_forgot_are_left_one_flush_fails() {
 }
 
 #[test]
-fn a_copy_is_trusted_once_what_was_acked_before_it_is_flushed() {
+fn a_copy_of_a_restarted_member_counts_once_that_one_is_known_to_be_whole() {
     let mut rig = written_by_two();
+    rig.reachable[0] = false;
+    rig.members[0].restart();
+    rig.cut(0);
     join_from(&mut rig, 0);
-    // Nobody asks for a flush: the writer does, by itself.
-    rig.pass(Duration::from_secs(2));
+    check_everywhere(&mut rig, 1);
+    assert_eq!(rig.members[2].reads, 0);
+    rig.reachable[0] = true;
+    rig.pass(CORE_GRACE / 2);
+    // It loses nothing by what its source loses later.
     rig.members[0].power_cut();
     rig.cut(0);
     rig.kill(1);
     rig.pass(CORE_GRACE / 2);
-    assert!(rig.control.reports.is_empty());
     check_everywhere(&mut rig, 1);
     assert!(rig.members[2].reads > 0);
-    // A member that leaves while it answers was whole: what was copied from it is.
+}
+
+#[test]
+fn a_copy_of_a_member_that_never_restarted_is_as_good_whatever_becomes_of_that_one() {
+    for leaves in [true, false] {
+        let mut rig = written_by_two();
+        join_from(&mut rig, 0);
+        if leaves {
+            rig.control.set(0, MemberState::Out);
+            let map = rig.control.map.clone();
+            rig.input(CoreInput::Map(map));
+        } else {
+            rig.members[0].power_cut();
+            rig.cut(0);
+        }
+        rig.kill(1);
+        rig.pass(SHORT);
+        check_everywhere(&mut rig, 1);
+        rig.pass(CORE_GRACE * 2);
+        assert!(rig.control.reports.iter().all(|(disk, _)| *disk != 2));
+        check_everywhere(&mut rig, 1);
+        assert!(rig.core.lost_acks.is_none());
+    }
+}
+
+#[test]
+fn with_nothing_acked_and_not_flushed_there_is_nothing_to_doubt() {
     let mut rig = written_by_two();
+    rig.run(VolumeOp::Flush).unwrap();
+    rig.reachable[0] = false;
+    rig.members[0].restart();
+    rig.cut(0);
+    rig.kill(1);
     join_from(&mut rig, 0);
-    rig.control.set(0, MemberState::Out);
-    let map = rig.control.map.clone();
-    rig.input(CoreInput::Map(map));
-    rig.pass(CORE_GRACE * 2);
-    assert!(rig.control.reports.is_empty());
+    rig.pass(SHORT);
     check_everywhere(&mut rig, 1);
+    assert!(rig.members[2].reads > 0);
 }
 
 #[test]

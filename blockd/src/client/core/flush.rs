@@ -162,7 +162,8 @@ impl VolumeCore {
     fn flush_round_done(&mut self) {
         let Some(round) = self.flush.round.take() else { return };
         self.stable = self.stable.max(round.through);
-        if self.map.end_doubts(self.stable) {
+        let stable = self.stable;
+        if self.map.doubtful && self.map.end_doubts(|doubt| doubt.until <= stable) {
             self.wake_readers();
         }
         let lost = if round.ops.is_empty() { None } else { self.lost_acks.take() };

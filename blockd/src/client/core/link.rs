@@ -1,5 +1,6 @@
 //! Connections to members: opened, lost, opened again; and their answers, told to whom they concern.
 
+use super::map::Doubt;
 use super::members::Fault;
 use super::peer::{Ask, Link, Pending};
 use super::piece::Step;
@@ -218,10 +219,16 @@ impl VolumeCore {
             // What it has from here on is judged by what it holds now.
             state.acked_sequence = open.held_sequence;
             state.forgot = true;
+        } else if !state.forgot {
+            state.whole = state.incarnation;
         }
         if serving && !holds_all {
             self.fail_member(peer, Fault::Forgot, "it restarted without all the writes it had acknowledged");
         }
+        let whole = |doubt: &Doubt| {
+            doubt.source == Some(peer) && self.peers[usize::from(peer.0)].was_whole(doubt.incarnation)
+        };
+        self.map.end_doubts(whole);
         if self.is_serving() {
             self.send_again(peer);
             self.wake_readers();

@@ -1,6 +1,7 @@
 //! Where a volume's chunks live, in the core's own numbers.
 
 use super::types::Peer;
+use super::write::slots;
 use crate::{ClientError, ErrorKind};
 use proto::control::{DiskPlace, Group, Lease, MemberState, PoolMap};
 use proto::limits::MAX_GROUPS;
@@ -20,9 +21,19 @@ pub(super) struct Seat {
     /// The peer's life when it took the seat. A peer that failed since is to leave it before anything of
     /// the group is acked: see `PeerState::life`.
     pub life: u32,
-    /// It came into sync when versions up to this one were acked and not all flushed: until they are, its copy
-    /// is no better than that of the member it was made from, which may have restarted without some of them.
-    pub doubt: Option<Version>,
+    pub doubt: Option<Doubt>,
+}
+
+/// A member came into sync when versions were acked and not all flushed, by a copy of another that had restarted:
+/// that one may have lost some of them. Until it is known to have kept them, or they are flushed, the copy is not
+/// counted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Doubt {
+    /// `None` for a disk that this writer never knew as a member.
+    pub source: Option<Peer>,
+    pub incarnation: u64,
+    /// The highest version that was acked.
+    pub until: Version,
 }
 
 /// The members of one group. A member's place here is its *slot*, a bit in the masks of pieces; it keeps the
@@ -39,7 +50,7 @@ pub(super) struct Change {
     pub group: u32,
     /// Their former members are gone, or have to begin anew.
     pub left: u8,
-    /// Their members are new, and need what is in flight.
+    /// Their members are new, and need what is in flight. A group whose members only came into sync is named too.
     pub came: u8,
 }
 
@@ -81,25 +92,16 @@ impl GroupPeers {
         }
     }
 
-    /// Versions up to `stable` are flushed by all. Whether that ended a doubt.
-    fn end_doubts(&mut self, stable: Version) -> bool {
-        let mut ended = false;
-        for seat in self.seats.iter_mut().flatten() {
-            if seat.doubt.take_if(|doubt| *doubt <= stable).is_some() {
-                ended = true;
-            }
-        }
-        ended
+    /// Whether that ended a doubt.
+    fn end_doubts(&mut self, ends: impl Fn(&Doubt) -> bool) -> bool {
+        let seats = self.seats.iter_mut().flatten();
+        seats.fold(false, |ended, seat| seat.doubt.take_if(|doubt| ends(doubt)).is_some() | ended)
     }
 
-    /// Takes the members that a map names, as (peer, in sync). Those that come into sync do so with `doubt`.
-    fn take(
-        &mut self,
-        members: &[(Peer, bool)],
-        life: impl Fn(Peer) -> u32,
-        doubt: Option<Version>,
-    ) -> (u8, u8) {
-        let (mut left, mut came) = (0, 0);
+    /// Takes the members that a map names, as (peer, in sync). Gives the slots of those that left, of those that
+    /// came, and of those that came into sync.
+    fn take(&mut self, members: &[(Peer, bool)], life: impl Fn(Peer) -> u32) -> (u8, u8, u8) {
+        let (mut left, mut came, mut joined) = (0, 0, 0);
         for (slot, seat) in self.seats.iter_mut().enumerate() {
             let Some(now) = seat else { continue };
             match members.iter().find(|(peer, _)| *peer == now.peer) {
@@ -109,8 +111,10 @@ impl GroupPeers {
                     left |= 1 << slot;
                     came |= 1 << slot;
                 }
-                Some((_, true)) if !now.in_sync => *now = Seat { in_sync: true, doubt, ..*now },
-                Some(_) => {}
+                Some((_, in_sync)) => {
+                    joined |= u8::from(*in_sync && !now.in_sync) << slot;
+                    now.in_sync = *in_sync;
+                }
                 None => {
                     *seat = None;
                     left |= 1 << slot;
@@ -121,12 +125,21 @@ impl GroupPeers {
             if self.slot_of(peer).is_none()
                 && let Some(slot) = self.seats.iter().position(Option::is_none)
             {
-                let doubt = doubt.filter(|_| in_sync);
-                self.seats[slot] = Some(Seat { peer, in_sync, life: life(peer), doubt });
+                self.seats[slot] = Some(Seat { peer, in_sync, life: life(peer), doubt: None });
                 came |= 1 << slot;
+                joined |= u8::from(in_sync) << slot;
             }
         }
-        (left, came)
+        (left, came, joined)
+    }
+
+    /// What is to be doubted of a member's copy: a copy of it is as doubtful.
+    fn doubt_of(&self, peer: Peer) -> Option<Doubt> {
+        self.seat(self.slot_of(peer)?)?.doubt
+    }
+
+    pub fn doubts(&self) -> impl Iterator<Item = (Peer, Doubt)> + '_ {
+        self.in_sync().filter_map(|(_, seat)| Some((seat.peer, seat.doubt?)))
     }
 }
 
@@ -170,18 +183,18 @@ impl Map {
             short: false,
             doubtful: false,
         };
-        map.take(&lease.map, |_| 0, None)?;
+        map.take(&lease.map, |_| 0, |_, _| None)?;
         Ok(map)
     }
 
     /// Takes a newer map in; nothing has changed if that fails. New disks get the next numbers; seats that
-    /// are taken get the present life of their peers. `doubt` is the last version given out, if some up to it
-    /// may be acked and not flushed.
+    /// are taken get the present life of their peers. `doubt` says what is to be doubted of a copy, by its source
+    /// and that one's incarnation.
     pub fn take(
         &mut self,
         map: &PoolMap,
         life: impl Fn(Peer) -> u32,
-        doubt: Option<Version>,
+        doubt: impl Fn(Option<Peer>, u64) -> Option<Doubt>,
     ) -> Result<Vec<Change>, ClientError> {
         check(map, self.groups.len())?;
         for place in &map.disks {
@@ -205,11 +218,11 @@ impl Map {
                 }
             }
             let seats = &mut self.groups[number as usize];
-            let (left, came) = seats.take(&members, &life, doubt);
+            let (left, came, joined) = seats.take(&members, &life);
             seats.epoch = group.epoch;
-            self.doubtful |= seats.seats().any(|(_, seat)| seat.doubt.is_some());
-            self.short |= seats.in_sync_count() < self.min_in_sync;
-            if left | came != 0 {
+            self.judge(map, number, joined, &doubt);
+            self.short |= self.groups[number as usize].in_sync_count() < self.min_in_sync;
+            if left | came | joined != 0 {
                 changes.push(Change { group: number, left, came });
             }
         }
@@ -230,13 +243,35 @@ impl Map {
         Some(peer)
     }
 
-    /// Versions up to `stable` are flushed by all. Whether that ended a doubt.
-    pub fn end_doubts(&mut self, stable: Version) -> bool {
-        if !self.doubtful {
-            return false;
+    /// Notes what is to be doubted of the members of a group that joined.
+    fn judge(
+        &mut self,
+        map: &PoolMap,
+        number: u32,
+        joined: u8,
+        doubt: impl Fn(Option<Peer>, u64) -> Option<Doubt>,
+    ) {
+        let group = &mut self.groups[number as usize];
+        // As often as there may be copies of copies among them.
+        for slot in slots(joined).flat_map(|_| slots(joined)) {
+            let Some(seat) = group.seat(slot) else { continue };
+            let disk = self.places[usize::from(seat.peer.0)].disk;
+            let copied = map.copies.iter().find(|copy| copy.group.0 == number && copy.disk == disk);
+            let doubted = copied.and_then(|copied| {
+                let source = self.numbers.get(&copied.source).copied();
+                source.and_then(|peer| group.doubt_of(peer)).or_else(|| doubt(source, copied.incarnation))
+            });
+            if let Some(seat) = &mut group.seats[usize::from(slot)] {
+                seat.doubt = doubted;
+            }
         }
-        let ended = self.groups.iter_mut().fold(false, |ended, group| group.end_doubts(stable) | ended);
-        self.doubtful = self.groups.iter().any(|group| group.seats().any(|(_, seat)| seat.doubt.is_some()));
+        self.doubtful |= group.doubts().next().is_some();
+    }
+
+    /// Ends the doubts that `ends` says. Whether there were any.
+    pub fn end_doubts(&mut self, ends: impl Fn(&Doubt) -> bool) -> bool {
+        let ended = self.groups.iter_mut().fold(false, |ended, group| group.end_doubts(&ends) | ended);
+        self.doubtful = self.groups.iter().any(|group| group.doubts().next().is_some());
         ended
     }
 

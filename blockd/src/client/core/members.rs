@@ -7,12 +7,12 @@
 //! - A member that *failed* (it came back without what it acked, or its disk failed) can't be waited for.
 //!   Its life ends: nothing is asked of it and nothing acked in the groups where it sits, until a map comes
 //!   in which it is out of them. Nor can a copy be counted on that may have been made from it after it forgot
-//!   ([`Seat::doubt`]). If no in-sync member of some group is left that kept everything, there is
+//!   ([`Doubt`]). If no in-sync member of some group is left that kept everything, there is
 //!   nobody to go on with: then they are made to agree again (`agree_again`).
 //! - A new map takes effect at once: who left is not waited for any more, who came is sent all that is in
 //!   flight. What was sent with an older epoch is sent again only if its member says that it is stale.
 
-use super::map::{Change, GroupPeers, Seat};
+use super::map::{Change, Doubt, GroupPeers, Seat};
 use super::peer::{Ask, Link, PeerState};
 use super::piece::{Owner, Step};
 use super::types::{CoreOutput, Peer};
@@ -169,27 +169,28 @@ impl VolumeCore {
         if matches!(self.phase, Phase::Reconciling(_)) {
             self.restart_open();
         }
-        let seated = |group: &GroupPeers| group.in_sync().any(|(_, seat)| seat.peer == peer);
-        let groups = self.map.groups.iter().enumerate().filter(|(_, group)| seated(group));
-        let groups: Vec<usize> = groups.map(|(number, _)| number).collect();
-        self.fail_copies(&groups);
+        if fault == Fault::Forgot {
+            self.fail_copies(|_, source| source == Some(peer));
+        }
         self.agree_if_lost();
     }
 
-    /// In these groups a member is lost that copies may have been made from after it had lost writes: those
-    /// in doubt are no better.
-    fn fail_copies(&mut self, groups: &[usize]) {
+    /// Copies in doubt whose source, in a group, had lost writes, or will never be known not to: neither can they
+    /// be counted on.
+    fn fail_copies(&mut self, lost: impl Fn(&GroupPeers, Option<Peer>) -> bool) {
         if !self.map.doubtful || !self.is_serving() {
             return;
         }
-        let seats = groups.iter().flat_map(|&group| self.map.groups[group].in_sync());
-        let doubted = seats.map(|(_, seat)| seat).filter(|seat| seat.doubt.is_some() && self.trusts(*seat));
-        let doubted: BTreeSet<Peer> = doubted.map(|seat| seat.peer).collect();
+        let of = |group| GroupPeers::doubts(group).filter(|(_, doubt)| lost(group, doubt.source));
+        let doubted = self.map.groups.iter().flat_map(of).map(|(peer, _)| peer);
+        let doubted: BTreeSet<Peer> =
+            doubted.filter(|peer| !self.peers[usize::from(peer.0)].is_faulty).collect();
         for peer in doubted {
             let why = "it was copied from a disk that may have lost writes";
             tracing::warn!(volume = self.volume.0, disk = %self.map.places[usize::from(peer.0)].disk, why);
             let state = &mut self.peers[usize::from(peer.0)];
             state.fail(why);
+            (state.forgot, state.whole) = (true, None);
             state.report_at = state.report_at.min(self.now);
             self.take_back(peer);
             self.flush_left(peer);
@@ -260,10 +261,14 @@ impl VolumeCore {
         if map.version <= self.map.version || matches!(self.phase, Phase::Failed(_)) {
             return;
         }
-        let unproven = self.unproven_members();
-        let unflushed = self.has_served && self.settled.last() > self.stable;
-        let doubt = Some(self.settled.last()).filter(|_| unflushed);
+        let until = self.settled.highest_acked();
+        let unflushed = self.has_served && until > self.stable;
         let peers = &self.peers;
+        let doubt = |source: Option<Peer>, incarnation| {
+            let known = source.and_then(|source| peers.get(usize::from(source.0)));
+            let whole = known.is_some_and(|state| state.was_whole(incarnation));
+            (unflushed && !whole).then_some(Doubt { source, incarnation, until })
+        };
         let life = |peer: Peer| peers.get(usize::from(peer.0)).map_or(0, |state| state.life);
         let changes = match self.map.take(map, life, doubt) {
             Ok(changes) => changes,
@@ -276,11 +281,7 @@ impl VolumeCore {
         self.control.is_stale = false;
         self.seat_peers(&changes);
         self.forget_left(&changes);
-        let in_sync =
-            |group: usize, peer: Peer| self.map.groups[group].in_sync().any(|(_, seat)| seat.peer == peer);
-        let lost = unproven.into_iter().filter(|&(group, peer)| !in_sync(group, peer));
-        let lost: Vec<usize> = lost.map(|(group, _)| group).collect();
-        self.fail_copies(&lost);
+        self.fail_copies(|group, source| source.is_none_or(|source| group.slot_of(source).is_none()));
         self.agree_if_lost();
         if matches!(self.phase, Phase::Reconciling(_)) && !changes.is_empty() {
             self.restart_open();
@@ -290,15 +291,6 @@ impl VolumeCore {
         self.wake_readers();
         self.flush_on();
         self.open_on();
-    }
-
-    /// The members in sync, by group, that are not known to be whole: they failed, or may be away.
-    fn unproven_members(&self) -> Vec<(usize, Peer)> {
-        let groups = self.map.groups.iter().enumerate();
-        let seats = groups.flat_map(|(number, group)| group.in_sync().map(move |(_, seat)| (number, seat)));
-        let unproven =
-            |seat: &Seat| !self.trusts(*seat) || !self.peers[usize::from(seat.peer.0)].is_lively(self.now);
-        seats.filter(|(_, seat)| unproven(seat)).map(|(number, seat)| (number, seat.peer)).collect()
     }
 
     /// Connects to who is new, and lets go of who is in no group any more.
@@ -324,8 +316,10 @@ impl VolumeCore {
         for number in 0..self.peers.len() {
             let state = &mut self.peers[number];
             state.is_faulty = faulty[number];
-            // All that it is counted on for is copied from others since.
-            state.forgot &= faulty[number] || !serving;
+            if serving && state.forgot && !faulty[number] {
+                // All that it is counted on for was copied from others since.
+                (state.forgot, state.whole) = (false, state.incarnation);
+            }
             if seated[number] && !stays[number] && !state.is_up() {
                 // All its seats are new: it is not asked for what it acked in others.
                 state.acked_sequence = 0;

@@ -67,7 +67,8 @@ pub(super) struct PeerState {
     pub fault: String,
     /// Whether some seat of it is of an earlier life.
     pub is_faulty: bool,
-    /// It came back without something that it had acked since the members agreed last.
+    /// It lacks something that was acked since the members agreed last: it came back without it, or it was copied
+    /// from one that may have.
     pub forgot: bool,
     /// Its server did not let this writer in when it was asked last.
     pub is_stranger: bool,
@@ -75,6 +76,8 @@ pub(super) struct PeerState {
     pub report_at: Instant,
     /// From the newest `HelloReply` of a session that was opened.
     pub incarnation: Option<u64>,
+    /// The newest incarnation in which it had all it should have.
+    pub whole: Option<u64>,
     /// That of a session being opened.
     pub greeted: u64,
     /// What it said when it was opened last.
@@ -103,6 +106,7 @@ impl PeerState {
             is_stranger: false,
             report_at: now,
             incarnation: None,
+            whole: None,
             greeted: 0,
             opened: None,
             next_sequence: 1,
@@ -138,6 +142,11 @@ impl PeerState {
     /// of it does not say so: a block that went bad since may have ended the replay of its log early.
     pub fn holds_all(&self, incarnation: u64, held_sequence: u64) -> bool {
         self.incarnation == Some(incarnation) || held_sequence >= self.acked_sequence
+    }
+
+    /// Whether it is known to have had all it had acked in this incarnation of it: it had so in that one, or later.
+    pub fn was_whole(&self, incarnation: u64) -> bool {
+        self.whole.is_some_and(|whole| whole >= incarnation)
     }
 
     /// When the oldest request that its present connection has to answer was sent.

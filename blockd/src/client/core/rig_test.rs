@@ -221,6 +221,7 @@ impl FakeControl {
         let map = PoolMap {
             groups: (0..GROUPS).map(group).collect(),
             disks: (0..DISKS).map(place).collect(),
+            copies: Vec::new(),
             min_in_sync: 2,
             version: 1,
         };
