@@ -14,7 +14,7 @@ use cluster::{Cluster, Dice, GROUPS, TOKEN};
 use probe::Probe;
 use proto::checksum::BlockCrcs;
 use proto::control::{DiskPlace, MemberState};
-use proto::message::{BlockRange, OpenMode, RequestBody};
+use proto::message::{BlockRange, OpenMode, RequestBody, WriteKind};
 use proto::placement::group_of;
 use proto::units::{BLOCK_BYTES, BLOCK_LEN};
 use proto::{ChunkId, ChunkIndex, ClientId, ErrorCode, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId};
@@ -106,7 +106,7 @@ fn leave_orphan(place: &DiskPlace) {
     let version = Version(Version::first_of(VolumeEpoch(2)).0 + 7);
     let range = BlockRange { volume: VolumeId(2), chunk: ChunkIndex(40), first: 1022, count: 1 };
     let crcs = BlockCrcs::of(&data);
-    probe.ask(RequestBody::Write { range, version, crcs, data, repair: false }).unwrap();
+    probe.ask(RequestBody::Write { range, version, crcs, data, kind: WriteKind::Normal }).unwrap();
     probe
         .ask(RequestBody::Flush {
             volume: VolumeId(2),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cluster::{Cluster, GROUPS, TOKEN};
 use probe::Probe;
 use proto::checksum::{BlockCrcs, crc32};
-use proto::message::{BlockRange, OpenMode, ReplyBody, Request, RequestBody};
+use proto::message::{BlockRange, OpenMode, ReplyBody, Request, RequestBody, WriteKind};
 use proto::units::BLOCK_LEN;
 use proto::{ChunkIndex, ClientId, DiskId, ErrorCode, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId};
 use std::io::{Read, Write};
@@ -39,8 +39,14 @@ fn requests() -> Vec<RequestBody> {
     let data = Bytes::from(vec![3; 2 * BLOCK_LEN]);
     let crcs = BlockCrcs::of(&data);
     vec![
-        RequestBody::Write { range: range(VOLUME), version: version(2, 1), crcs, data, repair: false },
-        RequestBody::Trim { range: range(VOLUME), version: version(2, 1) },
+        RequestBody::Write {
+            range: range(VOLUME),
+            version: version(2, 1),
+            crcs,
+            data,
+            kind: WriteKind::Normal,
+        },
+        RequestBody::Trim { range: range(VOLUME), version: version(2, 1), kind: WriteKind::Normal },
         RequestBody::Read { range: range(VOLUME), epoch: VolumeEpoch(2) },
         RequestBody::Flush { volume, through: Version::ZERO, stable: Version::ZERO, whole: true },
         RequestBody::List { volume, above: Version::ZERO, cursor: 0 },

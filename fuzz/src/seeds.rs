@@ -12,7 +12,7 @@ use proto::disk::{BatchHeader, CheckpointRoot, Life, Superblock};
 use proto::ids::{
     ChunkId, ChunkIndex, ClientId, DiskId, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId,
 };
-use proto::message::{BlockRange, Encoded, LIST_END, OpenMode, Request, RequestBody};
+use proto::message::{BlockRange, Encoded, LIST_END, OpenMode, Request, RequestBody, WriteKind};
 use proto::reply::{
     BlockState, HelloReply, ListEntry, ListKind, OpenReply, ReadBlock, Reply, ReplyBody, VolumeState,
 };
@@ -51,9 +51,9 @@ pub fn frames() -> Vec<Vec<u8>> {
             version: VERSION,
             crcs: crcs.clone(),
             data: data.clone(),
-            repair: true,
+            kind: WriteKind::Repair,
         },
-        RequestBody::Trim { range: range(900), version: VERSION },
+        RequestBody::Trim { range: range(900), version: VERSION, kind: WriteKind::Reconcile },
         RequestBody::Read { range: range(9), epoch: VolumeEpoch(3) },
         RequestBody::DeleteVolume { volume: VOLUME, epoch: VolumeEpoch(3) },
         RequestBody::VolumeStat { volume: VOLUME },

@@ -16,6 +16,7 @@ pub mod reply;
 pub mod size;
 pub mod stat;
 pub mod units;
+mod write_kind;
 
 pub use error::{ErrorCode, WireError};
 pub use ids::{

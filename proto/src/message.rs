@@ -12,8 +12,8 @@
 //! | OpenReply | volume, settled | stable 8, highest 8, held sequence 8, fence 4, zero 4 | |
 //! | List | volume, version = horizon | cursor 8 | |
 //! | ListReply | volume | next cursor 8 (all ones: the end), entries of 24 | |
-//! | Write | volume, chunk, blocks, version, flags bit 0: repair | CRC 4 a block | blocks |
-//! | Trim | volume, chunk, blocks, version | | |
+//! | Write | volume, chunk, blocks, version, flags bit 0: repair, bit 1: reconcile | CRC 4 a block | blocks |
+//! | Trim | volume, chunk, blocks, version, flags bit 1: reconcile | | |
 //! | Flush | volume, version = through, flags bit 0: whole | stable 8 | |
 //! | Read | volume, chunk, blocks, version = epoch | | |
 //! | ReadReply | volume, chunk, blocks | 16 a block: version 8, CRC 4, state 4 | blocks in state data |
@@ -49,8 +49,8 @@ pub use crate::reply::{
     BlockState, HelloReply, ListEntry, ListKind, OpenReply, ReadBlock, Reply, ReplyBody, VolumeState,
 };
 pub use crate::stat::{DiskStat, VolumeStat};
+pub use crate::write_kind::WriteKind;
 
-const FLAG_REPAIR: u16 = 1;
 const FLAG_READER: u16 = 1;
 const FLAG_REPAIRER: u16 = 2;
 const FLAG_WHOLE: u16 = 1;
@@ -127,17 +127,18 @@ pub enum RequestBody {
         above: Version,
         cursor: u64,
     },
-    /// `repair` puts a block back with the version it has; it takes the place of an equal version.
     Write {
         range: BlockRange,
         version: Version,
         crcs: BlockCrcs,
         data: Bytes,
-        repair: bool,
+        kind: WriteKind,
     },
+    /// Never a repair.
     Trim {
         range: BlockRange,
         version: Version,
+        kind: WriteKind,
     },
     /// Make everything acked up to `through` durable. `stable`: known flushed on all in-sync members.
     /// `whole`: in every group of the volume all members are in sync, so tombstones up to `stable` may go.
@@ -336,10 +337,10 @@ impl RequestBody {
                 header.version = *above;
                 table.extend_from_slice(&cursor.to_le_bytes());
             }
-            Self::Write { range, version, crcs, repair, .. } => {
+            Self::Write { range, version, crcs, kind, .. } => {
                 put_range(header, range);
                 header.version = *version;
-                header.flags = if *repair { FLAG_REPAIR } else { 0 };
+                header.flags = kind.flags();
                 table.extend_from_slice(crcs.as_bytes());
             }
             Self::CopyIn { range, version, expect, crcs, .. } => {
@@ -351,7 +352,12 @@ impl RequestBody {
                     table.extend_from_slice(&expect.0.to_le_bytes());
                 }
             }
-            Self::Trim { range, version } | Self::CopyTrim { range, version } => {
+            Self::Trim { range, version, kind } => {
+                put_range(header, range);
+                header.version = *version;
+                header.flags = kind.flags();
+            }
+            Self::CopyTrim { range, version } => {
                 put_range(header, range);
                 header.version = *version;
             }
@@ -423,7 +429,12 @@ impl Request {
             FrameType::Write | FrameType::CopyIn => decode_write(header, payload)?,
             FrameType::Trim => {
                 table_only(header, payload, 0)?;
-                RequestBody::Trim { range: range_of(header, MAX_BLOCKS_PER_TRIM)?, version: header.version }
+                let kind = match WriteKind::of(header.flags)? {
+                    WriteKind::Repair => return Err(FrameError::BadPayload("a trim that repairs")),
+                    kind => kind,
+                };
+                let range = range_of(header, MAX_BLOCKS_PER_TRIM)?;
+                RequestBody::Trim { range, version: header.version, kind }
             }
             FrameType::Flush => {
                 let table = table_only(header, payload, 8)?;
@@ -488,7 +499,7 @@ fn decode_write(header: &FrameHeader, payload: &Bytes) -> Result<RequestBody, Fr
     let (crcs, version) = (BlockCrcs::from_bytes(table.slice(..crcs_len)), header.version);
     Ok(match header.kind {
         FrameType::CopyIn => RequestBody::CopyIn { range, version, expect, crcs, data },
-        _ => RequestBody::Write { range, version, crcs, data, repair: header.flags & FLAG_REPAIR != 0 },
+        _ => RequestBody::Write { range, version, crcs, data, kind: WriteKind::of(header.flags)? },
     })
 }
 

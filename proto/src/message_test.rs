@@ -20,8 +20,8 @@ fn requests() -> Vec<Request> {
         RequestBody::Open { volume, epoch, client, mode: OpenMode::Writer, groups: 128 },
         RequestBody::Open { volume, epoch, client, mode: OpenMode::Reader, groups: 128 },
         RequestBody::List { volume, above: Version(1), cursor: 6 },
-        RequestBody::Write { range: range(), version: Version(8), crcs, data, repair: true },
-        RequestBody::Trim { range: range(), version: Version(8) },
+        RequestBody::Write { range: range(), version: Version(8), crcs, data, kind: WriteKind::Repair },
+        RequestBody::Trim { range: range(), version: Version(8), kind: WriteKind::Normal },
         RequestBody::Flush { volume, through: Version(8), stable: Version(7), whole: false },
         RequestBody::Read { range: range(), epoch },
         RequestBody::DeleteVolume { volume, epoch },
@@ -38,6 +38,7 @@ fn upkeep() -> Vec<Request> {
     let data = Bytes::from(vec![7u8; 4 * BLOCK_LEN]);
     let crcs = BlockCrcs::of(&data);
     let (volume, client, group) = (VolumeId(9), ClientId([1; 16]), GroupId(5));
+    let kind = WriteKind::Reconcile;
     [
         RequestBody::Open { volume, epoch: VolumeEpoch(0), client, mode: OpenMode::Repair, groups: 128 },
         RequestBody::Flush { volume, through: Version(8), stable: Version(7), whole: true },
@@ -52,11 +53,19 @@ fn upkeep() -> Vec<Request> {
             crcs: crcs.clone(),
             data: data.clone(),
         },
-        RequestBody::CopyIn { range: range(), version: Version(8), expect: Some(Version(7)), crcs, data },
+        RequestBody::CopyIn {
+            range: range(),
+            version: Version(8),
+            expect: Some(Version(7)),
+            crcs: crcs.clone(),
+            data: data.clone(),
+        },
         RequestBody::CopyTrim { range: range(), version: Version(8) },
         RequestBody::Fence { volume, epoch: VolumeEpoch(4) },
         RequestBody::Verify { range: range() },
         RequestBody::ClearGroup { group, groups: 128 },
+        RequestBody::Write { range: range(), version: Version(8), crcs, data, kind },
+        RequestBody::Trim { range: range(), version: Version(8), kind },
     ]
     .into_iter()
     .map(request)
@@ -155,7 +164,7 @@ fn golden_frames() {
 const GOLDEN: u32 = 2_827_462_849;
 /// Type and header checksum of each frame; the header has the table's checksum, and that the blocks'. (A
 /// checksum over the whole would be the same for all: a CRC behind what it is of leaves a constant.)
-const GOLDEN_UPKEEP: [(u8, u32); 15] = [
+const GOLDEN_UPKEEP: [(u8, u32); 17] = [
     (2, 1997184590),
     (6, 746263398),
     (11, 1097688087),
@@ -168,6 +177,8 @@ const GOLDEN_UPKEEP: [(u8, u32); 15] = [
     (17, 951017792),
     (18, 1347386319),
     (19, 2492613839),
+    (4, 2487570726),
+    (5, 2147924798),
     (140, 1762422271),
     (141, 39185380),
     (146, 2779511177),

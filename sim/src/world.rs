@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use meta::planner::Watch;
 use proto::control::{PoolMap, PoolToken};
 use proto::frame::{FrameHeader, HEADER_BYTES};
-use proto::message::{Encoded, LIST_END, Reply, ReplyBody, Request, RequestBody};
+use proto::message::{Encoded, LIST_END, Reply, ReplyBody, Request, RequestBody, WriteKind};
 use proto::{DiskId, ErrorCode};
 use slab::Slab;
 use std::cmp::Ordering;
@@ -269,11 +269,11 @@ fn disk_id(server: usize) -> DiskId {
 fn said(server: usize, request: &Request) -> String {
     let epoch = request.group_epoch;
     match &request.body {
-        RequestBody::Write { range, version, repair, .. } => {
-            format!("server {server}: write {range:?} {version}, repair {repair}, {epoch:?}")
+        RequestBody::Write { range, version, kind, .. } => {
+            format!("server {server}: write {range:?} {version}, {kind:?}, {epoch:?}")
         }
-        RequestBody::Trim { range, version } => {
-            format!("server {server}: trim {range:?} {version}, {epoch:?}")
+        RequestBody::Trim { range, version, kind } => {
+            format!("server {server}: trim {range:?} {version}, {kind:?}, {epoch:?}")
         }
         RequestBody::CopyIn { range, version, .. } => format!("server {server}: copy {range:?} {version}"),
         RequestBody::CopyTrim { range, version, .. } => {
@@ -416,7 +416,7 @@ impl World {
     /// Whether something answers the request in the replica's place: a planted bug, or a full pool.
     fn intercepts(&mut self, conn: u64, request: &Request) -> bool {
         let Some(server) = self.conns.get(&conn).map(|conn| conn.server) else { return true };
-        let is_write = matches!(request.body, RequestBody::Write { repair: false, .. });
+        let is_write = matches!(request.body, RequestBody::Write { kind: WriteKind::Normal, .. });
         if is_write && self.servers[server].full_until > self.now {
             let (sequence, why) = (request.sequence, "the pool is full");
             self.send_reply(conn, Reply::error(sequence, ErrorCode::NoSpace, why));
@@ -425,7 +425,9 @@ impl World {
         let lie = match (self.fault, &request.body) {
             (SimFault::FlushIsALie, RequestBody::Flush { .. }) => true,
             (SimFault::DeleteIsALie, RequestBody::DeleteVolume { .. }) => true,
-            (SimFault::WriteIsALie, RequestBody::Write { repair: false, .. }) => self.rng.chance(2),
+            (SimFault::WriteIsALie, RequestBody::Write { kind, .. }) if *kind != WriteKind::Repair => {
+                self.rng.chance(2)
+            }
             _ => false,
         };
         if lie && server == 1 {

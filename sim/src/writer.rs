@@ -13,7 +13,7 @@ use bytes::Bytes;
 use meta::command::{Command, Response};
 use meta::query::{Answer, Query};
 use proto::control::{Lease, PoolMap};
-use proto::message::{BlockRange, Reply, Request, RequestBody};
+use proto::message::{BlockRange, Reply, Request, RequestBody, WriteKind};
 use proto::units::{BLOCK_LEN, BLOCKS_PER_CHUNK};
 use proto::{ClientId, DiskId, Version, VolumeId};
 use rt::clock::Instant;
@@ -59,13 +59,16 @@ pub struct Writing {
 
 impl Writing {
     fn note(&mut self, request: &Request) {
-        if let RequestBody::Trim { range, version } = &request.body {
+        if let RequestBody::Trim { range, version, .. } = &request.body {
             for block in (first_of(range)..).take(usize::from(range.count)) {
                 let trim = self.trims.entry((range.volume, block)).or_default();
                 *trim = (*trim).max(*version);
             }
         }
-        let RequestBody::Write { range, version, data, repair: false, .. } = &request.body else { return };
+        let RequestBody::Write { range, version, data, kind, .. } = &request.body else { return };
+        if *kind == WriteKind::Repair {
+            return;
+        }
         let first = first_of(range);
         for (block, data) in (first..).zip(data.chunks_exact(BLOCK_LEN)) {
             for sector in data.chunks_exact(512) {

@@ -5,7 +5,7 @@ use proto::ErrorCode;
 use proto::checksum::{BlockCrcs, crc32};
 use proto::frame::{FrameHeader, FrameType, HEADER_BYTES};
 use proto::ids::{ChunkIndex, ClientId, DiskId, GroupEpoch, Version, VolumeEpoch, VolumeId};
-use proto::message::{BlockRange, OpenMode, Reply, ReplyBody, Request, RequestBody};
+use proto::message::{BlockRange, OpenMode, Reply, ReplyBody, Request, RequestBody, WriteKind};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -74,7 +74,13 @@ fn open(epoch: u32) -> RequestBody {
 fn write(version: Version, byte: u8) -> RequestBody {
     let data = vec![byte; BLOCK];
     let range = BlockRange { volume: VOLUME, chunk: ChunkIndex(0), first: 0, count: 1 };
-    RequestBody::Write { range, version, crcs: BlockCrcs::of(&data), data: data.into(), repair: false }
+    RequestBody::Write {
+        range,
+        version,
+        crcs: BlockCrcs::of(&data),
+        data: data.into(),
+        kind: WriteKind::Normal,
+    }
 }
 
 fn version(epoch: u32, counter: u64) -> Version {

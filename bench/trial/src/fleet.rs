@@ -78,7 +78,8 @@ impl Fleet {
         Ok((fleet, why))
     }
 
-    fn start_with(
+    /// The same, with what is to be there first.
+    pub fn start_with(
         disk_size: &str,
         network: Network,
         seed: u64,

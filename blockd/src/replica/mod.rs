@@ -256,19 +256,17 @@ impl<L: Log> Replica<L> {
                 self.tell(Event::List { ticket, volume, above, cursor });
                 Ok(None)
             }
-            RequestBody::Write { range, version, crcs, data, repair } => {
-                let kind = if repair { WriteKind::Repair } else { WriteKind::Normal };
+            RequestBody::Write { range, version, crcs, data, kind } => {
                 let session =
                     self.check_write(conn, sequence, (&range, version, kind), (settled, group_epoch))?;
                 let ticket = self.ticket(waiting);
                 self.tell(Event::Write { ticket, session, range, version, crcs, data, kind });
                 Ok(None)
             }
-            RequestBody::Trim { range, version } => {
-                let what = (&range, version, WriteKind::Normal);
+            RequestBody::Trim { range, version, kind } => {
+                let what = (&range, version, kind);
                 let session = self.check_write(conn, sequence, what, (settled, group_epoch))?;
                 let ticket = self.ticket(waiting);
-                let kind = WriteKind::Normal;
                 self.tell(Event::Trim { ticket, session, range, version, kind });
                 Ok(None)
             }
@@ -425,7 +423,7 @@ impl<L: Log> Replica<L> {
     ) -> Result<Session, Refusal> {
         let opened = self.writing(conn, range.volume)?;
         let epoch = version.epoch();
-        if epoch > opened.epoch || epoch < opened.epoch && kind == WriteKind::Normal {
+        if epoch > opened.epoch || epoch < opened.epoch && kind != WriteKind::Repair {
             let why = format!("version {version} is not of the epoch {} that was opened", opened.epoch);
             return refuse(ErrorCode::BadRequest, why);
         }

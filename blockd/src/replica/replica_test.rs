@@ -156,7 +156,13 @@ fn version(epoch: u32, counter: u64) -> Version {
 fn write(epoch: u32, counter: u64) -> RequestBody {
     let data = Bytes::from(vec![1; BLOCK_LEN]);
     let crcs = BlockCrcs::of(&data);
-    RequestBody::Write { range: range(), version: version(epoch, counter), crcs, data, repair: false }
+    RequestBody::Write {
+        range: range(),
+        version: version(epoch, counter),
+        crcs,
+        data,
+        kind: WriteKind::Normal,
+    }
 }
 
 fn flush(stable: Version) -> RequestBody {

@@ -159,14 +159,14 @@ impl Store {
                 self.horizon(volume, settled, stable, whole);
             }
             Event::Write { ticket, session, range, version, crcs, data, kind } => {
-                let kind = if kind == WriteKind::Repair { DataKind::Repair } else { DataKind::Write };
-                let op = WriteOp { ticket, session, range, version, crcs, data, kind, taken: 0, fresh: 0 };
-                if let Err(error) = self.accept_write(op) {
+                let logged = logged_as(kind);
+                let op =
+                    WriteOp { ticket, session, range, version, crcs, data, kind: logged, taken: 0, fresh: 0 };
+                if let Err(error) = self.accept_write(op, kind) {
                     out.push(Action::Answer { ticket, result: Err(error) });
                 }
             }
             Event::Trim { ticket, session, range, version, kind } => {
-                let kind = if kind == WriteKind::Repair { DataKind::Repair } else { DataKind::Write };
                 if let Err(error) = self.accept_trim(ticket, session, (range, version), kind) {
                     out.push(Action::Answer { ticket, result: Err(error) });
                 }
@@ -391,7 +391,7 @@ impl Store {
         Ok(())
     }
 
-    fn accept_write(&mut self, mut op: WriteOp) -> Result<(), WireError> {
+    fn accept_write(&mut self, mut op: WriteOp, kind: WriteKind) -> Result<(), WireError> {
         self.check_running()?;
         let range = op.range;
         check_range(&range, MAX_BLOCKS_PER_IO)?;
@@ -406,7 +406,7 @@ impl Store {
         if !self.has_ample_space() {
             op.fresh = self.fresh_blocks(&range);
             if op.fresh > 0 {
-                self.check_space(u64::from(op.fresh))?;
+                self.check_space(u64::from(op.fresh), kind)?;
             }
         }
         self.last_write = self.now;
@@ -426,11 +426,11 @@ impl Store {
         ticket: Ticket,
         session: Session,
         (range, version): (BlockRange, Version),
-        kind: DataKind,
+        kind: WriteKind,
     ) -> Result<(), WireError> {
         self.check_running()?;
         check_range(&range, MAX_BLOCKS_PER_TRIM)?;
-        self.check_version(range.volume, version, kind)?;
+        self.check_version(range.volume, version, logged_as(kind))?;
         self.check_trim_space(&range, kind)?;
         self.last_write = self.now;
         self.queue.push(Op::Trim { ticket, session, range, version });
@@ -533,6 +533,14 @@ impl Store {
     /// Whether the cleaner should rest and nothing new is started.
     pub(super) fn is_stopping(&self) -> bool {
         !matches!(self.stop, Stop::Running)
+    }
+}
+
+/// An open's writes are in the log as any others.
+fn logged_as(kind: WriteKind) -> DataKind {
+    match kind {
+        WriteKind::Normal | WriteKind::Reconcile => DataKind::Write,
+        WriteKind::Repair => DataKind::Repair,
     }
 }
 

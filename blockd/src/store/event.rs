@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use proto::checksum::BlockCrcs;
+pub use proto::message::WriteKind;
 use proto::message::{BlockRange, ListEntry, ReadBlock};
 use proto::{ClientId, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId, WireError};
 use rt::buf::AlignedBuf;
@@ -21,16 +22,6 @@ pub struct IoId(pub u64);
 pub struct Session {
     pub client: ClientId,
     pub sequence: u64,
-}
-
-/// How a write treats a block that is held with the very same version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteKind {
-    /// Keeps what is held: a resend.
-    Normal,
-    /// Takes its place, whether the copy held is good or bad; a higher version that is held stays ("copy
-    /// if newer"). Also written below the fence: what a peer copies was accepted there already.
-    Repair,
 }
 
 /// One input of [`super::Store::step`]. Each event with a ticket is answered exactly once.

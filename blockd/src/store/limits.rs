@@ -70,6 +70,10 @@ pub const MIN_DISK_BYTES: u64 = 64 << 20;
 pub const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
 /// Of the data capacity, the share held back for the cleaner, in percent.
 pub const OVER_PROVISION_PERCENT: u64 = 7;
+/// Of that, in percent of the data capacity too, what an open's writes may take when nothing else is left
+/// (rfd/0005). The cleaner does with the rest, slowly: while it is taken, foreground writes to blocks without
+/// data are refused, so it can only be given back.
+pub const RECONCILE_RESERVE_PERCENT: u64 = 3;
 /// Mounts without a checkpoint after which a mount makes one itself, before the superblock's list is full.
 pub const MAX_LIVES_WITHOUT_CHECKPOINT: usize = 48;
 /// Bytes recovery reads at once.
@@ -77,6 +81,8 @@ pub const RECOVERY_WINDOW_BYTES: usize = 2 << 20;
 /// Findings a check reports in full; the rest are counted.
 pub const MAX_FINDINGS: usize = 100;
 
+// A segment of average fullness is worth cleaning even then: what its batches' headers take is counted apart.
+const _: () = assert!(RECONCILE_RESERVE_PERCENT + 4 <= OVER_PROVISION_PERCENT);
 const _: () = assert!(MAX_BATCH_DATA_BLOCKS <= batch::MAX_DATA_BLOCKS);
 // A window that starts at a batch holds its whole header.
 const _: () = assert!(batch::MAX_HEADER_BLOCKS as u32 <= CLEAN_WINDOW_BLOCKS);

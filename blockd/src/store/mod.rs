@@ -40,6 +40,8 @@ mod medium_test;
 #[cfg(test)]
 mod power_test;
 #[cfg(test)]
+mod reserve_test;
+#[cfg(test)]
 mod sim;
 #[cfg(test)]
 mod store_test;

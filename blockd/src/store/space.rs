@@ -10,14 +10,14 @@ use super::core::Store;
 use super::limits::{
     CHECKPOINT_DEAD_DIVISOR, CLEAN_MARGIN_DIVISOR, MAX_CHECKPOINT_DEAD, MAX_CLEAN_MARGIN, MAX_CLEAN_SHARE,
     MAX_QUEUED_BYTES, MAX_RELEASE, MIN_CHECKPOINT_DEAD, MIN_CLEAN_MARGIN, MIN_CLEAN_SHARE, MIN_RELEASE,
-    OVER_PROVISION_PERCENT, RELEASE_DIVISOR,
+    OVER_PROVISION_PERCENT, RECONCILE_RESERVE_PERCENT, RELEASE_DIVISOR,
 };
 use super::log::Stream;
 use super::segments::Geometry;
+use proto::disk::Slot;
 use proto::disk::checkpoint::{CHUNK_BYTES, RUN_BYTES, SLOT_BYTES};
-use proto::disk::{DataKind, Slot};
 use proto::limits::MAX_BLOCKS_PER_IO;
-use proto::message::BlockRange;
+use proto::message::{BlockRange, WriteKind};
 use proto::units::{BLOCK_BYTES, BLOCKS_PER_CHUNK};
 use proto::{ErrorCode, WireError};
 
@@ -29,6 +29,8 @@ const SLOT_AND_RUN: u64 = (SLOT_BYTES + RUN_BYTES) as u64;
 pub(super) struct Space {
     /// Blocks of live data, at most.
     pub capacity_blocks: u64,
+    /// How many more an open's writes may add, so that members can be made to agree when they are full.
+    pub reconcile_blocks: u64,
     /// Segments that only the cleaner and checkpoints may use.
     pub reserve_segments: u32,
     /// Bytes of the index in a checkpoint, at most: what the capacity leaves room for, three times over.
@@ -36,6 +38,14 @@ pub(super) struct Space {
 }
 
 impl Space {
+    /// Blocks of live data that writes of this kind may fill the disk to.
+    fn blocks_for(&self, kind: WriteKind) -> u64 {
+        match kind {
+            WriteKind::Normal | WriteKind::Repair => self.capacity_blocks,
+            WriteKind::Reconcile => self.capacity_blocks + self.reconcile_blocks,
+        }
+    }
+
     /// The capacity of a layout: all segments but those that checkpoints (three at a time: the newest, the
     /// one before, the one being made), the open heads and the cleaner need, less what batch headers take
     /// even when the cleaner packed them full, less the over-provision.
@@ -49,6 +59,7 @@ impl Space {
         let data_blocks = usable * (segment_blocks - segment_blocks / 64 - 1);
         Self {
             capacity_blocks: data_blocks * (100 - OVER_PROVISION_PERCENT) / 100,
+            reconcile_blocks: data_blocks * RECONCILE_RESERVE_PERCENT / 100,
             reserve_segments: u32::try_from(reserve).expect("fewer than the segments"),
             index_bytes,
         }
@@ -83,13 +94,14 @@ impl Store {
     }
 
     /// Whether a write to `fresh` blocks without data still fits, as data and in the index.
-    pub(super) fn check_space(&mut self, fresh: u64) -> Result<(), WireError> {
+    pub(super) fn check_space(&mut self, fresh: u64, kind: WriteKind) -> Result<(), WireError> {
         let wanted = self.queue.fresh_blocks() + fresh;
-        if self.index.live_blocks + wanted > self.space.capacity_blocks {
+        let most = self.space.blocks_for(kind);
+        if self.index.live_blocks + wanted > most {
             // Deleted volumes are counted out little by little; now their room is wanted.
             self.drop_chunks(usize::MAX);
         }
-        if self.index.live_blocks + wanted > self.space.capacity_blocks {
+        if self.index.live_blocks + wanted > most {
             let (disk, capacity) =
                 (self.disk_id(), proto::size::show(self.space.capacity_blocks * BLOCK_BYTES));
             let message = format!("disk {disk} holds all of the {capacity} it can; delete or trim something");
@@ -103,8 +115,9 @@ impl Store {
 
     /// Whether the index still has room for what a trim leaves in it. Data that may yet come has a claim on
     /// most of it, and what a trim makes of data takes nothing. A catch-up's trims may take of that claim: they
-    /// are forgotten once its group is whole, which it never is if they are refused.
-    pub(super) fn check_trim_space(&mut self, range: &BlockRange, kind: DataKind) -> Result<(), WireError> {
+    /// are forgotten once its group is whole, which it never is if they are refused. So may the few of an open,
+    /// which can't end without them.
+    pub(super) fn check_trim_space(&mut self, range: &BlockRange, kind: WriteKind) -> Result<(), WireError> {
         let held = self.index.chunk(range.volume, range.chunk);
         let new_chunk = if held.is_none() { CHUNK_BYTES as u64 } else { 0 };
         let leaves_nothing = |block| {
@@ -120,8 +133,8 @@ impl Store {
         let for_data = |blocks: u64| blocks * SLOT_AND_RUN;
         let others = self.index.checkpoint_bytes().saturating_sub(for_data(self.index.live_blocks));
         let claimed = match kind {
-            DataKind::Repair => self.index.live_blocks + self.queue.fresh_blocks(),
-            DataKind::Write | DataKind::Move => self.space.capacity_blocks,
+            WriteKind::Repair | WriteKind::Reconcile => self.index.live_blocks + self.queue.fresh_blocks(),
+            WriteKind::Normal => self.space.blocks_for(WriteKind::Reconcile),
         };
         if grows > 0 && others + grows > self.space.index_bytes.saturating_sub(for_data(claimed)) {
             return Err(self.too_many_trims());

@@ -273,13 +273,34 @@ impl VolumeCore {
             }
         }
         if !self.has_served && self.now >= self.open_deadline {
-            let down =
-                self.peers.iter().zip(&self.map.places).filter(|(peer, _)| peer.is_member() && !peer.is_up());
-            let disks: Vec<String> =
-                down.map(|(_, place)| format!("{} at {}", place.disk, place.addr)).collect();
-            let why = format!("could not be opened in time; disks not reached: [{}]", disks.join(", "));
-            self.fail(self.error(ErrorKind::Unavailable, why));
+            self.fail(self.error(ErrorKind::Unavailable, self.why_not_open()));
         }
+    }
+
+    fn why_not_open(&self) -> String {
+        let named = |numbers: &mut dyn Iterator<Item = usize>| {
+            let mut disks: Vec<String> = numbers
+                .map(|number| &self.map.places[number])
+                .map(|place| format!("{} at {}", place.disk, place.addr))
+                .collect();
+            disks.sort_unstable();
+            disks.dedup();
+            disks.join(", ")
+        };
+        let full = named(&mut self.full.iter().filter_map(|retry| {
+            let piece = self.pieces.get(retry.key).filter(|piece| piece.serial == retry.serial)?;
+            let seat = self.map.group(piece.group).seat(retry.slot)?;
+            Some(usize::from(seat.peer.0))
+        }));
+        if !full.is_empty() {
+            return format!(
+                "could not be opened in time: what its last writer had in flight does not fit on [{full}], not \
+                 even into what these disks keep for it; delete or trim something, or add disks"
+            );
+        }
+        let is_away = |number: &usize| self.peers[*number].is_member() && !self.peers[*number].is_up();
+        let away = named(&mut (0..self.peers.len()).filter(is_away));
+        format!("could not be opened in time; disks not reached: [{away}]")
     }
 
     /// Drops connections whose requests are unanswered for too long: soon where somebody else answers, so

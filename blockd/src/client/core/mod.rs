@@ -396,6 +396,9 @@ impl VolumeCore {
 #[path = "doubt_test.rs"]
 mod doubt_tests;
 #[cfg(test)]
+#[path = "full_test.rs"]
+mod full_tests;
+#[cfg(test)]
 #[path = "members_test.rs"]
 mod members_tests;
 #[cfg(test)]

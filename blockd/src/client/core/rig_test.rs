@@ -6,7 +6,8 @@ use bytes::Bytes;
 use proto::checksum::{BlockCrcs, crc32};
 use proto::control::{DiskPlace, Group, Lease, Member, MemberState, PoolMap};
 use proto::message::{
-    BlockRange, BlockState, HelloReply, LIST_END, ListEntry, ListKind, OpenReply, ReadBlock, Reply, ReplyBody,
+    BlockRange, BlockState, HelloReply, LIST_END, ListEntry, ListKind, OpenReply, ReadBlock, Reply,
+    ReplyBody, WriteKind,
 };
 use proto::placement::group_of;
 use proto::units::BLOCK_LEN;
@@ -29,7 +30,9 @@ pub struct FakeMember {
     pub held_sequence: u64,
     pub fence: VolumeEpoch,
     pub stable: Version,
+    /// It has no room for data where it has none, but for an open's, as far as this reserve goes.
     pub full: bool,
+    pub reserve_blocks: usize,
     pub flushes: usize,
     pub repairs: usize,
     pub fail_flush: bool,
@@ -82,6 +85,20 @@ impl FakeMember {
         *known == epoch
     }
 
+    /// As a store sees it, which asks for no room where there is data.
+    fn has_no_room(&mut self, body: &RequestBody) -> bool {
+        let RequestBody::Write { range, kind, .. } = body else { return false };
+        let has_data =
+            |at: u16| self.blocks.get(&(range.chunk.0, range.first + at)).is_some_and(|b| b.1.is_some());
+        let fresh = (0..range.count).filter(|&at| !has_data(at)).count();
+        if !self.full || fresh == 0 {
+            return false;
+        }
+        let taken = *kind == WriteKind::Reconcile && fresh <= self.reserve_blocks;
+        self.reserve_blocks -= if taken { fresh } else { 0 };
+        !taken
+    }
+
     fn put(&mut self, range: &BlockRange, version: Version, data: Option<&Bytes>, repair: bool) {
         for at in 0..range.count {
             let key = (range.chunk.0, range.first + at);
@@ -129,7 +146,8 @@ impl FakeMember {
         if ranged.is_some_and(|range| !self.check_group(&range, request.group_epoch)) {
             return Reply { sequence: request.sequence, body: refuse(ErrorCode::StaleGroupEpoch) };
         }
-        if is_write && !self.full {
+        let refused = self.has_no_room(&request.body);
+        if is_write && !refused {
             self.sequence = self.sequence.max(request.sequence);
         }
         let body = match request.body {
@@ -162,14 +180,14 @@ impl FakeMember {
                 let newer = self.blocks.iter().filter(|(_, block)| block.0 > above);
                 ReplyBody::List { entries: newer.map(entry).collect(), next_cursor: LIST_END }
             }
-            RequestBody::Write { .. } if self.full => refuse(ErrorCode::NoSpace),
-            RequestBody::Write { range, version, data, crcs, repair } => {
+            RequestBody::Write { .. } if refused => refuse(ErrorCode::NoSpace),
+            RequestBody::Write { range, version, data, crcs, kind } => {
                 assert_eq!(BlockCrcs::of(&data), crcs);
-                self.repairs += usize::from(repair);
-                self.put(&range, version, Some(&data), repair);
+                self.repairs += usize::from(kind == WriteKind::Repair);
+                self.put(&range, version, Some(&data), kind == WriteKind::Repair);
                 ReplyBody::Ack
             }
-            RequestBody::Trim { range, version } => {
+            RequestBody::Trim { range, version, .. } => {
                 self.put(&range, version, None, false);
                 ReplyBody::Ack
             }

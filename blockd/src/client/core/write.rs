@@ -8,7 +8,7 @@ use super::{Retry, VolumeCore};
 use crate::client::OnFull;
 use crate::limits::{CORE_BUSY_WAIT, CORE_DAMAGED_TRIES, CORE_NO_SPACE_WAIT};
 use crate::{ClientError, ErrorKind};
-use proto::message::{BlockRange, RequestBody};
+use proto::message::{BlockRange, RequestBody, WriteKind};
 use proto::units::BLOCK_BYTES;
 use proto::{ErrorCode, VolumeEpoch, VolumeId, WireError};
 
@@ -16,6 +16,11 @@ impl Piece {
     /// What its members are asked now.
     pub fn request(&self, volume: VolumeId, epoch: VolumeEpoch) -> RequestBody {
         let range = BlockRange { volume, chunk: self.chunk, first: self.first, count: self.count };
+        let kind = |repair: bool| match self.owner {
+            _ if repair => WriteKind::Repair,
+            Owner::Reconcile => WriteKind::Reconcile,
+            Owner::Op(_) | Owner::Parked | Owner::Repair => WriteKind::Normal,
+        };
         match &self.step {
             Step::Queued(_) => unreachable!("a queued piece asks nothing"),
             Step::Reading { .. } => RequestBody::Read { range, epoch },
@@ -24,9 +29,11 @@ impl Piece {
                 version: *version,
                 crcs: crcs.clone(),
                 data: data.clone(),
-                repair: *repair,
+                kind: kind(*repair),
             },
-            Step::Writing { version, body: Body::Trim, .. } => RequestBody::Trim { range, version: *version },
+            Step::Writing { version, body: Body::Trim, .. } => {
+                RequestBody::Trim { range, version: *version, kind: kind(false) }
+            }
         }
     }
 }
