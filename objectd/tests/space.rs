@@ -7,6 +7,7 @@ mod life;
 mod support;
 
 use life::{Life, TOKEN};
+use rt::clock::{Clock, SystemClock};
 use std::time::Duration;
 use support::{Call, Client, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -171,29 +172,95 @@ async fn crash_in_an_upload(store: &Life) {
     log.close().await;
 }
 
-/// HOSTILE 18, as far as one test process has descriptors.
+/// Of HOSTILE 18: half of them have not sent their heads, half send bodies, all of them a byte at a time.
+const SLOW: usize = 5000;
+/// The two ends of each are in this process, and the store needs some itself.
+const DESCRIPTORS: u64 = 2 * SLOW as u64 + 1000;
+
+/// HOSTILE 18. How long the others' requests take is told, and not judged: on a machine that does other things it says
+/// more about those than about the gateway.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_sockets_hurt_nobody_and_their_descriptors_come_back() {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let allowed: u64 = line.split_whitespace().nth(3).unwrap().parse().unwrap_or(u64::MAX);
+    if allowed < DESCRIPTORS {
+        let why = format!("{allowed} descriptors are allowed, and it needs {DESCRIPTORS} (ulimit -n)");
+        return skip("slow_sockets_hurt_nobody_and_their_descriptors_come_back", &why);
+    }
     let store = Life::create(DISK).await;
     let client = store.client();
     filled(&client).await;
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    let mut idle = Vec::new();
+    for _ in 0..GETS {
+        idle.push(get_seconds(&client).await);
+    }
+
+    let body = vec![7; 8192];
+    let put = Call { method: "PUT", target: "/buc/slow".into(), body: body.clone(), ..Call::default() };
+    let whole = client.prepare(&put).to_bytes();
+    let head = whole.len() - body.len();
     let mut slow = Vec::new();
-    for _ in 0..300 {
+    for number in 0..SLOW {
         let mut socket = TcpStream::connect(store.gateway.addr()).await.unwrap();
-        socket.write_all(b"PUT /buc/slow HTTP/1.1\r\nhost: x\r\ncontent-le").await.unwrap();
-        slow.push(socket);
+        let sent = if number % 2 == 0 { 40 } else { head + 1 };
+        socket.write_all(&whole[..sent]).await.unwrap();
+        slow.push((socket, sent));
     }
-    for _ in 0..20 {
-        assert_eq!(client.get("/buc/kept").await.body, [1; 8192]);
+    let mut beside = Vec::new();
+    for round in 0..GETS {
+        // A byte each: a part of them between two requests.
+        for (socket, sent) in slow.iter_mut().skip(round).step_by(GETS / 4) {
+            let _ = socket.write_all(&whole[*sent..*sent + 1]).await;
+            *sent += 1;
+        }
+        beside.push(get_seconds(&client).await);
     }
+    let (idle, beside) = (median(idle), median(beside));
+    eprintln!(
+        "a GET takes {:.1} ms beside {SLOW} slow sockets, and {:.1} ms without",
+        beside * 1e3,
+        idle * 1e3
+    );
     drop(slow);
-    for _ in 0..100 {
+    for _ in 0..300 {
         if store.metric("ashlar_s3_connections") == "0" {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(store.metric("ashlar_s3_connections"), "0");
-    assert_eq!(store.metric("ashlar_s3_requests_total{operation=\"GetObject\",class=\"2xx\"}"), "20");
-    assert_eq!(store.metric("ashlar_s3_received_bytes_total"), "8192");
+    assert!(descriptors() <= before + 50, "{} descriptors, {before} before", descriptors());
+    let gets = format!("{}", 2 * GETS);
+    assert_eq!(store.metric("ashlar_s3_requests_total{operation=\"GetObject\",class=\"2xx\"}"), gets);
+    // Nothing of theirs is stored.
+    expect(&client.head("/buc/slow").await, 404);
+    store.wait_for_live(8192).await;
+}
+
+/// Requests of one measurement.
+const GETS: usize = 60;
+
+async fn get_seconds(client: &Client) -> f64 {
+    let begun = SystemClock.now();
+    assert_eq!(client.get("/buc/kept").await.body, [1; 8192]);
+    SystemClock.now().since(begun).as_secs_f64()
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+/// Says that a test did not run, where the CI counts it.
+fn skip(test: &str, why: &str) {
+    use std::io::Write;
+    let line = format!("test {test}: {why}\n");
+    let _ = write!(std::io::stderr(), "SKIPPED {line}");
+    if let Some(path) = std::env::var_os("ASHLAR_TEST_SKIPS") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    }
 }
