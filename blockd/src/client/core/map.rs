@@ -52,6 +52,9 @@ pub(super) struct Change {
     pub left: u8,
     /// Their members are new, and need what is in flight. A group whose members only came into sync is named too.
     pub came: u8,
+    /// Their members stay as they are and may have been out in between, by maps that were not seen. Whoever
+    /// leaves a group may be cleared of it, and then lacks what it had acked: they need what is in flight again.
+    pub again: u8,
 }
 
 impl GroupPeers {
@@ -90,6 +93,13 @@ impl GroupPeers {
             seat.life = life(seat.peer);
             seat.doubt = None;
         }
+    }
+
+    /// Members that could have left and come back to what they are in so many changes of the group.
+    fn may_have_been_out(&self, changes: u32) -> u8 {
+        // Out and catching up again takes two; to be in sync again, one more.
+        let could = |seat: &Seat| changes >= if seat.in_sync { 3 } else { 2 };
+        self.seats().filter(|(_, seat)| could(seat)).fold(0, |mask, (slot, _)| mask | 1 << slot)
     }
 
     /// Whether that ended a doubt.
@@ -218,12 +228,14 @@ impl Map {
                 }
             }
             let seats = &mut self.groups[number as usize];
+            let unseen = seats.epoch;
             let (left, came, joined) = seats.take(&members, &life);
+            let again = seats.may_have_been_out(group.epoch.0.saturating_sub(unseen.0)) & !(left | came);
             seats.epoch = group.epoch;
             self.judge(map, number, joined, &doubt);
             self.short |= self.groups[number as usize].in_sync_count() < self.min_in_sync;
-            if left | came | joined != 0 {
-                changes.push(Change { group: number, left, came });
+            if left | came | joined | again != 0 {
+                changes.push(Change { group: number, left, came, again });
             }
         }
         self.version = map.version;

@@ -356,7 +356,7 @@ impl VolumeCore {
             for pending in state.pending.values_mut() {
                 let Ask::Piece { key, serial, slot, .. } = pending.ask else { continue };
                 let piece = self.pieces.get(key).filter(|piece| piece.serial == serial);
-                if piece.is_some_and(|piece| left(changes, piece.group) & 1 << slot != 0) {
+                if piece.is_some_and(|piece| left_or_again(changes, piece.group) & 1 << slot != 0) {
                     reads.extend(piece_of(pending.ask));
                     pending.ask = Ask::Forgotten;
                 }
@@ -378,7 +378,8 @@ impl VolumeCore {
         let keys: Vec<usize> = self.pieces.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(piece) = self.pieces.get_mut(key) else { continue };
-            let (left, came) = (left(changes, piece.group), came(changes, piece.group));
+            let (left, again) = (left(changes, piece.group), again(changes, piece.group));
+            let came = came(changes, piece.group) | again;
             match &mut piece.step {
                 Step::Queued(_) => {}
                 Step::Reading { tried, corrupt, .. } => {
@@ -386,7 +387,7 @@ impl VolumeCore {
                     *corrupt &= !(left | came);
                 }
                 Step::Writing { pending, repair: true, .. } => {
-                    *pending &= !left;
+                    *pending &= !(left | again);
                     if *pending == 0 {
                         self.finish_piece(key, Ok(()));
                     }
@@ -415,6 +416,14 @@ fn piece_of(ask: Ask) -> Option<(usize, u64)> {
 
 fn came(changes: &[Change], group: u32) -> u8 {
     changes.binary_search_by_key(&group, |change| change.group).map_or(0, |at| changes[at].came)
+}
+
+fn again(changes: &[Change], group: u32) -> u8 {
+    changes.binary_search_by_key(&group, |change| change.group).map_or(0, |at| changes[at].again)
+}
+
+fn left_or_again(changes: &[Change], group: u32) -> u8 {
+    left(changes, group) | again(changes, group)
 }
 
 fn left(changes: &[Change], group: u32) -> u8 {

@@ -484,3 +484,31 @@ fn a_server_with_another_disk_is_one_that_is_away_and_a_wrong_token_is_told_at_o
     rig.pass(SHORT);
     assert_eq!(rig.opened.clone().unwrap().unwrap_err().kind, ErrorKind::Unauthorized);
 }
+
+#[test]
+fn a_member_that_was_cleared_between_two_maps_is_sent_again_what_is_in_flight() {
+    for (first, last) in
+        [(MemberState::CatchingUp, MemberState::CatchingUp), (MemberState::InSync, MemberState::InSync)]
+    {
+        let mut rig = Rig::new(OnFull::Fail).open();
+        rig.control.set(2, first);
+        let map = rig.control.map.clone();
+        rig.input(CoreInput::Map(map));
+        rig.silent[1] = true;
+        submit_everywhere(&mut rig, 1, 1);
+        rig.settle();
+        assert!(!rig.members[2].blocks.is_empty(), "it has acked them");
+        // It leaves, its copy is cleared, it comes back; and then the writer hears of all that.
+        for state in [MemberState::Out, MemberState::CatchingUp, last] {
+            rig.control.set(2, state);
+        }
+        rig.members[2].blocks.clear();
+        let map = rig.control.map.clone();
+        rig.input(CoreInput::Map(map));
+        rig.settle();
+        rig.silent[1] = false;
+        rig.settle();
+        assert!(all_done(&mut rig, 1));
+        assert_eq!(rig.members[2].blocks, rig.members[0].blocks);
+    }
+}
