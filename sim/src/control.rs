@@ -7,7 +7,7 @@ use meta::record::{DiskRecord, NodeRecord, PoolRecord};
 use meta::state::kv::{Kv, MemKv};
 use meta::state::{self, txn::Txn};
 use proto::control::{Group, Lease, PoolMap};
-use proto::{DiskId, NodeId, VolumeId};
+use proto::{DiskId, GroupId, NodeId, VolumeId};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -31,8 +31,8 @@ pub struct Shape {
     pub map: PoolMap,
     /// Every member of every group is in sync.
     pub whole: bool,
-    /// Disks that left groups and are in none.
-    pub useless: Vec<DiskId>,
+    /// Groups that disks left and hold an old copy of.
+    pub left: Vec<(GroupId, DiskId)>,
 }
 
 fn apply(kv: &MemKv, command: Command) -> Result<Response, Refusal> {
@@ -114,9 +114,7 @@ impl Control {
             Some(Answer::Left(left)) => left,
             other => unreachable!("who left is known: {other:?}"),
         };
-        let is_member = |disk: DiskId| map.groups.iter().any(|group| group.member(disk).is_some());
-        let useless = left.iter().map(|(_, disk)| *disk).filter(|disk| !is_member(*disk)).collect();
-        Shape { whole: map.groups.iter().all(Group::is_whole), useless, map }
+        Shape { whole: map.groups.iter().all(Group::is_whole), left, map }
     }
 
     /// Whether the log, applied again, gives the same state: what a voter that restarts does.

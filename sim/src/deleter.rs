@@ -173,6 +173,13 @@ pub struct Grave {
     doing: BTreeMap<u64, Doing>,
 }
 
+impl Grave {
+    /// A volume that nobody uses any more.
+    pub fn new(volume: VolumeId, chunks: u32) -> Self {
+        Self { volume, chunks, finished: None, doing: BTreeMap::new() }
+    }
+}
+
 impl Run {
     /// A volume is deleted, and its user begins again with a new one of the same name.
     pub fn delete_volume(&mut self, number: usize) -> Option<u64> {
@@ -221,6 +228,7 @@ impl Run {
             let moment = self.world.moment();
             let grave = self.graves.iter_mut().find(|grave| grave.volume == volume);
             grave.expect("every deleted volume has a grave").finished = Some(moment);
+            self.hog_is_buried(volume);
             let of_it = |writer: &&usize| {
                 let writer = &self.world.writers[**writer];
                 writer.alive && writer.volume == volume

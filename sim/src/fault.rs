@@ -33,6 +33,10 @@ pub enum SimFault {
     LogForgets,
     /// One replica acks deletions without doing them.
     DeleteIsALie,
+    /// One replica says that it cleared a group, and did not.
+    ClearIsALie,
+    /// A store that was full once never takes anything again.
+    FullForEver,
     /// A new volume of a deleted one's name is the deleted one.
     NameKeepsVolume,
     /// What can't be read from any copy is given as nothing.
@@ -96,6 +100,8 @@ pub enum Trouble {
     VoterDies,
     /// A voter comes back without the state that it had worked out of its log.
     VoterRebuilt,
+    /// A chunk store that has no room, because somebody filled it.
+    PoolFills,
 }
 
 impl Trouble {
@@ -133,7 +139,7 @@ impl Trouble {
     pub const OF_VOTERS: [Self; 4] = [Self::LeaderDies, Self::LeaderCut, Self::VotersCut, Self::VoterDies];
 
     /// What a run meets by its own course.
-    const IN_COURSE: [Self; 3] = [Self::RottenCopy, Self::EveryCopyBad, Self::VoterRebuilt];
+    const IN_COURSE: [Self; 4] = [Self::RottenCopy, Self::EveryCopyBad, Self::VoterRebuilt, Self::PoolFills];
 
     pub fn all() -> impl Iterator<Item = Self> {
         Self::AT_RANDOM.into_iter().chain(Self::OF_VOTERS).chain(Self::IN_COURSE)

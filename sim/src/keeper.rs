@@ -1,5 +1,6 @@
 //! What runs beside each chunk server: it says how its disk is, and lets it catch up where it is out.
 
+use crate::clearing::Clearing;
 use crate::control::GROUPS;
 use crate::fault::SimFault;
 use crate::net::{CONTROL, server_node};
@@ -30,6 +31,7 @@ struct Run {
 #[derive(Default)]
 pub struct Keeper {
     run: Option<Run>,
+    pub clearing: Option<Clearing>,
     pub looks: bool,
     wake_at: Option<u64>,
 }
@@ -54,7 +56,7 @@ impl World {
     pub fn keeper_looks(&mut self, server: usize) {
         self.servers[server].keeper.looks = false;
         let shape = self.control.shape();
-        if shape.whole {
+        if shape.whole && !self.has_left(server) {
             return;
         }
         let map = &shape.map;
@@ -63,6 +65,9 @@ impl World {
         self.after(wait, Event::Keeper(server));
         let busy = self.servers[server].keeper.run.is_some();
         if busy || !self.is_server_up(server) || !self.server_reaches_control(server) {
+            return;
+        }
+        if self.start_clearing(server) {
             return;
         }
         let disk = self.servers[server].id;
@@ -189,6 +194,7 @@ impl World {
     /// A keeper dies with its server.
     pub fn kill_keeper(&mut self, server: usize) {
         self.stop_catch_up(server);
+        self.stop_clearing(server);
     }
 
     fn is_keepers(&self, server: usize, peer: Peer, conn: u64) -> bool {

@@ -115,7 +115,7 @@ fn report(totals: &Totals, took: Duration) {
         hours / took.as_secs_f64().max(0.001)
     );
     println!(
-        "operations {}, acked writes {}, flushes {}, reads {}, failed {}, conditional writes and reads of objects {}",
+        "operations {}, acked writes {}, flushes {}, reads {}, failed {}, changes and reads of the control plane {}",
         totals.operations,
         totals.acked_writes,
         totals.flushes,
@@ -128,8 +128,8 @@ fn report(totals: &Totals, took: Duration) {
         totals.writers, totals.reconciled, totals.repaired, totals.events, totals.trace
     );
     println!(
-        "reports {}, catch-ups {}, blocks copied {}, new disks {}",
-        totals.reports, totals.catch_ups, totals.copied, totals.new_disks
+        "reports {}, catch-ups {}, blocks copied {}, new disks {}, old copies cleared {}",
+        totals.reports, totals.catch_ups, totals.copied, totals.new_disks, totals.cleared
     );
     println!("leaders elected {}, changes nobody heard of {}", totals.elections, totals.unheard);
     println!("scrubs {}, copies of blocks they repaired {}", totals.scrubs, totals.scrubbed);

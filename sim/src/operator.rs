@@ -20,20 +20,17 @@ impl World {
         }
     }
 
-    /// Whether all groups are whole and all servers up.
+    /// Whether all groups are whole, all servers up, and nothing is left of what was moved away.
     pub fn is_well(&self) -> bool {
         (0..self.servers.len()).all(|server| self.is_server_up(server))
             && self.control.shape().whole
-            && !self.needs_new_disk()
+            && !(0..self.servers.len()).any(|server| self.has_left(server))
     }
 
-    fn needs_new_disk(&self) -> bool {
-        (0..self.servers.len()).any(|server| self.servers[server].dead.is_some() || self.was_replaced(server))
-    }
-
-    /// Whether a disk has left groups and is of no use to them any more.
-    fn was_replaced(&self, server: usize) -> bool {
-        self.control.shape().useless.contains(&self.servers[server].id)
+    /// Whether a server's disk has an old copy of a group that it left.
+    pub fn has_left(&self, server: usize) -> bool {
+        let disk = self.servers[server].id;
+        self.control.shape().left.iter().any(|(_, of)| *of == disk)
     }
 
     pub fn planner_looks(&mut self) {
@@ -61,8 +58,7 @@ impl World {
         let map = self.control.map();
         let is_removed = |disk: &&DiskRecord| disk.admin == DiskAdmin::Removed;
         let removed: Vec<DiskId> = disks.iter().filter(is_removed).map(|disk| disk.id).collect();
-        // Nobody here clears what disks left.
-        let settings = Settings { leave_a_spare: true, ..Settings::default() };
+        let settings = Settings::default();
         let view = self.watch.look(now_ms, map, disks, left, &settings);
         for command in plan(&view) {
             self.change(command);
@@ -70,10 +66,10 @@ impl World {
         self.replace_lost(&removed);
     }
 
-    /// Whoever looks after the machines puts new disks where old ones are lost or of no use.
+    /// Whoever looks after the machines puts new disks where old ones are lost.
     fn replace_lost(&mut self, removed: &[DiskId]) {
         for server in 0..self.servers.len() {
-            if self.servers[server].dead.is_some() || self.was_replaced(server) {
+            if self.servers[server].dead.is_some() {
                 self.new_disk(server);
             }
         }

@@ -4,7 +4,7 @@ use crate::clock::HOUR;
 use crate::council;
 use crate::deleter::Grave;
 use crate::fault::SimFault;
-use crate::objects::Objects;
+use crate::hog::{self, Hog};
 use crate::tenant::Tenant;
 use crate::world::{Due, Event, MILLISECOND, SECOND, Totals, VOLUME_BYTES, Violation, World, violation};
 use blockd::ClientError;
@@ -35,7 +35,7 @@ pub struct Run {
     pub tenants: Vec<Tenant>,
     /// Volumes that were deleted.
     pub graves: Vec<Grave>,
-    pub objects: Objects,
+    pub hog: Option<Hog>,
     pub next_id: u64,
     /// Until then trouble explains what is late.
     pub trouble_until: u64,
@@ -73,12 +73,11 @@ impl Run {
             let on_full = world.rng.pick(&[OnFull::Wait, OnFull::Fail]);
             tenants.push(Tenant::new(name, volume, VOLUME_BYTES, on_full));
         }
-        let objects = Objects::new();
         let mut run = Self {
             world,
             tenants,
             graves: Vec::new(),
-            objects,
+            hog: None,
             next_id: 1,
             trouble_until: 0,
             calm: false,
@@ -86,12 +85,15 @@ impl Run {
             last_scrub: None,
             held: Vec::new(),
         };
-        run.make_bucket();
         for number in 0..run.tenants.len() {
             run.tenant_after(number, number as u64 * MILLISECOND);
         }
         run.world.due(10 * SECOND, Due::Trouble);
         run.world.due(100 * SECOND, Due::Scrub);
+        if hog::is_due(seed) {
+            let wait = run.world.rng.below(HOUR / 2);
+            run.world.due(wait, Due::Fill);
+        }
         run
     }
 
@@ -103,6 +105,9 @@ impl Run {
         if std::mem::take(&mut self.world.struck) {
             self.disk_struck();
         }
+        if let Some(broken) = self.world.broken.take() {
+            return Err(broken);
+        }
         match due {
             Due::Nothing => {}
             Due::Tenant(number) => self.tenant_due(number)?,
@@ -110,11 +115,11 @@ impl Run {
                 self.check_waiting()?;
                 self.trouble_due();
             }
-            Due::Client(client) => self.client_due(client),
-            Due::ClientAsks(client) => self.client_asks(client),
-            Due::ClientHears(client) => self.client_hears(client)?,
             Due::Scrap(server) => self.scrap(server),
             Due::Grow(number) => self.grow(number)?,
+            Due::Fill => self.start_hog(),
+            Due::Hog => self.hog_due(),
+            Due::HogGoes => self.hog_goes(),
             Due::Scrub => self.scrub_due(),
             Due::Scrubbed => self.scrubbed()?,
             Due::EndOfZombie(writer) => self.end_of_zombie(writer),
@@ -131,7 +136,9 @@ impl Run {
 
     /// Nothing waits for ever.
     fn check_waiting(&self) -> Result<(), Violation> {
-        for tenant in &self.tenants {
+        // A full pool's stalls last until something is deleted.
+        let tenants = if self.hog.is_some() { &[] } else { self.tenants.as_slice() };
+        for tenant in tenants {
             for (id, doing) in &tenant.doing {
                 if doing.at.max(self.trouble_until) + PATIENCE < self.world.now {
                     return violation("liveness", format!("operation {id} is not done: {doing:?}"));
@@ -162,13 +169,15 @@ impl Run {
         let now = self.world.now;
         for server in 0..self.world.servers.len() {
             let state = &mut self.world.servers[server];
-            (state.slow_until, state.full_until) = (now, now);
+            state.slow_until = now;
+            state.full_until = if self.world.fault == SimFault::FullForEver { state.full_until } else { now };
             state.disk.disarm();
             self.world.after(SECOND, Event::Restart(server));
         }
         for tenant in &mut self.tenants {
             tenant.burst = 0;
         }
+        self.hog_goes();
         self.trouble_until = self.trouble_until.max(now + 60 * SECOND);
         self.until("all to be whole", |run| run.world.is_well())?;
         self.until("all deletions", |run| run.world.deleter.is_idle())?;

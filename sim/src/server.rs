@@ -36,6 +36,8 @@ pub struct Server {
     /// Something happened since its last tick.
     busy: bool,
     pub slow_until: u64,
+    /// How many times as long as usual its disk takes until then.
+    pub slow_by: u64,
     /// Until then it refuses writes for want of room.
     pub full_until: u64,
     /// Connections whose clients were not told that it died: its machine went with it.
@@ -61,6 +63,7 @@ impl Server {
             ticking: false,
             busy: false,
             slow_until: 0,
+            slow_by: 1,
             full_until: 0,
             silent: Vec::new(),
             keeper: Keeper::default(),
@@ -162,6 +165,7 @@ impl World {
         for output in out {
             match output {
                 ReplicaOutput::Send(conn, reply) => {
+                    self.note_full(number, &reply);
                     self.note_answered(conn.0, reply.sequence, &reply.body);
                     self.send_reply(conn.0, reply);
                 }
@@ -208,7 +212,7 @@ impl World {
         let key = self.next_io;
         let server = &mut self.servers[number];
         if server.slow_until > self.now {
-            wait *= 300;
+            wait *= server.slow_by;
         }
         server.ios.insert(key, (io, op));
         let life = server.life;

@@ -15,6 +15,8 @@ use crate::world::{Due, Event, MILLISECOND, SECOND, World};
 const ECHO: u64 = 60 * SECOND;
 /// As long as a writer puts up with a member that is gone.
 const SHORT: u64 = 1500 * MILLISECOND;
+/// How many times as long as usual a slow disk takes.
+const SLOWER: [u64; 3] = [30, 300, 3000];
 /// As long as it may take until a disk that is lost is replaced, and more.
 const LONG: u64 = 900 * SECOND;
 
@@ -129,8 +131,15 @@ impl Run {
                 Some(self.upset_network(trouble, server))
             }
             Trouble::SlowDisk => {
-                let lasts = self.world.rng.spread(50 * MILLISECOND, 9);
-                self.world.servers[server].slow_until = self.world.now + lasts;
+                // Some are a little slow for minutes, others as good as stuck: a write takes seconds.
+                let lasts = if self.world.rng.chance(20) {
+                    self.world.rng.spread(30 * SECOND, 4)
+                } else {
+                    self.world.rng.spread(50 * MILLISECOND, 9)
+                };
+                let state = &mut self.world.servers[server];
+                state.slow_until = self.world.now + lasts;
+                state.slow_by = self.world.rng.pick(&SLOWER);
                 Some(lasts)
             }
             Trouble::PoolFull => {
@@ -173,7 +182,8 @@ impl Run {
             | Trouble::LeaderCut
             | Trouble::VotersCut
             | Trouble::VoterDies
-            | Trouble::VoterRebuilt => None,
+            | Trouble::VoterRebuilt
+            | Trouble::PoolFills => None,
             Trouble::WriteError => self.arm(server, Mishap::WriteError),
             Trouble::DiskFull => self.arm(server, Mishap::NoRoom),
             Trouble::FlushError => self.arm(server, Mishap::FlushError),

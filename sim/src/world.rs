@@ -99,11 +99,6 @@ pub enum Event {
 pub enum Due {
     Tenant(usize),
     Trouble,
-    Client(usize),
-    /// A client's request reaches the control plane.
-    ClientAsks(usize),
-    /// A client has its answer.
-    ClientHears(usize),
     /// A disk that can't be trusted is taken away.
     Scrap(usize),
     /// A writer that lives longer than it should comes to its end.
@@ -114,6 +109,12 @@ pub enum Due {
     Scrubbed,
     /// A volume is made larger.
     Grow(usize),
+    /// Somebody begins to fill the pool.
+    Fill,
+    /// Who does goes on.
+    Hog,
+    /// What filled the pool is deleted.
+    HogGoes,
     /// Nothing: time has passed.
     Nothing,
 }
@@ -154,6 +155,8 @@ pub enum Client {
     Keeper(usize, catchup::Peer),
     Scrubber(catchup::Peer),
     Deleter,
+    /// What a keeper clears its own server with.
+    Clearer(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -185,6 +188,8 @@ pub struct Totals {
     pub elections: u64,
     pub catch_ups: u64,
     pub copied: u64,
+    /// Old copies of groups that were cleared.
+    pub cleared: u64,
     pub new_disks: u64,
     pub reports: u64,
     pub scrubs: u64,
@@ -216,6 +221,7 @@ impl Totals {
         self.elections += other.elections;
         self.catch_ups += other.catch_ups;
         self.copied += other.copied;
+        self.cleared += other.cleared;
         self.new_disks += other.new_disks;
         self.reports += other.reports;
         self.scrubs += other.scrubs;
@@ -259,6 +265,10 @@ pub struct World {
     pub acks: Acks,
     /// A disk did just now what it was armed to.
     pub struck: bool,
+    /// How often stores had no room.
+    pub refused: u64,
+    /// What was seen that must never be.
+    pub broken: Option<Violation>,
 }
 
 fn disk_id(server: usize) -> DiskId {
@@ -335,6 +345,8 @@ impl World {
             writing: Writing::default(),
             acks: Acks::default(),
             struck: false,
+            refused: 0,
+            broken: None,
         };
         for server in 0..disks {
             world.start_server(server);
@@ -424,7 +436,8 @@ impl World {
         }
         let lie = match (self.fault, &request.body) {
             (SimFault::FlushIsALie, RequestBody::Flush { .. }) => true,
-            (SimFault::DeleteIsALie, RequestBody::DeleteVolume { .. }) => true,
+            (SimFault::DeleteIsALie, RequestBody::DeleteVolume { .. })
+            | (SimFault::ClearIsALie, RequestBody::ClearGroup { .. }) => true,
             (SimFault::WriteIsALie, RequestBody::Write { kind, .. }) if *kind != WriteKind::Repair => {
                 self.rng.chance(2)
             }
@@ -465,6 +478,7 @@ impl World {
             Client::Keeper(server, peer) => self.keeper_hears(server, peer, id, reply),
             Client::Scrubber(peer) => self.scrubber_hears(peer, id, reply),
             Client::Deleter => self.deleter_hears(id, &reply),
+            Client::Clearer(server) => self.clearer_hears(server, id, &reply),
         }
     }
 
@@ -495,6 +509,7 @@ impl World {
             Client::Keeper(server, peer) => self.keeper_connected(server, peer, id),
             Client::Scrubber(peer) => self.scrubber_connected(peer, id),
             Client::Deleter => self.deleter_connected(id),
+            Client::Clearer(server) => self.clearer_connected(server, id),
         }
     }
 
@@ -531,6 +546,7 @@ impl World {
             Client::Keeper(server, peer) => self.keeper_disconnected(server, peer, id),
             Client::Scrubber(peer) => self.scrubber_disconnected(peer, id),
             Client::Deleter => self.deleter_disconnected(id),
+            Client::Clearer(server) => self.clearer_disconnected(server, id),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use sim::council;
 use sim::fault::{SimFault, Trouble};
+use sim::hog;
 use sim::scenario::{Options, run};
 use sim::world::Totals;
 use std::sync::Mutex;
@@ -50,6 +51,36 @@ fn a_seed_decides_everything() {
         assert_eq!(trace(seed), trace(seed), "seed {seed}");
     }
     assert_ne!(trace(7), trace(8));
+}
+
+/// Another build's run of the same seeds gives the same: nothing depends on how it was compiled, or on when.
+#[test]
+fn every_build_gives_the_same_trace_of_the_voters() {
+    let traces = [1, 2, 3].map(|seed| council::run(seed, 1, SimFault::None, None).unwrap().trace);
+    assert_eq!(
+        traces,
+        [0x51c7_5c9f_034f_3020, 0x6332_d27a_2c4b_ba9d, 0x1bff_c2dd_051e_78c3],
+        "if what the control plane answers was changed on purpose, these are the new ones"
+    );
+}
+
+/// The same for all of a run, whose traces change with every change of the protocol, so that none is written down.
+#[test]
+#[ignore = "builds the simulator for release; run it with: cargo test -p sim --test short -- --ignored"]
+fn a_release_build_gives_the_same_traces_as_this_one() {
+    let (first, seeds) = (1, 8);
+    let mut totals = Totals::default();
+    (first..first + seeds).for_each(|seed| totals.add(&run(seed, options(SimFault::None)).unwrap()));
+    let cargo = std::env::var_os("CARGO").expect("cargo runs the tests");
+    let args = format!("run --release -p sim -- --first-seed {first} --seeds {seeds} --hours 1");
+    let released = std::process::Command::new(cargo).args(args.split(' ')).output().unwrap();
+    let said = String::from_utf8_lossy(&released.stdout);
+    assert!(released.status.success(), "{said}{}", String::from_utf8_lossy(&released.stderr));
+    assert!(
+        said.contains(&format!("trace {:016x}", totals.trace)),
+        "{:016x} is not in:\n{said}",
+        totals.trace
+    );
 }
 
 /// The checker that sees the bug first, of seeds enough to meet it.
@@ -151,6 +182,19 @@ fn a_scrub_that_sees_ghosts_is_found() {
 #[test]
 fn a_deletion_that_lies_is_found() {
     assert_eq!(seen(SimFault::DeleteIsALie), "deleted");
+}
+
+#[test]
+fn a_copy_that_is_said_to_be_cleared_and_is_not_is_found() {
+    assert_eq!(seen(SimFault::ClearIsALie), "cleared");
+}
+
+#[test]
+fn a_full_store_that_never_takes_anything_again_is_found() {
+    // Only some seeds fill a store.
+    let mut full = (1..=200).filter(|&seed| hog::is_due(seed));
+    let found = full.find_map(|seed| run(seed, options(SimFault::FullForEver)).err());
+    assert!(["liveness", "stall"].contains(&found.expect("the planted bug is found").checker));
 }
 
 #[test]
