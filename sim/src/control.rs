@@ -23,6 +23,8 @@ pub struct Control {
     /// Everything it applied, to be applied again.
     log: Vec<Command>,
     pub down_until: u64,
+    /// Until then what it does may not be heard of.
+    pub mute_until: u64,
 }
 
 /// The pool's disks, as everybody asks for them all the time.

@@ -84,6 +84,8 @@ pub enum Trouble {
     WriterCrash,
     WriterMove,
     ControlDown,
+    /// The control plane's leader dies: what it was asked for may be done, though nobody hears of it.
+    AnswersLost,
     VolumeDeleted,
     VolumeGrown,
     /// A copy that rots when all is well.
@@ -106,7 +108,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// What comes at any time, by chance.
-    pub const AT_RANDOM: [Self; 26] = [
+    pub const AT_RANDOM: [Self; 27] = [
         Self::Reset,
         Self::KillServer,
         Self::LongKill,
@@ -131,6 +133,7 @@ impl Trouble {
         Self::WriterCrash,
         Self::WriterMove,
         Self::ControlDown,
+        Self::AnswersLost,
         Self::VolumeDeleted,
         Self::VolumeGrown,
     ];

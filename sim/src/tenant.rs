@@ -165,6 +165,9 @@ impl Run {
         let (volume, on_full) = (self.tenants[number].volume, self.tenants[number].on_full);
         let lease = self.world.control.open_volume(volume).expect("the volume is there");
         self.world.trace.say(self.world.now, || format!("volume {volume}: opened under {}", lease.epoch));
+        if self.world.loses_answer() {
+            return self.tenant_after(number, retry);
+        }
         match self.world.start_writer(lease, on_full) {
             Ok(writer) => self.tenants[number].opening = Some(writer),
             Err(_) => self.tenant_after(number, retry),

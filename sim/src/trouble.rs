@@ -187,6 +187,11 @@ impl Run {
             Trouble::WriteError => self.arm(server, Mishap::WriteError),
             Trouble::DiskFull => self.arm(server, Mishap::NoRoom),
             Trouble::FlushError => self.arm(server, Mishap::FlushError),
+            Trouble::AnswersLost => {
+                let lasts = self.world.rng.spread(100 * MILLISECOND, 6);
+                self.world.control.mute_until = self.world.now + lasts;
+                Some(lasts)
+            }
             Trouble::ControlDown => {
                 let lasts = self.world.rng.spread(100 * MILLISECOND, 12);
                 self.world.control.down_until = self.world.now + lasts;

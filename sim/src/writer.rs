@@ -231,7 +231,7 @@ impl World {
                 _ => None,
             },
         };
-        let lost = !heard || self.net.blocked_until(CONTROL, node, self.now).is_some();
+        let lost = !heard || self.net.blocked_until(CONTROL, node, self.now).is_some() || self.loses_answer();
         let wait = if lost { CONTROL_TIMEOUT } else { self.rng.below(5 * MILLISECOND) };
         let answer = answer.filter(|_| !lost);
         self.after(wait, Event::FromControl { writer, answer });
@@ -287,6 +287,15 @@ impl World {
                 None
             }
         }
+    }
+
+    /// Whether what the control plane has done just now is not heard of.
+    pub fn loses_answer(&mut self) -> bool {
+        let lost = self.control.mute_until > self.now && self.rng.chance(50);
+        if lost {
+            self.totals.unheard += 1;
+        }
+        lost
     }
 
     /// Queues the writer's next wake-up, if none comes early enough.
