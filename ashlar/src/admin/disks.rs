@@ -72,7 +72,8 @@ impl Shared {
         self.fleet.ask(&blockd, Task::AddDisk { path: asked.path, size_bytes: asked.size_bytes }).await
     }
 
-    /// Has `new` take the place of the disk named, in all its groups; returns at once.
+    /// Has `new` take the place of the disk named, in all its groups; returns at once. Groups that `new` is a member of
+    /// already go from the old one to other disks.
     pub async fn replace_disk(self, old: String, asked: ReplaceDisk) -> Result<Value, Error> {
         let records = self.meta.disks().await?;
         let (old, new) = (find(&records, &old)?, find(&records, &asked.new)?);
@@ -80,6 +81,10 @@ impl Shared {
             return Err(Error::usage("a disk can't take its own place"));
         }
         let map = self.meta.replace_disk(old, new).await?;
+        // It is to go: empty and active, it would get its share of the groups again.
+        if records.iter().any(|disk| disk.id == old && disk.admin == DiskAdmin::Active) {
+            self.meta.set_disk_state(old, DiskAdmin::Draining).await?;
+        }
         let taken = map
             .groups
             .iter()
