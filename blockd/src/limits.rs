@@ -1,12 +1,19 @@
 //! Bounds of every queue, batch, retry and count in this crate (STYLE 7). One section a module.
 
 use proto::limits::MAX_REQUESTS_PER_CONNECTION;
+use rt::ring::ReactorLimits;
 use std::time::Duration;
 
 // ---- server ----
 
 /// Connections of one disk; more are closed at once.
 pub const MAX_CONNECTIONS: usize = 4096;
+/// What a chunk server's reactor holds. An idle connection has a receive with the kernel for as long as it lasts, and
+/// one whose client takes nothing a send: all of them together must leave room for the disk.
+pub const SERVER_REACTOR: ReactorLimits = ReactorLimits { completions: 16_384, ..rt::limits::REACTOR };
+/// Operations of the disk that are in the reactor at one time. More would only wait there, and fill the backlog that
+/// connections need as well.
+pub const MAX_DISK_OPERATIONS: usize = 1024;
 /// Bytes of reads that one connection may have unanswered before it is heard no further.
 pub const MAX_OWED_READ_BYTES: usize = 32 << 20;
 /// Ticks of the store that a connection being closed has to take its last answers.
@@ -103,6 +110,8 @@ pub const CORE_MAP_POLL: Duration = Duration::from_secs(5);
 /// reconcile.
 pub const CORE_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 pub const CORE_FLUSH_BYTES: u64 = 64 << 20;
+
+const _: () = assert!(2 * MAX_CONNECTIONS + MAX_DISK_OPERATIONS < SERVER_REACTOR.completions as usize);
 
 // Each piece and repair is at most one request to one member, beside one flush, one list and the handshake.
 const _: () = assert!(

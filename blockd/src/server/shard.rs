@@ -6,7 +6,7 @@ use super::prefill::Prefill;
 use super::status::{ServerStatus, Shared};
 use super::{ServerConfig, disk};
 use crate::fast_map::FastMap;
-use crate::limits::MAX_CONNECTIONS;
+use crate::limits::{MAX_CONNECTIONS, MAX_DISK_OPERATIONS, SERVER_REACTOR};
 use crate::replica::{ConnId, Replica, ReplicaConfig, ReplicaInput, ReplicaOutput};
 use crate::store::limits::TICK_INTERVAL;
 use crate::store::{IoId, Store};
@@ -38,7 +38,9 @@ pub(super) struct Shard {
     next_conn: u64,
     /// Connections that have something to send or to receive anew.
     touched: Vec<u64>,
-    /// Disk operations that found the reactor full; the store bounds how many there are.
+    /// Disk operations in the reactor.
+    disk_operations: usize,
+    /// Those beyond what may be there at one time; the store bounds how many there are.
     waiting: VecDeque<(Token, Op)>,
     outputs: Vec<ReplicaOutput>,
     /// The replica was given something since it was pumped.
@@ -69,8 +71,7 @@ impl Shard {
         }
         tracing::info!(disk = %config.disk, ?report, "mounted");
         let prefill = Prefill::new(device.len_bytes(), &device.holes());
-        let reactor =
-            Reactor::new(rt::limits::REACTOR).map_err(|error| Error::io("making a reactor", error))?;
+        let reactor = Reactor::new(SERVER_REACTOR).map_err(|error| Error::io("making a reactor", error))?;
         let listening = |error| Error::io(format_args!("listening at {}", config.listen), error);
         let tag = OwnerTag { owner: NETWORK, id: 0 };
         let listener = FrameListener::bind(tag, config.listen).map_err(listening)?;
@@ -85,6 +86,7 @@ impl Shard {
             conns: FastMap::default(),
             next_conn: 1,
             touched: Vec::new(),
+            disk_operations: 0,
             waiting: VecDeque::new(),
             outputs: Vec::new(),
             unpumped: false,
@@ -157,6 +159,7 @@ impl Shard {
 
     fn on_completion(&mut self, completion: Completion) {
         let token = completion.token;
+        self.disk_operations -= usize::from(matches!(token.owner(), DISK | PREFILL));
         if token.owner() == DISK {
             self.on_disk(completion);
         } else if token.owner() == PREFILL {
@@ -254,9 +257,13 @@ impl Shard {
 
     /// Does what the replica wants. Sends are queued here and leave in [`pump_conns`](Self::pump_conns).
     fn perform(&mut self) {
-        for _ in 0..self.waiting.len() {
-            let Some((token, op)) = self.waiting.pop_front() else { break };
-            self.push(token, op);
+        while self.disk_operations < MAX_DISK_OPERATIONS
+            && let Some((token, op)) = self.waiting.pop_front()
+        {
+            if let Err(Rejected(op)) = self.give(token, op) {
+                self.waiting.push_front((token, op));
+                break;
+            }
         }
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
@@ -302,11 +309,19 @@ impl Shard {
         self.outputs = outputs;
     }
 
-    /// Starts a disk operation, or keeps it until the reactor has room.
+    /// Starts a disk operation, or keeps it until others have ended.
     fn push(&mut self, token: Token, op: Op) {
-        if let Err(Rejected(op)) = self.reactor.push(token, op) {
+        let op =
+            if self.disk_operations < MAX_DISK_OPERATIONS { self.give(token, op) } else { Err(Rejected(op)) };
+        if let Err(Rejected(op)) = op {
             self.waiting.push_back((token, op));
         }
+    }
+
+    fn give(&mut self, token: Token, op: Op) -> Result<(), Rejected> {
+        self.reactor.push(token, op)?;
+        self.disk_operations += 1;
+        Ok(())
     }
 
     fn touch(&mut self, id: u64) {
