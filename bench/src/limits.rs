@@ -48,8 +48,10 @@ pub const SOAK_LOOK_EVERY: u64 = 8;
 pub const SOAK_SPOILED: usize = 50;
 /// Blocks that are made bad everywhere.
 pub const SOAK_LOST: usize = 5;
-/// Connections made at once: four times the completions that a chunk server's ring holds.
-pub const SOAK_CROWD: usize = 4096;
+/// Connections of a crowd at one chunk server.
+pub const SOAK_CROWD: usize = 2048;
+/// Requests that each of them has in flight: together four times what the server's ring holds of completions.
+pub const SOAK_CROWD_REQUESTS: usize = 32;
 /// How long a device may hold back a write until it counts as full.
 pub const SOAK_FULL: Duration = Duration::from_secs(6);
 

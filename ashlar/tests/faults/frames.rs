@@ -3,13 +3,13 @@
 
 use proto::ErrorCode;
 use proto::checksum::{BlockCrcs, crc32};
-use proto::frame::{FrameHeader, FrameType, HEADER_BYTES};
-use proto::ids::{ChunkIndex, ClientId, DiskId, GroupEpoch, Version, VolumeEpoch, VolumeId};
-use proto::message::{BlockRange, OpenMode, Reply, ReplyBody, Request, RequestBody, WriteKind};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use proto::frame::{FrameHeader, FrameType};
+use proto::ids::{ChunkIndex, ClientId, DiskId, Version, VolumeEpoch, VolumeId};
+use proto::message::{BlockRange, OpenMode, Reply, ReplyBody, RequestBody, WriteKind};
+use std::io::Write;
 use std::time::Duration;
 use trial::harness::{Random, Store, seed};
+use trial::peer::{Door, Peer};
 use trial::w1::{self, Blocks};
 
 const BLOCK: usize = 4096;
@@ -18,52 +18,19 @@ const CLIENT: ClientId = ClientId([7; 16]);
 const VOLUME: VolumeId = VolumeId(1 << 40);
 const GROUPS: u32 = 128;
 
-struct Peer {
-    stream: TcpStream,
-    sequence: u64,
-    epoch: GroupEpoch,
+/// The first disk of a running store.
+fn door(store: &Store) -> Door {
+    let status = store.json(&["status"]);
+    let disk = &status["disks"][0];
+    Door::new(disk["address"].as_str().unwrap(), disk["id"].as_str().unwrap(), &store.data())
 }
 
-/// One disk of a running store.
-struct Disk {
-    addr: String,
-    id: DiskId,
-    token: [u8; 32],
-}
-
-impl Disk {
-    fn of(store: &Store) -> Self {
-        let status = store.json(&["status"]);
-        let disk = &status["disks"][0];
-        let text = std::fs::read_to_string(store.data().join("secrets/pool-token")).unwrap();
-        Self {
-            addr: disk["address"].as_str().unwrap().to_owned(),
-            id: disk["id"].as_str().unwrap().parse().unwrap(),
-            token: hex::decode(text.trim()).unwrap().try_into().unwrap(),
-        }
-    }
-
-    fn connect(&self) -> Peer {
-        let stream = TcpStream::connect(&self.addr).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Peer { stream, sequence: 0, epoch: GroupEpoch(1) }
-    }
-
-    fn hello(&self) -> Peer {
-        let mut peer = self.connect();
-        let body = RequestBody::Hello { token: self.token, client: CLIENT, disk: self.id };
-        assert!(matches!(peer.ask(body), Some(ReplyBody::Hello(_))));
-        peer
-    }
-
-    /// A connection that has the volume open for writing.
-    fn open(&self, epoch: u32) -> Peer {
-        let mut peer = self.hello();
-        let answer = peer.ask(open(epoch));
-        assert!(matches!(answer, Some(ReplyBody::Open(_))), "{answer:?}");
-        peer
-    }
+/// A connection that has the volume open for writing.
+fn opened(door: &Door, epoch: u32) -> Peer {
+    let mut peer = door.hello(CLIENT);
+    let answer = peer.ask(open(epoch));
+    assert!(matches!(answer, Some(ReplyBody::Open(_))), "{answer:?}");
+    peer
 }
 
 fn open(epoch: u32) -> RequestBody {
@@ -85,44 +52,6 @@ fn write(version: Version, byte: u8) -> RequestBody {
 
 fn version(epoch: u32, counter: u64) -> Version {
     Version(Version::first_of(VolumeEpoch(epoch)).0 + counter)
-}
-
-impl Peer {
-    fn bytes(&mut self, body: RequestBody) -> Vec<u8> {
-        self.sequence += 1;
-        let request =
-            Request { sequence: self.sequence, settled: Version::ZERO, group_epoch: self.epoch, body };
-        let encoded = request.encode();
-        let mut bytes = encoded.head.to_vec();
-        encoded.data.iter().for_each(|data| bytes.extend_from_slice(data));
-        bytes
-    }
-
-    fn ask(&mut self, body: RequestBody) -> Option<ReplyBody> {
-        let bytes = self.bytes(body);
-        self.send(&bytes)
-    }
-
-    /// Sends bytes and waits for an answer; none if the connection ends instead.
-    fn send(&mut self, bytes: &[u8]) -> Option<ReplyBody> {
-        // The server may have hung up already.
-        let _ = self.stream.write_all(bytes);
-        self.answer()
-    }
-
-    fn answer(&mut self) -> Option<ReplyBody> {
-        let mut header = [0; HEADER_BYTES];
-        if let Err(error) = self.stream.read_exact(&mut header) {
-            let ended =
-                !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
-            assert!(ended, "neither an answer nor an end");
-            return None;
-        }
-        let header = FrameHeader::decode(&header).unwrap();
-        let mut payload = vec![0; header.payload_len as usize];
-        self.stream.read_exact(&mut payload).unwrap();
-        Some(Reply::decode(&header, &payload.into()).unwrap().body)
-    }
 }
 
 #[track_caller]
@@ -154,14 +83,14 @@ fn hostile_frames_are_refused_and_nobody_else_notices() {
     store.cli(&["volume", "create", "v", "--size", "32M"]);
     let socket = store.dir.path().join("v.sock");
     store.cli(&["volume", "attach", "v", "--socket", socket.to_str().unwrap()]);
-    let disk = Disk::of(&store);
+    let door = door(&store);
     let load = w1::Load::start(&socket, 1024, Blocks::default(), seed);
     w1::wait_operations(&load.live, 100, Duration::from_secs(60));
     let before = resident_kib(store.pid());
 
-    strangers(&disk);
-    malformed(&disk, &mut random);
-    replayed(&disk);
+    strangers(&door);
+    malformed(&door, &mut random);
+    replayed(&door);
 
     w1::wait_operations(&load.live, 100, Duration::from_secs(60));
     let grown = resident_kib(store.pid()).saturating_sub(before);
@@ -172,54 +101,58 @@ fn hostile_frames_are_refused_and_nobody_else_notices() {
 }
 
 /// Without the token, with another disk's name, before a hello, with a reply.
-fn strangers(disk: &Disk) {
+fn strangers(door: &Door) {
     let hello = |token, id| RequestBody::Hello { token, client: CLIENT, disk: id };
-    let mut wrong = disk.token;
+    let mut wrong = door.token;
     wrong[31] ^= 1;
-    assert_code("a wrong token", disk.connect().ask(hello(wrong, disk.id)), &[ErrorCode::Unauthorized]);
+    assert_code(
+        "a wrong token",
+        door.connect().unwrap().ask(hello(wrong, door.disk)),
+        &[ErrorCode::Unauthorized],
+    );
     let other = DiskId([9; 16]);
     assert_code(
         "another disk's name",
-        disk.connect().ask(hello(disk.token, other)),
+        door.connect().unwrap().ask(hello(door.token, other)),
         &[ErrorCode::Unauthorized],
     );
-    assert_refused("an open before a hello", disk.connect().ask(open(1)));
-    assert_refused("a write before an open", disk.hello().ask(write(version(1, 1), 1)));
+    assert_refused("an open before a hello", door.connect().unwrap().ask(open(1)));
+    assert_refused("a write before an open", door.hello(CLIENT).ask(write(version(1, 1), 1)));
     let reply = Reply { sequence: 1, body: ReplyBody::Ack }.encode();
-    assert_refused("a reply", disk.hello().send(&reply.head));
+    assert_refused("a reply", door.hello(CLIENT).send(&reply.head));
 }
 
 /// Lengths, types and checksums that lie; frames cut anywhere.
-fn malformed(disk: &Disk, random: &mut Random) {
+fn malformed(door: &Door, random: &mut Random) {
     for len in [u32::MAX, u32::MAX / 2, 1 << 30, proto::limits::MAX_PAYLOAD_BYTES + 1] {
         let mut header = FrameHeader::new(FrameType::Write, 9);
         header.payload_len = len;
-        assert_refused("an oversized frame", disk.hello().send(&header.encode()));
+        assert_refused("an oversized frame", door.hello(CLIENT).send(&header.encode()));
     }
     for kind in [0u8, 0x70, 0x7f, 0xfe] {
         let mut bytes = FrameHeader::new(FrameType::DiskStat, 9).encode();
         bytes[5] = kind;
         let crc = crc32(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
-        assert_refused("an unknown type", disk.hello().send(&bytes));
+        assert_refused("an unknown type", door.hello(CLIENT).send(&bytes));
     }
     for _ in 0..40 {
-        let mut peer = disk.open(1);
+        let mut peer = opened(door, 1);
         let mut bytes = peer.bytes(write(version(1, 5), 3));
         let at = random.below(bytes.len() as u64) as usize;
         bytes[at] ^= 1 << random.below(8);
         assert_refused("a frame with a flipped bit", peer.send(&bytes));
     }
     for _ in 0..40 {
-        let mut peer = disk.open(1);
+        let mut peer = opened(door, 1);
         let bytes = peer.bytes(write(version(1, 5), 3));
         let cut = 1 + random.below(bytes.len() as u64 - 1) as usize;
         peer.stream.write_all(&bytes[..cut]).unwrap();
         peer.stream.shutdown(std::net::Shutdown::Write).unwrap();
-        assert_refused("half a frame", peer.answer());
+        assert_refused("half a frame", peer.answer().map(|reply| reply.body));
     }
     // Nothing of that was stored.
-    let mut peer = disk.open(1);
+    let mut peer = opened(door, 1);
     let range = BlockRange { volume: VOLUME, chunk: ChunkIndex(0), first: 0, count: 1 };
     match peer.ask(RequestBody::Read { range, epoch: VolumeEpoch(1) }) {
         Some(ReplyBody::Read { data, .. }) => {
@@ -230,8 +163,8 @@ fn malformed(disk: &Disk, random: &mut Random) {
 }
 
 /// A frame of an older writer, of another epoch, of another volume, and the same frame twice.
-fn replayed(disk: &Disk) {
-    let mut old = disk.open(2);
+fn replayed(door: &Door) {
+    let mut old = opened(door, 2);
     let first = old.bytes(write(version(2, 1), 2));
     assert!(matches!(old.send(&first), Some(ReplyBody::Ack)));
     // The same again changes nothing: an equal version stays.
@@ -239,10 +172,10 @@ fn replayed(disk: &Disk) {
         None | Some(ReplyBody::Ack | ReplyBody::Error(_)) => {}
         other => panic!("{other:?}"),
     }
-    let mut new = disk.open(3);
+    let mut new = opened(door, 3);
     assert!(matches!(new.ask(write(version(3, 1), 3)), Some(ReplyBody::Ack)));
     // The old writer is fenced, also when its frames come over the new one's connection.
-    let mut late = disk.hello();
+    let mut late = door.hello(CLIENT);
     assert_code("an older writer's open", late.ask(open(2)), &[ErrorCode::Fenced]);
     let read = |volume| {
         let range = BlockRange { volume, chunk: ChunkIndex(0), first: 0, count: 1 };
@@ -250,7 +183,7 @@ fn replayed(disk: &Disk) {
     };
     assert_refused("another volume's frame", new.ask(read(VolumeId(VOLUME.0 + 1))));
     assert_refused("an older writer's frame", new.send(&first));
-    let mut reader = disk.open(3);
+    let mut reader = opened(door, 3);
     match reader.ask(read(VOLUME)) {
         Some(ReplyBody::Read { data, .. }) => {
             let data: Vec<u8> = data.iter().flat_map(|data| data.to_vec()).collect();

@@ -32,6 +32,7 @@
 //! timeouts are 30 s to 180 s, and a loaded machine must not fail the run by being slow.
 
 mod copies;
+mod crowd;
 mod disks;
 mod network;
 mod pool;

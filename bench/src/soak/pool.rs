@@ -1,11 +1,9 @@
-//! What happens to the pool as a whole: full disks, a crowd of connections, a disk replaced, a scrub under faults.
+//! What happens to the pool as a whole: full disks, a disk replaced, a scrub under faults.
 
 use super::scrub;
 use super::world::{World, pick, since};
-use crate::limits::{SOAK_CROWD, SOAK_DISK_GIB, SOAK_FULL, SOAK_LATE, SOAK_PROGRESS};
+use crate::limits::{SOAK_DISK_GIB, SOAK_FULL, SOAK_LATE, SOAK_PROGRESS};
 use crate::machine::now;
-use std::io::Write;
-use std::net::TcpStream;
 use std::time::Duration;
 use trial::block_client::{BlockClient, SLOT, SLOTS};
 use trial::fleet::FAULT_MACHINE;
@@ -74,33 +72,6 @@ impl World {
                 Err(errno) => self.wrong.push(format!("piece {piece} of the filling gave {errno}")),
             }
         }
-    }
-
-    /// So many connections at once that what is in flight is four times what a chunk server's completion queue
-    /// holds; all end in one moment, half of them in the middle of a frame.
-    pub(super) fn crowd(&mut self, random: &mut Random) -> u64 {
-        let disk = self.some_disk(random);
-        let address = self.fleet.address(disk);
-        let made = self.fleet.beside(disk, move || {
-            let mut streams = Vec::new();
-            for _ in 0..SOAK_CROWD {
-                look_for_interrupt();
-                let Ok(stream) = TcpStream::connect(&address) else { break };
-                streams.push(stream);
-            }
-            rest(Duration::from_secs(2));
-            let made = streams.len();
-            streams.iter_mut().step_by(2).for_each(|stream| {
-                // The server may have closed it already.
-                let _ = stream.write_all(b"ASHF half a header");
-            });
-            drop(streams);
-            made
-        });
-        if made < SOAK_CROWD {
-            self.wrong.push(format!("only {made} of {SOAK_CROWD} connections could be made"));
-        }
-        made as u64
     }
 
     /// A new disk takes the place of one, and while it is filled one of its sources is killed.

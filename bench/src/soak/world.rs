@@ -249,6 +249,14 @@ impl World {
             blocks.verify_members(DISKS, VOLUME, &self.socket, |args| self.fleet.cli(args));
     }
 
+    /// The id of the volume that is written to.
+    pub(super) fn volume_id(&self) -> u64 {
+        let volumes = self.fleet.cli(&["volume", "list", "-o", "json"]);
+        let volumes: serde_json::Value = serde_json::from_str(&volumes).expect("the CLI prints JSON");
+        let ours = volumes.as_array().and_then(|all| all.iter().find(|volume| volume["name"] == VOLUME));
+        ours.and_then(|volume| volume["id"].as_u64()).expect("the volume was made at the start")
+    }
+
     pub(super) fn attach_again(&self) {
         let socket = self.socket.to_string_lossy();
         self.fleet.cli(&["volume", "detach", VOLUME]);

@@ -1,7 +1,7 @@
 //! A disk that fails to order: a file over FUSE, served by this process, for a chunk server that knows nothing of it.
 //!
 //! What can be had by no other way without changing the daemon: an error of one write or one flush, a device that
-//! hangs or is slow, short and interrupted I/O, and a power cut that takes what was written since the last flush.
+//! hangs or is slow, short reads and interrupted I/O, and a power cut that takes what was written since the last flush.
 
 use crate::harness::{Random, now, sleep};
 use rustix::io::Errno;
@@ -123,7 +123,7 @@ impl FaultDisk {
         self.served.faults().bytes_per_second = Some(bytes_per_second);
     }
 
-    /// Reads and writes come back short, interrupted or to be tried again.
+    /// Reads come back short, and reads and writes interrupted or to be tried again.
     pub fn be_odd(&self) {
         self.served.faults().is_odd = true;
     }
@@ -294,24 +294,30 @@ impl Served {
         Ok(faults)
     }
 
-    /// How many bytes of a request are done, or why none.
-    fn odd(&self, len: usize) -> Result<usize, Errno> {
+    /// Now and then a request is to be tried again.
+    fn hiccup(&self) -> Result<(), Errno> {
         if self.roll(ODD) > 0 {
-            return Ok(len);
+            return Ok(());
         }
         self.fire();
-        match self.roll(3) {
-            0 => Err(Errno::INTR),
-            1 => Err(Errno::AGAIN),
-            _ if len <= SECTOR => Ok(len),
-            _ => Ok((1 + self.roll((len / SECTOR) as u64 - 1) as usize) * SECTOR),
+        Err(if self.roll(2) == 0 { Errno::INTR } else { Errno::AGAIN })
+    }
+
+    /// How many bytes a read gives. (Of a write that it does not wait for, the kernel's FUSE makes EIO if it is
+    /// short: that is another fault.)
+    fn short(&self, len: usize) -> usize {
+        if len <= SECTOR || self.roll(ODD) > 0 {
+            return len;
         }
+        self.fire();
+        (1 + self.roll((len / SECTOR) as u64 - 1) as usize) * SECTOR
     }
 
     fn read(&self, at: u64, len: usize) -> Result<Vec<u8>, Errno> {
         let faults = self.gate(len)?;
-        let len = if faults.is_odd { self.odd(len)? } else { len };
+        let is_odd = faults.is_odd;
         drop(faults);
+        let len = if is_odd { self.hiccup().map(|()| self.short(len))? } else { len };
         let mut data = vec![0; len.min(self.len.saturating_sub(at) as usize)];
         self.backing.read_exact_at(&mut data, at).map_err(errno)?;
         Ok(data)
@@ -324,14 +330,17 @@ impl Served {
             self.fire();
             return Err(Errno::IO);
         }
-        let len = if faults.is_odd { self.odd(data.len())? } else { data.len() };
+        if faults.is_odd {
+            self.hiccup()?;
+        }
+        let len = data.len();
         if let Some(undo) = &mut faults.undo {
             let mut old = vec![0; len];
             self.backing.read_exact_at(&mut old, at).map_err(errno)?;
             undo.push((at, old));
         }
         // Under the lock, so that what a flush and a power cut see is all or nothing.
-        self.backing.write_all_at(&data[..len], at).map_err(errno)?;
+        self.backing.write_all_at(data, at).map_err(errno)?;
         Ok(len)
     }
 

@@ -3,6 +3,7 @@
 use crate::fault_disk::FaultDisk;
 use crate::harness::{clean, eventually, expect_success, read_env};
 use crate::net::{Link, Namespace, Relay, Weather};
+use crate::peer::Door;
 use crate::process::{Daemon, program, tail};
 use crate::s3_client::S3Client;
 use rustix::process::Signal;
@@ -177,13 +178,14 @@ impl Fleet {
         self.fault_disk.as_ref()
     }
 
-    /// Where a disk's chunk server listens, in its own network.
-    pub fn address(&self, disk: usize) -> String {
+    /// How to get at a disk's chunk server, in its own network.
+    pub fn door(&self, disk: usize) -> Door {
         let path = self.disk_file(disk).to_string_lossy().into_owned();
         let disks: Value = serde_json::from_str(&self.cli(&["disk", "list", "-o", "json"])).unwrap();
         let same = |disk: &&Value| disk["path"] == path.as_str() && disk["state"] != "removed";
-        let disk = disks.as_array().and_then(|disks| disks.iter().find(same));
-        disk.expect("it is in the pool")["address"].as_str().unwrap().to_owned()
+        let disk = disks.as_array().and_then(|disks| disks.iter().find(same)).expect("it is in the pool");
+        let text = |name: &str| disk[name].as_str().unwrap();
+        Door::new(text("address"), text("id"), &self.dir.path().join(VOTER))
     }
 
     /// Runs `work` where nothing is between it and a disk's chunk server.

@@ -73,7 +73,7 @@ impl Namespace {
             move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             work()
         };
-        std::thread::spawn(enter).join().unwrap()
+        std::thread::spawn(enter).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
