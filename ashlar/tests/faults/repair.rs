@@ -64,8 +64,9 @@ fn replacing_a_disk_survives_the_deaths_of_its_sources() {
                 "turn {turn}: machine {source} was killed with {left:?} replicas left to copy to {new}"
             );
             sleep(Duration::from_millis(trial.random.below(4000)));
-            w1::wait_operations(&load.live, 50, MINUTE);
+            // The other source may have to catch up itself yet: then writes wait for this one.
             trial.fleet.start_disk(source);
+            w1::wait_operations(&load.live, 50, MINUTE);
         }
         trial.fleet.end_replacing(old, REPLACED);
         w1::wait_operations(&load.live, 50, MINUTE);
