@@ -121,6 +121,8 @@ pub struct DiskDetail {
     pub out: u32,
     /// Why a writer last had it leave a group; empty if none did.
     pub evicted_why: String,
+    /// Why it is kept out of its groups, if writers found it slow.
+    pub slow: Option<String>,
     pub rebuild: Option<Rebuild>,
     /// Why it does not serve, if so.
     pub error: Option<String>,

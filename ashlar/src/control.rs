@@ -23,6 +23,19 @@ impl ControlPlane for MetaControl {
         })
     }
 
+    fn evict_slow(
+        &self,
+        disk: DiskId,
+        groups: Vec<(GroupId, GroupEpoch)>,
+        why: String,
+    ) -> ControlFuture<PoolMap> {
+        let meta = self.0.clone();
+        Box::pin(async move {
+            tracing::warn!(%disk, groups = groups.len(), why, "a writer asks to evict a slow disk");
+            meta.evict_slow_disk(disk, groups, &why).await.map_err(control_unavailable)
+        })
+    }
+
     fn map_since(&self, version: u64) -> ControlFuture<Option<PoolMap>> {
         let meta = self.0.clone();
         Box::pin(async move { meta.pool_map_since(version).await.map_err(control_unavailable) })

@@ -106,6 +106,16 @@ pub const CORE_MAP_RETRY: Duration = Duration::from_millis(100);
 pub const CORE_MAP_TROUBLED: Duration = Duration::from_millis(500);
 /// How often the map is asked for while all is well: members join without telling the writer.
 pub const CORE_MAP_POLL: Duration = Duration::from_secs(5);
+/// Over how long the members' answers are compared, and how often in a row one must be slow to be reported: a
+/// guest that waits for a slow disk does so for 15 s.
+pub const CORE_SLOW_WINDOW: Duration = Duration::from_secs(5);
+pub const CORE_SLOW_WINDOWS: u32 = 3;
+/// Answers of a member in a window that are too few to judge it by.
+pub const CORE_SLOW_ANSWERS: u32 = 8;
+/// A member is slow if its mean is at least this: a disk that spins takes less, unless something is wrong.
+pub const CORE_SLOW_FLOOR: Duration = Duration::from_millis(50);
+/// And at least this many times the middle one of the others.
+pub const CORE_SLOW_FACTOR: u32 = 5;
 /// Writers flush by themselves this often, and after this many bytes, so that a new writer has little to
 /// reconcile.
 pub const CORE_FLUSH_INTERVAL: Duration = Duration::from_secs(1);

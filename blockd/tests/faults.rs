@@ -81,6 +81,15 @@ impl ControlPlane for Line {
         Box::pin(async move { Ok::<_, ControlError>(map) })
     }
 
+    fn evict_slow(
+        &self,
+        disk: DiskId,
+        groups: Vec<(GroupId, GroupEpoch)>,
+        why: String,
+    ) -> ControlFuture<PoolMap> {
+        self.evict(disk, groups, why)
+    }
+
     fn map_since(&self, version: u64) -> ControlFuture<Option<PoolMap>> {
         let map = Some(self.0.map()).filter(|map| map.version > version);
         Box::pin(async move { Ok(map) })

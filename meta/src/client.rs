@@ -1,6 +1,6 @@
 //! How everybody else talks to the control plane: one client, in the same process or over the admin API.
 
-use crate::command::{Command, DeleteObject, LostDisk, Response};
+use crate::command::{Command, DeleteObject, LostDisk, Pardon, Response};
 use crate::error::{ErrorKind, MetaError, Refusal};
 use crate::metrics::MetaMetrics;
 use crate::node::Local;
@@ -14,7 +14,7 @@ use crate::query::{
 };
 use crate::record::{
     AccessKey, Attachment, DiskAdmin, DiskMembership, DiskRecord, LogRecord, NodeRecord, PoolRecord,
-    VolumeRecord,
+    SlowRecord, VolumeRecord,
 };
 use crate::remote::Remote;
 use proto::control::{Copied, Lease, PoolMap};
@@ -213,6 +213,27 @@ impl Client {
     ) -> Result<PoolMap, MetaError> {
         let command = Command::EvictDisk { disk, groups, why: why.to_owned() };
         expect!(self.propose(command).await?, Response::Map)
+    }
+
+    /// The same for a disk that is slow, where `min_in_sync` members stay in sync. It is kept out for a while.
+    pub async fn evict_slow_disk(
+        &self,
+        disk: DiskId,
+        groups: Vec<(GroupId, GroupEpoch)>,
+        why: &str,
+    ) -> Result<PoolMap, MetaError> {
+        let command = Command::EvictSlowDisk { disk, groups, why: why.to_owned() };
+        expect!(self.propose(command).await?, Response::Map)
+    }
+
+    /// Disks that were evicted for being slow, with those that are kept out for it now.
+    pub async fn slow_disks(&self) -> Result<Vec<SlowRecord>, MetaError> {
+        expect!(self.query(Query::Slow).await?, Answer::Slow)
+    }
+
+    /// What time has done for a slow disk since this strike.
+    pub async fn pardon_disk(&self, disk: DiskId, strikes: u32, pardon: Pardon) -> Result<(), MetaError> {
+        self.done(Command::PardonDisk { disk, strikes, pardon }).await
     }
 
     /// A disk that is out of these groups gets their new writes again.

@@ -116,6 +116,22 @@ pub enum Command {
     LoseDisk { disk: DiskId, accept_data_loss: bool, now_ms: u64 },
     /// A `JoinSince` that says what was copied. (`JoinSince` is only in logs of earlier builds.) -> `Map`
     JoinCopied { copied: Copied, epoch: GroupEpoch, leases: u64 },
+    /// As `EvictDisk`, for a member that answers, but so late that all wait for it: it stays in groups that would
+    /// have fewer than `min_in_sync` in sync without it, and is kept out of the others until it is readmitted.
+    /// -> `Map`
+    EvictSlowDisk { disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, why: String },
+    /// The keeper of a disk that was slow says what time has done for it since this strike; of another strike it
+    /// says nothing. (An operator's word is `SetDiskState`.) -> `Done`
+    PardonDisk { disk: DiskId, strikes: u32, pardon: Pardon },
+}
+
+/// What time does for a disk that was slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pardon {
+    /// It was left alone for long enough: it may catch up again.
+    TryAgain,
+    /// It was not slow again for long enough: its strikes are forgotten.
+    Forget,
 }
 
 /// One object of [`Command::DeleteObjects`].

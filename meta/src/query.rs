@@ -3,7 +3,8 @@
 
 use crate::object::{BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId, UploadRecord};
 use crate::record::{
-    AccessKey, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord, VolumeRecord,
+    AccessKey, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord, SlowRecord,
+    VolumeRecord,
 };
 use proto::control::PoolMap;
 use proto::ids::{DiskId, GroupId, VolumeEpoch, VolumeId};
@@ -60,6 +61,8 @@ pub enum Query {
     Left,
     /// The newest epoch of every volume, and which state of the leases that is. -> `Leases`
     Leases,
+    /// Disks that were taken out of groups because they were slow, and may be kept out. -> `Slow`
+    Slow,
 }
 
 /// How much of an object is wanted.
@@ -121,6 +124,7 @@ pub enum Answer {
     Unchanged,
     Left(Vec<(GroupId, DiskId)>),
     Leases(Leases),
+    Slow(Vec<SlowRecord>),
 }
 
 /// Who may write what, as far as a catch-up has to know.

@@ -1,5 +1,6 @@
 //! What the control plane keeps about the pool: nodes, disks, volumes, object logs and access keys.
 
+use crate::limits::{SLOW_PAUSE_DOUBLINGS, SLOW_PAUSE_MS};
 use proto::ids::{DiskId, NodeId, VolumeEpoch, VolumeId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -95,6 +96,25 @@ pub struct DiskMembership {
     pub in_sync: u32,
     pub catching_up: u32,
     pub out: u32,
+}
+
+/// A disk that a writer had evicted because it was slow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlowRecord {
+    pub disk: DiskId,
+    /// How often, since an operator last said that it is to be used.
+    pub strikes: u32,
+    /// Whether it is kept out now: it may not catch up where the group does without it.
+    pub held: bool,
+    pub why: String,
+}
+
+impl SlowRecord {
+    /// For how long it is left alone before it is tried again: longer each time.
+    pub fn pause_ms(&self) -> u64 {
+        let doublings = self.strikes.saturating_sub(1).min(SLOW_PAUSE_DOUBLINGS);
+        SLOW_PAUSE_MS << doublings
+    }
 }
 
 /// Whom a volume serves.

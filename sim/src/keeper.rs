@@ -6,7 +6,7 @@ use crate::fault::SimFault;
 use crate::net::{CONTROL, server_node};
 use crate::world::{Client, Event, MILLISECOND, SECOND, TOKEN, World};
 use blockd::client::catchup::{CatchUpConfig, CatchUpCore, CatchUpReport, Pace, Peer, TalkInput, TalkOutput};
-use meta::command::Command;
+use meta::command::{Command, Pardon};
 use meta::query::{Answer, Query};
 use proto::control::{Copied, DiskPlace, Group, MemberState, PoolMap};
 use proto::message::Reply;
@@ -76,11 +76,21 @@ impl World {
             map.groups.iter().filter(|group| is(group, MemberState::Out)).map(|g| (g.id, g.epoch)).collect();
         if !out.is_empty() {
             self.change(Command::BeginCatchUp { disk, groups: out });
+            self.forgive_a_slow_disk(disk);
         }
         let shape = self.control.shape();
         let map = &shape.map;
         if let Some(group) = map.groups.iter().find(|group| is(group, MemberState::CatchingUp)) {
             self.start_catch_up(server, map, group);
+        }
+    }
+
+    /// One that is kept out for being slow is tried again, soon: here its keeper's patience is no subject.
+    fn forgive_a_slow_disk(&mut self, disk: DiskId) {
+        let Some(Answer::Slow(slow)) = self.control.ask(&Query::Slow) else { return };
+        if let Some(slow) = slow.into_iter().find(|slow| slow.disk == disk && slow.held) {
+            let pardon = Pardon::TryAgain;
+            self.change(Command::PardonDisk { disk, strikes: slow.strikes, pardon });
         }
     }
 

@@ -7,7 +7,7 @@ use crate::net::{CONTROL, writer_node};
 use crate::oracle::stamped_by;
 use crate::world::{Client, Event, MILLISECOND, SECOND, TOKEN, VOLUME_BYTES, World};
 use blockd::ClientError;
-use blockd::client::core::{CoreInput, CoreOutput, Peer, VolumeCore};
+use blockd::client::core::{Complaint, CoreInput, CoreOutput, Peer, VolumeCore};
 use blockd::client::{OnFull, VolumeConfig, VolumeOp};
 use bytes::Bytes;
 use meta::command::{Command, Response};
@@ -188,8 +188,11 @@ impl World {
                         self.send_request(conn, &request);
                     }
                 }
-                CoreOutput::Report { disk, groups, why } => {
-                    let evict = Command::EvictDisk { disk, groups, why };
+                CoreOutput::Report { disk, groups, complaint, why } => {
+                    let evict = match complaint {
+                        Complaint::Failed => Command::EvictDisk { disk, groups, why },
+                        Complaint::Slow => Command::EvictSlowDisk { disk, groups, why },
+                    };
                     self.ask_control(number, Question::Change(evict));
                 }
                 CoreOutput::WantMap { version } => self.ask_control(number, Question::MapSince(version)),

@@ -204,6 +204,15 @@ impl ControlPlane for Evicts {
         Box::pin(async move { Ok(map) })
     }
 
+    fn evict_slow(
+        &self,
+        disk: DiskId,
+        groups: Vec<(GroupId, GroupEpoch)>,
+        why: String,
+    ) -> ControlFuture<PoolMap> {
+        self.evict(disk, groups, why)
+    }
+
     fn map_since(&self, version: u64) -> ControlFuture<Option<PoolMap>> {
         let map = Some(self.0.lock().unwrap().clone()).filter(|map| map.version > version);
         Box::pin(async move { Ok(map) })

@@ -32,6 +32,7 @@ impl Shared {
     pub async fn disks(&self) -> Result<Vec<DiskDetail>, Error> {
         let nodes = self.meta.nodes().await?;
         let membership = self.meta.membership().await?;
+        let slow = self.meta.slow_disks().await?;
         let seen = self.fleet.seen();
         let records = self.meta.disks().await?;
         let name = |disk: &DiskRecord| {
@@ -43,6 +44,8 @@ impl Shared {
             .map(|disk| {
                 let groups = membership.iter().find(|member| member.disk == disk.id);
                 let mut detail = detail(&disk, name(&disk), groups);
+                let slow = slow.iter().find(|slow| slow.disk == disk.id && slow.held);
+                detail.slow = slow.map(|slow| slow.why.clone());
                 let id = disk.id.to_string();
                 let reporter = seen.iter().find(|seen| seen.report.disks.iter().any(|disk| disk.id == id));
                 detail.rebuild = reporter
@@ -147,6 +150,7 @@ fn detail(disk: &DiskRecord, node: String, groups: Option<&DiskMembership>) -> D
         catching_up: groups.map_or(0, |groups| groups.catching_up),
         out: groups.map_or(0, |groups| groups.out),
         evicted_why: disk.evicted_why.clone(),
+        slow: None,
         rebuild: None,
         error: (disk.health.seen_ms > 0 && !disk.health.healthy).then(|| disk.health.why.clone()),
     }

@@ -117,6 +117,9 @@ fn row(disk: &DiskDetail) -> Vec<String> {
         (_, DiskAdmin::Removed, _, _) => "removed".to_owned(),
         (Some(error), _, _, _) => error.clone(),
         (None, DiskAdmin::Draining, _, _) => format!("draining, {total} groups left"),
+        (None, _, _, out) if disk.slow.is_some() => {
+            format!("slow, kept out of {out} groups; try it now: ashlar disk drain --undo {}", disk.id)
+        }
         (None, _, 0, 0) => "good".to_owned(),
         (None, _, 0, out) => format!("out of {out} groups"),
         (None, _, behind, _) => format!("catching up in {behind} groups{}", progress(disk)),

@@ -2,6 +2,7 @@
 //! and join again when it serves.
 
 use super::rebuild::{self, Rebuilding};
+use super::slowness::Slowness;
 use crate::fleet::Rebuild;
 use crate::limits::{CLEAR_AT_ONCE, HEARTBEAT, REBUILD_PAUSE, REBUILD_PAUSE_MOST};
 use crate::shelf::Slot;
@@ -9,7 +10,7 @@ use blockd::client::admin::clear_groups;
 use blockd::server::ServerStatus;
 use meta::MetaError;
 use meta::client::Client;
-use proto::control::{DiskPlace, MemberState, PoolMap, PoolToken};
+use proto::control::{DiskPlace, Group, MemberState, PoolMap, PoolToken};
 use proto::ids::{DiskId, GroupEpoch, GroupId};
 use rt::clock::{Clock, Instant, SystemClock};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub struct Membership {
     rebuilding: Option<Rebuilding>,
     next_rebuild: Instant,
     rebuild_pause: Duration,
+    slowness: Slowness,
     /// The version of the map at which the disk held nothing of groups that it left.
     cleared_at: Option<u64>,
 }
@@ -44,6 +46,7 @@ impl Membership {
             rebuilding: None,
             next_rebuild: Instant::default(),
             rebuild_pause: REBUILD_PAUSE,
+            slowness: Slowness::default(),
             cleared_at: None,
         }
     }
@@ -93,7 +96,12 @@ impl Membership {
             }
             return Ok(());
         }
-        let out = standing(&map, disk, |state| state == MemberState::Out);
+        let mut out = standing(&map, disk, |state| state == MemberState::Out);
+        if self.slowness.is_held(&self.meta, disk, now, !out.is_empty()).await? {
+            // Slow, it is still better than writes that wait for too few members.
+            let short = |group: &Group| group.in_sync().count() < map.min_in_sync as usize;
+            out.retain(|(id, _)| map.groups.iter().any(|group| group.id == *id && short(group)));
+        }
         let map = if out.is_empty() {
             map
         } else {

@@ -3,6 +3,7 @@
 
 mod membership;
 mod rebuild;
+mod slowness;
 
 use crate::error::Error;
 use crate::limits::{

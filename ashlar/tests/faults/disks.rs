@@ -1,11 +1,12 @@
 //! Disks that fail while their daemon runs: one file of three under `ashlar up` is served over FUSE by the test, and
 //! fails, hangs or is slow to order. The others serve, `status` says it, and the disk comes back by itself.
 
+use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 use trial::disk_file::DiskFile;
 use trial::fault_disk::{Cut, FaultDisk};
-use trial::harness::{Random, Store, eventually, now, seed, skip};
+use trial::harness::{Random, Store, eventually, now, seed, skip, sleep};
 use trial::w1::{self, Blocks, Load};
 
 const BLOCKS: u64 = 2048;
@@ -13,6 +14,8 @@ const DISKS: usize = 3;
 const BAD: usize = 1;
 const DISK_BYTES: u64 = 256 << 20;
 const MINUTE: Duration = Duration::from_secs(60);
+/// How long a slow disk is seen to stay out: less than its first pause, a minute.
+const STAYS_OUT: Duration = Duration::from_secs(15);
 /// How long a disk that is well again may take to catch up, on a busy machine.
 const WHOLE: Duration = Duration::from_secs(120);
 
@@ -82,6 +85,10 @@ impl Trial {
             let replicas = self.store.json(&["status"])["replicas"].clone();
             (replicas["whole"].as_u64() < replicas["groups"].as_u64()).then_some(())
         });
+    }
+
+    fn disks(&self) -> Vec<Value> {
+        self.store.json(&["disk", "list"]).as_array().unwrap().clone()
     }
 
     #[track_caller]
@@ -171,10 +178,11 @@ fn a_disk_that_hangs_is_left_behind() {
     trial.check(load);
 }
 
-/// Row 31, as far as it is kept: a disk that is slow but answers costs time only. It is not left behind.
+/// Row 31: a disk that is slow but answers costs time only, and is left behind; it does not come back by itself
+/// before its time, and does when somebody says so.
 #[test]
-fn a_slow_disk_costs_time_only() {
-    let Some(mut trial) = Trial::new("a_slow_disk_costs_time_only") else { return };
+fn a_slow_disk_is_left_behind_until_it_is_wanted() {
+    let Some(mut trial) = Trial::new("a_slow_disk_is_left_behind_until_it_is_wanted") else { return };
     let load = trial.load();
     let begun = now();
     w1::wait_operations(&load.live, 300, MINUTE);
@@ -182,9 +190,35 @@ fn a_slow_disk_costs_time_only() {
     let before = trial.disk.fired();
     trial.disk.throttle(1_000_000);
     let begun = now();
-    w1::wait_operations(&load.live, 300, 2 * MINUTE);
-    eprintln!("300 operations took {healthy:?}, and {:?} with a slow disk", begun.elapsed());
+    let slow = || trial.disks().into_iter().find(|disk| disk["slow"].is_string());
+    let disk = eventually("the slow disk's eviction", 2 * MINUTE, slow);
+    let left_after = begun.elapsed();
     assert!(trial.disk.fired() > before, "seed {}: the fault never fired", trial.seed);
+    assert!(disk["path"].as_str().unwrap().ends_with("disk1.img"), "seed {}: {disk}", trial.seed);
+    let status = trial.store.json(&["status"]);
+    let told = status["causes"].to_string();
+    assert!(told.contains("slow and kept out") && told.contains("ashlar disk drain --undo"), "{told}");
+    assert!(status["health"] != "healthy", "{status}");
+    let listed = trial.store.cli(&["disk", "list"]);
+    assert!(listed.contains("slow, kept out of"), "{listed}");
+
+    // The others serve as if it had never been there, and nobody waits for it again, though it answers all the time.
+    load.live.take_slowest();
+    let begun = now();
+    w1::wait_operations(&load.live, 300, MINUTE);
+    let without = begun.elapsed();
+    let slowest = load.live.take_slowest();
+    eprintln!(
+        "300 operations took {healthy:?} in health and {without:?} without the slow disk, which left after \
+         {left_after:?}; the slowest took {slowest:?} then"
+    );
+    sleep(STAYS_OUT);
+    let disk = slow().expect("it stays out");
+    assert_eq!((&disk["in_sync"], &disk["catching_up"]), (&0.into(), &0.into()), "seed {}", trial.seed);
+
     trial.disk.heal();
+    trial.store.cli(&["disk", "drain", "--undo", disk["id"].as_str().unwrap()]);
+    trial.wait_healthy();
+    assert!(slow().is_none(), "seed {}", trial.seed);
     trial.check(load);
 }

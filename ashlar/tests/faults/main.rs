@@ -10,9 +10,8 @@
 //! | 13, 14, 16, 17, 18, 19 | `network` (as root: each chunk server gets a network namespace) |
 //! | 20, 22, 23, 24, 25 | `copies`, and blockd's `store::damage_test` for what is no data |
 //! | 26, 32 | blockd's `store::damage_test`, `store::power_test` and `store_test`: every cut and every subset, on recorded writes |
-//! | 27, 28, 30 | `disks` (as root: a disk over FUSE), and blockd's `store_test::a_failed_write_or_flush_is_the_end` |
+//! | 27, 28, 30, 31 | `disks` (as root: a disk over FUSE), and blockd's `store_test::a_failed_write_or_flush_is_the_end` |
 //! | 29 | `e2e::disk_full`, and `full` for writers that die in a full pool |
-//! | 31 | `disks`, but for what it asks of the time: a disk that is slow and answers is not ejected |
 //! | 34, 35 | rt's `ring::shim` and `framed`: faults between the reactor and the kernel |
 //! | 36, 37 | `repair` |
 //!

@@ -389,12 +389,25 @@ impl Fleet {
         Some((of("whole")?, of("groups")?))
     }
 
+    /// Does what the status says about disks that are kept out for having been slow: the faults that made them slow
+    /// are over, and there is no time for the pool's own patience.
+    fn readmit_slow(&self) {
+        let status = self.status().unwrap_or_default();
+        let is_slow = |cause: &Value| cause.as_str().is_some_and(|cause| cause.contains("slow and kept out"));
+        if status["causes"].as_array().is_some_and(|causes| causes.iter().any(is_slow)) {
+            for &disk in &self.used {
+                self.cli(&["disk", "drain", "--undo", &self.disk_file(disk).to_string_lossy()]);
+            }
+        }
+    }
+
     /// Waits until every group has all its members in sync; how long it took.
     #[track_caller]
     pub fn wait_whole(&self, limit: Duration) -> Duration {
         let begun = crate::harness::now();
         eventually("every group's members in sync", limit, || {
             crate::harness::sleep(Duration::from_millis(200));
+            self.readmit_slow();
             self.whole().filter(|(whole, groups)| whole == groups && *groups > 0)
         });
         begun.elapsed()

@@ -1,7 +1,7 @@
 //! What a writer asks of the control plane while a volume is open, and how that is asked off the thread that
 //! moves data.
 
-use super::core::CoreInput;
+use super::core::{Complaint, CoreInput};
 use crate::limits::CONTROL_TIMEOUT;
 use crate::{Error, ErrorKind};
 use proto::control::PoolMap;
@@ -26,6 +26,15 @@ pub trait ControlPlane: Send + Sync {
     /// Takes a failed disk out of the groups that are still at the epochs named. The last in-sync member of
     /// a group stays. Answers with the present map, whatever it could do.
     fn evict(&self, disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, why: String) -> ControlFuture<PoolMap>;
+
+    /// The same for a disk that answers but is slow: it stays where too few others would be in sync, and is kept
+    /// out for a while.
+    fn evict_slow(
+        &self,
+        disk: DiskId,
+        groups: Vec<(GroupId, GroupEpoch)>,
+        why: String,
+    ) -> ControlFuture<PoolMap>;
 
     /// The map, if it is newer than `version`.
     fn map_since(&self, version: u64) -> ControlFuture<Option<PoolMap>>;
@@ -70,9 +79,17 @@ impl ControlLine {
         self.waker = Some(waker);
     }
 
-    pub fn evict(&self, disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, why: String) {
+    pub fn evict(
+        &self,
+        disk: DiskId,
+        groups: Vec<(GroupId, GroupEpoch)>,
+        (complaint, why): (Complaint, String),
+    ) {
         self.ask(|plane| {
-            let evicting = plane.evict(disk, groups, why);
+            let evicting = match complaint {
+                Complaint::Failed => plane.evict(disk, groups, why),
+                Complaint::Slow => plane.evict_slow(disk, groups, why),
+            };
             Box::pin(async move { evicting.await.map(Some) })
         });
     }

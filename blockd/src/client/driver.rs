@@ -232,7 +232,9 @@ impl VolumeDriver {
                     self.inputs.push_back(CoreInput::Disconnected(peer));
                 }
             }
-            CoreOutput::Report { disk, groups, why } => self.control.evict(disk, groups, why),
+            CoreOutput::Report { disk, groups, complaint, why } => {
+                self.control.evict(disk, groups, (complaint, why));
+            }
             CoreOutput::WantMap { version } => self.control.map_since(version),
             CoreOutput::Complete { id, result } => self.done.push_back((id, result)),
             CoreOutput::Opened(result) => self.opened = Some(result),

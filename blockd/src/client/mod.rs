@@ -9,6 +9,7 @@ mod op;
 pub mod scrub;
 mod volume;
 
+pub use self::core::Complaint;
 pub use control::{ControlError, ControlFuture, ControlHandle, ControlPlane, control_unavailable};
 pub use driver::VolumeDriver;
 pub use op::{Holes, OnFull, VolumeConfig, VolumeOp};

@@ -53,6 +53,8 @@ pub struct DiskView {
     pub silent_ms: u64,
     /// Whether its keeper said so at all since the planner began to watch.
     pub heard: bool,
+    /// For how long it has been kept out of groups for being slow; `None` if it isn't.
+    pub slow_ms: Option<u64>,
 }
 
 impl DiskView {
@@ -62,7 +64,7 @@ impl DiskView {
 
     /// Whether replicas may be put on it.
     fn is_usable(&self) -> bool {
-        self.is_fresh() && self.admin == DiskAdmin::Active
+        self.is_fresh() && self.admin == DiskAdmin::Active && self.slow_ms.is_none()
     }
 }
 
@@ -101,9 +103,10 @@ impl View {
         let waits = in_sync < self.min_in_sync as usize;
         let usual_ms = self.settings.replace_after_ms;
         let after_ms = if waits { usual_ms.min(URGENT_AFTER_MS) } else { usual_ms };
-        self.disks
-            .get(&disk)
-            .is_none_or(|disk| disk.silent_ms >= after_ms || disk.admin == DiskAdmin::Removed)
+        self.disks.get(&disk).is_none_or(|disk| {
+            let is_slow = disk.slow_ms.is_some_and(|slow_ms| slow_ms >= usual_ms);
+            disk.silent_ms >= after_ms || is_slow || disk.admin == DiskAdmin::Removed
+        })
     }
 
     fn is_fresh(&self, disk: DiskId) -> bool {

@@ -88,6 +88,8 @@ impl World {
     fn look(&mut self) -> Vec<Command> {
         let Answer::Disks(records) = self.ask(Query::Disks) else { panic!() };
         let Answer::Left(left) = self.ask(Query::Left) else { panic!() };
+        let Answer::Slow(slow) = self.ask(Query::Slow) else { panic!() };
+        self.watch.note_slow(slow.into_iter().filter(|slow| slow.held).map(|slow| slow.disk));
         plan(&self.watch.look(self.now_ms, self.map(), records, left, &self.settings))
     }
 
@@ -387,6 +389,30 @@ fn a_full_disk_gets_nothing() {
     world.now_ms += 1;
     fill(&world, 10);
     assert_eq!(world.look().len(), 4);
+}
+
+/// A slow disk is heard of all the time. It gets nothing, and in time others take its places.
+#[test]
+fn a_slow_disks_places_are_taken_and_it_takes_none() {
+    let mut world = World::new(4, &THREE);
+    let groups = |world: &World| world.map().groups.iter().map(|group| (group.id, group.epoch)).collect();
+    let slow = |number, groups| Command::EvictSlowDisk { disk: disk(number), groups, why: "x".into() };
+    world.make(vec![slow(1, groups(&world))]);
+    for _ in 0..=REPLACE_AFTER_MS / 5000 {
+        assert_eq!(world.tick(), [], "there is nobody to take them");
+    }
+    world.add((4, 4, "a"), TIB);
+    world.tick();
+    let planned = world.tick();
+    assert_eq!(planned.len(), 4);
+    world.make(planned);
+    world.join_all();
+    assert!(world.map().groups.iter().all(|group| group.is_whole() && group.member(disk(1)).is_none()));
+    // Were another to go, this one is not asked.
+    world.alive.remove(&2);
+    for _ in 0..=REPLACE_AFTER_MS / 5000 {
+        assert_eq!(world.tick(), []);
+    }
 }
 
 #[test]

@@ -41,6 +41,7 @@ async fn look_and_propose(
     let coming = members.filter(|member| member.state == MemberState::CatchingUp).count();
     let disks = client.disks().await?;
     let left = client.left_groups().await?;
+    watch.note_slow(client.slow_disks().await?.into_iter().filter(|slow| slow.held).map(|slow| slow.disk));
     let planned = plan(&watch.look(now_ms, map, disks, left, settings));
     let pool = if planned.is_empty() && coming == 0 { Pool::AtRest } else { Pool::Busy };
     for command in planned {

@@ -50,6 +50,7 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
         }
         Query::Leases => Answer::Leases(volumes::leases(view)?),
         Query::Left => Answer::Left(pool::all(view, keys::lefts())?),
+        Query::Slow => Answer::Slow(pool::all(view, keys::slows())?),
     })
 }
 

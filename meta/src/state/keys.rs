@@ -38,6 +38,7 @@ enum PoolTable {
     Rebuild = 12,
     Loss = 13,
     Copied = 14,
+    Slow = 15,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,15 @@ pub fn copied(group: GroupId, disk: DiskId) -> Vec<u8> {
 
 pub fn copies() -> Vec<u8> {
     pool_table(PoolTable::Copied, &[])
+}
+
+/// A disk that was evicted for being slow.
+pub fn slow(disk: DiskId) -> Vec<u8> {
+    pool_table(PoolTable::Slow, &disk.0)
+}
+
+pub fn slows() -> Vec<u8> {
+    pool_table(PoolTable::Slow, &[])
 }
 
 /// How far the rebuild that is going on has come.
@@ -359,6 +369,7 @@ mod tests {
             (left(GroupId(3), DiskId([9; 16])), "00000b 00000003 09090909090909090909090909090909"),
             (rebuild(), "00000c"),
             (loss(2), "00000d 0000000000000002"),
+            (slow(DiskId([9; 16])), "00000f 09090909090909090909090909090909"),
             (pool(), "000001"),
             (applied(), "ffff"),
         ];

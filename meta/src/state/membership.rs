@@ -9,7 +9,7 @@ use super::kv::Read;
 use super::pool::{all, disk, groups, map, next_number};
 use super::txn::{Txn, decode, load};
 use super::volumes::lease_revision;
-use super::{Outcome, keys};
+use super::{Outcome, keys, slow};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::limits::{MAX_GROUPS, MAX_WHY_BYTES};
 use crate::record::{DiskAdmin, DiskHealth, DiskMembership, DiskRecord};
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 type Left = (GroupId, DiskId, GroupEpoch);
 
 /// The groups that a command means, each with the epoch that the one who asks knows.
-type Named = [(GroupId, GroupEpoch)];
+pub type Named = [(GroupId, GroupEpoch)];
 
 pub fn evict(txn: &mut Txn<'_>, disk_id: DiskId, named: &Named, why: &str) -> Outcome<PoolMap> {
     let mut record = disk(txn, disk_id)?;
@@ -51,8 +51,12 @@ pub fn begin_catch_up(txn: &mut Txn<'_>, disk_id: DiskId, named: &Named) -> Outc
         );
         return Err(Refusal::new(ErrorKind::InUse(Entity::Disk), message).into());
     }
+    let least = slow::least_without(txn, disk_id)?;
     change_each(txn, named, |group| {
-        set_state(group, disk_id, |state| (state == MemberState::Out).then_some(MemberState::CatchingUp))
+        let is_wanted = group.in_sync().count() < least;
+        set_state(group, disk_id, |state| {
+            (state == MemberState::Out && is_wanted).then_some(MemberState::CatchingUp)
+        })
     })?;
     map(txn)
 }
@@ -199,6 +203,10 @@ pub fn groups_cleared(txn: &mut Txn<'_>, disk_id: DiskId, cleared: &Named) -> Ou
 
 pub fn set_disk_state(txn: &mut Txn<'_>, id: DiskId, state: DiskAdmin) -> Outcome<()> {
     let mut record = disk(txn, id)?;
+    if state != DiskAdmin::Draining {
+        // Whoever wants it used knows that it was slow; and one that is gone is not.
+        slow::forget(txn, id)?;
+    }
     if record.admin == state {
         return Ok(());
     }
@@ -265,7 +273,11 @@ pub fn touch_map(txn: &mut Txn<'_>) -> Outcome<()> {
 }
 
 /// Applies `edit` to those of the named groups that are at the named epoch. Whether it changed any.
-fn change_each(txn: &mut Txn<'_>, named: &Named, mut edit: impl FnMut(&mut Group) -> bool) -> Outcome<bool> {
+pub fn change_each(
+    txn: &mut Txn<'_>,
+    named: &Named,
+    mut edit: impl FnMut(&mut Group) -> bool,
+) -> Outcome<bool> {
     if named.len() > MAX_GROUPS as usize {
         return Err(Refusal::invalid(format!("a command names at most {MAX_GROUPS} groups")).into());
     }
@@ -283,7 +295,7 @@ fn change_each(txn: &mut Txn<'_>, named: &Named, mut edit: impl FnMut(&mut Group
     Ok(changed)
 }
 
-fn set_state(group: &mut Group, disk: DiskId, next: impl Fn(MemberState) -> Option<MemberState>) -> bool {
+pub fn set_state(group: &mut Group, disk: DiskId, next: impl Fn(MemberState) -> Option<MemberState>) -> bool {
     let member = group.members.iter_mut().find(|member| member.disk == disk);
     let Some((member, state)) = member.and_then(|member| next(member.state).map(|state| (member, state)))
     else {
@@ -389,7 +401,7 @@ fn forget_rebuild_if_whole(txn: &mut Txn<'_>) -> Outcome<()> {
 }
 
 /// The start of a text, as much of it as is kept.
-fn cut(why: &str) -> String {
+pub fn cut(why: &str) -> String {
     why[..why.floor_char_boundary(MAX_WHY_BYTES)].to_owned()
 }
 

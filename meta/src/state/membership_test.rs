@@ -2,7 +2,7 @@
 
 use super::super::tests::{Fixture, disk_record};
 use super::*;
-use crate::command::{Command, Response};
+use crate::command::{Command, Pardon, Response};
 use crate::query::{Answer, Query, Status};
 use crate::record::VolumeRecord;
 use proto::ids::VolumeEpoch;
@@ -377,4 +377,59 @@ fn the_status_says_what_is_wrong() {
     let Answer::Membership(counts) = pool.0.ask(Query::Membership).unwrap() else { panic!() };
     let row = |number, in_sync| DiskMembership { disk: disk(number), in_sync, catching_up: 0, out: 0 };
     assert_eq!(counts, [row(1, 4), row(2, 4), row(3, 4), row(4, 0)]);
+}
+
+#[test]
+fn a_slow_disk_is_kept_out_until_it_is_pardoned_or_needed() {
+    let pool = Pool::new();
+    let slow = |number, groups| {
+        pool.run(Command::EvictSlowDisk { disk: disk(number), groups, why: "slow".into() }).unwrap()
+    };
+    let record = || match pool.0.ask(Query::Slow).unwrap() {
+        Answer::Slow(mut slow) => slow.pop(),
+        _ => panic!(),
+    };
+    let pardon = |strikes, pardon| {
+        pool.0.run(Command::PardonDisk { disk: disk(1), strikes, pardon }).unwrap();
+    };
+    slow(1, [at(0, 1), at(1, 1)].concat());
+    assert_eq!((pool.group(0).1[0], pool.group(1).1[0]), ((1, Out, None), (1, Out, None)));
+    slow(2, at(0, 2));
+    assert_eq!(pool.group(0).1[1], (2, InSync, None), "fewer would be in sync than writes need");
+    assert!(record().is_some_and(|slow| slow.disk == disk(1) && slow.strikes == 1 && slow.held));
+    let told = pool.status(None).problems.join("\n");
+    assert!(told.contains("slow and kept out") && told.contains("drain --undo"), "{told}");
+
+    // Another writer says so too: that is the same strike.
+    slow(1, at(2, 1));
+    assert_eq!(record().unwrap().strikes, 1);
+    pool.begin(1, at(0, 2));
+    assert_eq!(pool.group(0), (2, vec![(1, Out, None), (2, InSync, None), (3, InSync, None)]));
+    // Where it is needed it may come back.
+    pool.evict(2, at(1, 2));
+    pool.begin(1, at(1, 3));
+    assert_eq!(pool.group(1).1[0], (1, CatchingUp, None));
+
+    pardon(7, Pardon::TryAgain);
+    assert!(record().unwrap().held, "of another strike");
+    pardon(1, Pardon::Forget);
+    assert!(record().unwrap().held, "not while it is kept out");
+    pardon(1, Pardon::TryAgain);
+    assert!(!record().unwrap().held && pool.status(None).problems.iter().all(|p| !p.contains("slow")));
+    pool.begin(1, at(0, 2));
+    pool.join(1, 0, 3).unwrap();
+    slow(1, at(0, 4));
+    assert!(record().is_some_and(|slow| slow.strikes == 2 && slow.held && slow.pause_ms() == 120_000));
+
+    // An operator's word ends it.
+    let state = DiskAdmin::Active;
+    pool.0.run(Command::SetDiskState { disk: disk(1), state }).unwrap();
+    assert_eq!(record(), None);
+    pool.begin(1, at(0, 5));
+    pool.join(1, 0, 6).unwrap();
+    slow(1, at(0, 7));
+    assert_eq!(record().unwrap().strikes, 1);
+    pardon(1, Pardon::TryAgain);
+    pardon(1, Pardon::Forget);
+    assert_eq!(record(), None);
 }

@@ -12,6 +12,7 @@ mod membership;
 mod names;
 mod objects;
 mod pool;
+mod slow;
 mod status;
 mod stored;
 pub mod txn;
@@ -107,6 +108,10 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         Command::EvictDisk { disk, groups, why } => {
             membership::evict(txn, disk, &groups, &why).map(Response::Map)
         }
+        Command::EvictSlowDisk { disk, groups, why } => {
+            slow::evict(txn, disk, &groups, &why).map(Response::Map)
+        }
+        Command::PardonDisk { disk, strikes, pardon } => slow::pardon(txn, disk, strikes, pardon).map(done),
         Command::BeginCatchUp { disk, groups } => {
             membership::begin_catch_up(txn, disk, &groups).map(Response::Map)
         }

@@ -6,7 +6,9 @@ use super::{Outcome, keys, loss, membership, pool};
 use crate::limits::{MAX_SENTENCES, UNSEEN_MS};
 use crate::object::{BucketRecord, BucketUsage};
 use crate::query::{FailureDomain, Status};
-use crate::record::{DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeKind, VolumeRecord, VolumeState};
+use crate::record::{
+    DiskAdmin, DiskRecord, NodeRecord, PoolRecord, SlowRecord, VolumeKind, VolumeRecord, VolumeState,
+};
 use proto::control::{Group, MemberState};
 use proto::ids::DiskId;
 use proto::limits::REPLICAS;
@@ -60,6 +62,8 @@ pub fn status(view: &dyn Read, now_ms: Option<u64>) -> Outcome<Status> {
         ));
     }
     status.problems.extend(disk_problems(&disks, &nodes, now_ms));
+    let slow: Vec<SlowRecord> = pool::all(view, keys::slows())?;
+    status.problems.extend(slow_problems(&slow, &disks, &nodes));
     Ok(status)
 }
 
@@ -93,11 +97,7 @@ fn group_problems(status: &Status) -> Vec<String> {
 }
 
 fn disk_problems(disks: &[DiskRecord], nodes: &[NodeRecord], now_ms: Option<u64>) -> Vec<String> {
-    let nodes: BTreeMap<_, _> = nodes.iter().map(|node| (node.id, node.name.as_str())).collect();
-    let name = |disk: &DiskRecord| {
-        let label = if disk.label.is_empty() { String::new() } else { format!(" ({})", disk.label) };
-        format!("disk {}{label} of node {}", disk.id, nodes.get(&disk.node).copied().unwrap_or("?"))
-    };
+    let name = |disk: &DiskRecord| name_of(disk, nodes);
     let mut problems = Vec::new();
     for disk in disks {
         let health = &disk.health;
@@ -117,6 +117,29 @@ fn disk_problems(disks: &[DiskRecord], nodes: &[NodeRecord], now_ms: Option<u64>
         problems.push(format!("{more} more disks are not healthy or not heard of"));
     }
     problems
+}
+
+/// A disk as people know it.
+fn name_of(disk: &DiskRecord, nodes: &[NodeRecord]) -> String {
+    let label = if disk.label.is_empty() { String::new() } else { format!(" ({})", disk.label) };
+    let node = nodes.iter().find(|node| node.id == disk.node);
+    format!("disk {}{label} of node {}", disk.id, node.map_or("?", |node| &node.name))
+}
+
+fn slow_problems(slow: &[SlowRecord], disks: &[DiskRecord], nodes: &[NodeRecord]) -> Vec<String> {
+    let held = slow.iter().filter(|slow| slow.held);
+    let known = held.filter_map(|slow| Some((slow, disks.iter().find(|disk| disk.id == slow.disk)?)));
+    let sentence = |(slow, disk): (&SlowRecord, &DiskRecord)| {
+        format!(
+            "{} is slow and kept out of its groups ({}); it is tried again after {} min. Replace it (ashlar disk \
+             replace), or have it tried at once: ashlar disk drain --undo {}",
+            name_of(disk, nodes),
+            slow.why,
+            slow.pause_ms() / 60_000,
+            disk.id
+        )
+    };
+    known.map(sentence).take(MAX_SENTENCES).collect()
 }
 
 /// The widest domain that no group has two members in.

@@ -99,7 +99,7 @@ impl VolumeCore {
         if !matches!(state.link, Link::Greeting | Link::Up) {
             return;
         }
-        let Some(Pending { ask, .. }) = state.pending.remove(&reply.sequence) else {
+        let Some(Pending { ask, sent_at }) = state.pending.remove(&reply.sequence) else {
             self.drop_connection(peer, "it answered what was not asked");
             return;
         };
@@ -115,6 +115,7 @@ impl VolumeCore {
                 self.listed(peer, reconcile, entries, next_cursor)
             }
             (Ask::Flush { round }, ReplyBody::Ack) => {
+                self.note_pace(usize::from(peer.0), sent_at);
                 self.flush_acked(peer, round);
                 true
             }
@@ -127,6 +128,7 @@ impl VolumeCore {
                         let state = &mut self.peers[usize::from(peer.0)];
                         state.acks += 1;
                         state.acked_sequence = state.acked_sequence.max(reply.sequence);
+                        self.note_pace(usize::from(peer.0), sent_at);
                         self.write_acked(key, slot);
                         true
                     }
@@ -318,6 +320,7 @@ impl VolumeCore {
             }
             // It was gone from when it stopped answering.
             self.peers[number].down_since.get_or_insert(oldest);
+            self.peers[number].pace.note_late(self.now);
             let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
             self.drop_connection(peer, "it left a request unanswered for too long");
         }
@@ -325,6 +328,7 @@ impl VolumeCore {
 
     /// This process was stopped for a while: nothing that waited meanwhile is late.
     pub(super) fn was_stopped(&mut self, now: rt::clock::Instant) {
+        self.forget_paces();
         for peer in &mut self.peers {
             peer.pending.values_mut().for_each(|pending| pending.sent_at = now);
             peer.down_since = peer.down_since.map(|_| now);

@@ -9,13 +9,15 @@
 //!   in which it is out of them. Nor can a copy be counted on that may have been made from it after it forgot
 //!   ([`Doubt`]). If no in-sync member of some group is left that kept everything, there is
 //!   nobody to go on with: then they are made to agree again (`agree_again`).
+//! - A member that is *slow* ([`slow`](super::slow)) is reported where enough of the others stay.
 //! - A new map takes effect at once: who left is not waited for any more, who came is sent all that is in
 //!   flight. What was sent with an older epoch is sent again only if its member says that it is stale.
 
 use super::map::{Change, Doubt, GroupPeers, Seat};
 use super::peer::{Ask, Link, PeerState};
 use super::piece::{Owner, Step};
-use super::types::{CoreOutput, Peer};
+use super::slow::Pace;
+use super::types::{Complaint, CoreOutput, Peer};
 use super::{Phase, VolumeCore};
 use crate::limits::{CORE_GRACE, CORE_MAP_POLL, CORE_MAP_RETRY, CORE_MAP_TROUBLED, CORE_REPORT_RETRY};
 use proto::control::PoolMap;
@@ -74,6 +76,9 @@ impl VolumeCore {
                 if let Some(since) = state.down_since {
                     self.consult_at(since + CORE_GRACE);
                 }
+                if self.report_if_slow(number) {
+                    return;
+                }
                 continue;
             }
             if state.report_at > self.now {
@@ -85,7 +90,8 @@ impl VolumeCore {
             self.consult_at(settling.map_or(retry, |at| at.min(retry)));
             let groups = self.evictable(number);
             if !groups.is_empty() {
-                self.report(number, groups);
+                let is_slow = !self.peers[number].is_faulty && self.peers[number].pace.is_late();
+                self.report(number, groups, if is_slow { Complaint::Slow } else { Complaint::Failed });
                 return;
             }
         }
@@ -105,28 +111,48 @@ impl VolumeCore {
         self.out.push(CoreOutput::WantMap { version: self.map.version });
     }
 
-    fn report(&mut self, number: usize, groups: Vec<(GroupId, GroupEpoch)>) {
+    /// Asks for the eviction of a member that is slow, once each time that it is found to be.
+    fn report_if_slow(&mut self, number: usize) -> bool {
+        if !self.peers[number].pace.is_slow() {
+            return false;
+        }
+        let groups = self.evictable(number);
+        let is_any = !groups.is_empty();
+        if is_any {
+            self.report(number, groups, Complaint::Slow);
+            self.peers[number].pace = Pace::default();
+        }
+        is_any
+    }
+
+    fn report(&mut self, number: usize, groups: Vec<(GroupId, GroupEpoch)>, complaint: Complaint) {
         let (place, state) = (&self.map.places[number], &mut self.peers[number]);
         state.report_at = self.now + CORE_REPORT_RETRY;
-        let why = if state.is_faulty { state.fault.as_str() } else { "it does not answer" };
+        let why = match complaint {
+            Complaint::Slow => state.pace.complaint(),
+            Complaint::Failed if state.is_faulty => state.fault.clone(),
+            Complaint::Failed => "it does not answer".to_owned(),
+        };
         let why = format!("disk {} at {}: {why}", place.disk, place.addr);
         tracing::warn!(volume = self.volume.0, groups = groups.len(), why, "reported a disk");
         self.stats.reports += 1;
+        self.stats.slow_reports += u64::from(complaint == Complaint::Slow);
         self.control.asked = true;
         self.control.map_asked_at = self.now;
-        self.out.push(CoreOutput::Report { disk: place.disk, groups, why });
+        self.out.push(CoreOutput::Report { disk: place.disk, groups, complaint, why });
     }
 
-    /// The groups that a member which failed or is gone should leave, and can.
+    /// The groups that a member which failed, is gone or is slow should leave, and can.
     fn evictable(&self, number: usize) -> Vec<(GroupId, GroupEpoch)> {
         let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
         let gone = self.peers[number].is_gone(self.now);
+        let slow = self.peers[number].pace.is_slow();
         let lively: Vec<bool> = self.peers.iter().map(|peer| peer.is_lively(self.now)).collect();
         let mut groups = Vec::new();
         for (id, group) in (0u32..).zip(&self.map.groups) {
             let Some(seat) = group.slot_of(peer).and_then(|slot| group.seat(slot)) else { continue };
             let failed = !self.is_trusted(group, seat.peer);
-            if !failed && !gone {
+            if !failed && !gone && !slow {
                 continue;
             }
             let another = group.in_sync().any(|(_, other)| {
@@ -135,7 +161,8 @@ impl VolumeCore {
                 let in_time = failed || self.peers[number].is_settled(self.now);
                 other.peer != peer && lively[number] && in_time && self.trusts(other)
             });
-            let enough = !seat.in_sync || group.in_sync_count() > self.map.min_in_sync;
+            let others = group.in_sync_count() - u32::from(seat.in_sync);
+            let enough = others >= self.map.min_in_sync || gone && !seat.in_sync;
             if another && (failed || enough) {
                 groups.push((GroupId(id), group.epoch));
             }
@@ -336,6 +363,7 @@ impl VolumeCore {
                 }
                 (false, true) => {
                     self.stats.evicted_members += 1;
+                    self.peers[number].pace = Pace::default();
                     self.retire(number);
                 }
                 (false, false) => {}

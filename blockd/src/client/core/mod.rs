@@ -24,10 +24,11 @@ mod read;
 mod reconcile;
 mod repair;
 mod settled;
+mod slow;
 mod types;
 mod write;
 
-pub use types::{CoreInput, CoreOutput, CoreStats, Peer};
+pub use types::{Complaint, CoreInput, CoreOutput, CoreStats, Peer};
 
 use crate::client::{OnFull, VolumeConfig};
 use crate::limits::{CORE_GRACE, CORE_OPEN_TIMEOUT, CORE_PAUSE};
@@ -113,6 +114,8 @@ pub struct VolumeCore {
     full: VecDeque<Retry>,
     parked: usize,
     repairs: Repairs,
+    /// When the members' pace is judged next.
+    pace_due: Option<Instant>,
     /// Why nothing can be written any more.
     write_error: Option<ClientError>,
     data_bytes: usize,
@@ -164,6 +167,7 @@ impl VolumeCore {
             full: VecDeque::new(),
             parked: 0,
             repairs: Repairs::default(),
+            pace_due: None,
             write_error: None,
             data_bytes: 0,
             next_timeout_check: Instant(0),
@@ -222,8 +226,8 @@ impl VolumeCore {
         let retries = [self.busy.front(), self.full.front()].into_iter().flatten().map(|retry| retry.due);
         let links = self.peers.iter().filter_map(|peer| peer.deadline(self.next_timeout_check));
         let flush = self.flush_deadline();
-        let control = self.consult_deadline();
-        open.into_iter().chain(retries).chain(links).chain(flush).chain(control).min()
+        let (control, pace) = (self.consult_deadline(), self.pace_deadline());
+        open.into_iter().chain(retries).chain(links).chain(flush).chain(control).chain(pace).min()
     }
 
     fn on_tick(&mut self) {
@@ -238,6 +242,7 @@ impl VolumeCore {
         self.tick_links();
         self.tick_retries();
         self.tick_flush();
+        self.tick_pace();
     }
 
     /// Runs whatever can go on, until nothing can.
@@ -407,6 +412,9 @@ mod random_tests;
 #[cfg(test)]
 #[path = "rig_test.rs"]
 mod rig;
+#[cfg(test)]
+#[path = "slow_test.rs"]
+mod slow_tests;
 #[cfg(test)]
 #[path = "core_test.rs"]
 mod tests;

@@ -1,5 +1,6 @@
 //! One member disk as the writer sees it: its connection, its session, what it has not answered yet.
 
+use super::slow::Pace;
 use crate::fast_map::FastMap;
 use crate::limits::{CORE_GRACE, CORE_LIVELY, CORE_RECONNECT_FIRST, CORE_RECONNECT_LAST};
 use proto::GroupEpoch;
@@ -72,6 +73,8 @@ pub(super) struct PeerState {
     pub forgot: bool,
     /// Its server did not let this writer in when it was asked last.
     pub is_stranger: bool,
+    /// How fast it answers.
+    pub pace: Pace,
     /// Not reported again before this.
     pub report_at: Instant,
     /// From the newest `HelloReply` of a session that was opened.
@@ -104,6 +107,7 @@ impl PeerState {
             is_faulty: false,
             forgot: false,
             is_stranger: false,
+            pace: Pace::default(),
             report_at: now,
             incarnation: None,
             whole: None,
@@ -198,6 +202,7 @@ impl PeerState {
     pub fn came_up(&mut self, now: Instant) {
         self.link = Link::Up;
         self.is_stranger = false;
+        self.pace.came_up();
         self.up_since = now;
         self.down_since = None;
         self.retry_wait = CORE_RECONNECT_FIRST;

@@ -225,6 +225,7 @@ pub struct FakeControl {
     pub is_up: bool,
     /// Disks reported, with what was left of each report's groups.
     pub reports: Vec<(usize, usize)>,
+    pub complaints: Vec<Complaint>,
 }
 
 impl FakeControl {
@@ -243,7 +244,7 @@ impl FakeControl {
             min_in_sync: 2,
             version: 1,
         };
-        Self { map, is_up: true, reports: Vec::new() }
+        Self { map, is_up: true, reports: Vec::new(), complaints: Vec::new() }
     }
 
     /// Changes a disk's membership of every group; a new member is added.
@@ -381,7 +382,8 @@ impl Rig {
             CoreOutput::Report { .. } | CoreOutput::WantMap { .. } if !self.control.is_up => {
                 return Some(CoreInput::NoMap);
             }
-            CoreOutput::Report { disk, groups, .. } => {
+            CoreOutput::Report { disk, groups, complaint, .. } => {
+                self.control.complaints.push(complaint);
                 self.control.evict(disk, &groups);
                 return Some(CoreInput::Map(self.control.map.clone()));
             }

@@ -33,6 +33,15 @@ pub enum CoreInput {
     Tick,
 }
 
+/// What is wrong with a member that is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Complaint {
+    /// It is gone, or failed: nothing in its groups goes on before it is out.
+    Failed,
+    /// It answers, so late that all wait for it.
+    Slow,
+}
+
 /// What a driver does for a core, in order.
 #[derive(Debug, Clone)]
 pub enum CoreOutput {
@@ -43,9 +52,9 @@ pub enum CoreOutput {
     Disconnect(Peer),
     /// Send a request on the peer's connection, in order.
     Send(Peer, Request),
-    /// Ask the control plane to take a failed disk out of these groups, unless their epochs have changed.
+    /// Ask the control plane to take a failed or slow disk out of these groups, unless their epochs have changed.
     /// To be answered with `Map` or `NoMap`; until then no other question is asked.
-    Report { disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, why: String },
+    Report { disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, complaint: Complaint, why: String },
     /// Ask the control plane for the map, if it is newer than this version. Answered as `Report`.
     WantMap { version: u64 },
     /// An operation is done. Reads give their bytes, all others `None`.
@@ -72,6 +81,8 @@ pub struct CoreStats {
     pub failed_members: u64,
     /// Members reported to the control plane.
     pub reports: u64,
+    /// Of those reports, the ones of slow members.
+    pub slow_reports: u64,
     /// Members that left all their groups.
     pub evicted_members: u64,
     /// The version of the map in use.
