@@ -88,9 +88,9 @@ const _: () = assert!(POLL_TIMEOUT.as_millis() < DAEMON_GONE.as_millis());
 pub const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a keeper says how its disk is, while nothing changes.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long a rebuild that failed waits before it is tried again, at first and at most.
 /// How often a keeper asks whether its disk was found slow, while nothing else makes it ask.
 pub const SLOW_LOOK: Duration = Duration::from_secs(60);
+/// How long a rebuild that failed waits before it is tried again, at first and at most.
 pub const REBUILD_PAUSE: Duration = Duration::from_secs(1);
 pub const REBUILD_PAUSE_MOST: Duration = Duration::from_secs(30);
 /// Groups that a disk left and is cleared of in one look of its keeper: each waits for the disk's flush.

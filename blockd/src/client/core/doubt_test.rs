@@ -60,6 +60,25 @@ fn a_copy_of_a_member_that_forgot_does_not_count() {
 }
 
 #[test]
+fn a_copy_that_was_made_between_two_maps_is_doubted_as_well() {
+    let mut rig = Rig::new(OnFull::Fail).open();
+    submit_everywhere(&mut rig, 1, 1);
+    rig.settle();
+    rig.reachable[0] = false;
+    rig.members[0].power_cut();
+    rig.cut(0);
+    rig.control.set(2, MemberState::Out);
+    rig.members[2].blocks.clear();
+    rig.members[2].reads = 0;
+    join_from(&mut rig, 0);
+    check_everywhere(&mut rig, 1);
+    assert_eq!(rig.members[2].reads, 0);
+    rig.pass(CORE_GRACE * 2);
+    assert!(rig.control.reports.iter().any(|(disk, _)| *disk == 2));
+    check_everywhere(&mut rig, 1);
+}
+
+#[test]
 fn if_only_copies_of_who_forgot_are_left_one_flush_fails() {
     let mut rig = written_by_two();
     for number in [0, 1] {

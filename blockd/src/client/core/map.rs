@@ -232,7 +232,8 @@ impl Map {
             let (left, came, joined) = seats.take(&members, &life);
             let again = seats.may_have_been_out(group.epoch.0.saturating_sub(unseen.0)) & !(left | came);
             seats.epoch = group.epoch;
-            self.judge(map, number, joined, &doubt);
+            let rejoined = again & seats.in_sync().fold(0, |mask, (slot, _)| mask | 1 << slot);
+            self.judge(map, number, joined | rejoined, &doubt);
             self.short |= self.groups[number as usize].in_sync_count() < self.min_in_sync;
             if left | came | joined | again != 0 {
                 changes.push(Change { group: number, left, came, again });
