@@ -133,6 +133,15 @@ impl VolumeCore {
         }
     }
 
+    /// A member is to be asked for the round under way after all.
+    pub(super) fn flush_joined(&mut self, peer: Peer) {
+        let Some(round) = &mut self.flush.round else { return };
+        if !round.unanswered.contains(&peer) {
+            round.unanswered.push(peer);
+            self.send_flush(peer);
+        }
+    }
+
     /// Ends the round if it may: everybody that is still a member is flushed, everybody that failed has left,
     /// and enough are in sync for what it covers.
     pub(super) fn flush_on(&mut self) {

@@ -99,6 +99,11 @@ impl VolumeCore {
         if !matches!(state.link, Link::Greeting | Link::Up) {
             return;
         }
+        state.heard_at = Some(self.now);
+        if std::mem::take(&mut state.is_probed) {
+            self.consult_at(self.now);
+        }
+        let state = &mut self.peers[usize::from(peer.0)];
         let Some(Pending { ask, sent_at }) = state.pending.remove(&reply.sequence) else {
             self.drop_connection(peer, "it answered what was not asked");
             return;

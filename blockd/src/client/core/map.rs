@@ -102,6 +102,13 @@ impl GroupPeers {
         self.seats().filter(|(_, seat)| could(seat)).fold(0, |mask, (slot, _)| mask | 1 << slot)
     }
 
+    /// Lets one member begin a new life in its seat.
+    pub fn trust_one(&mut self, slot: u8, life: u32) {
+        if let Some(seat) = &mut self.seats[usize::from(slot)] {
+            seat.life = life;
+        }
+    }
+
     /// Whether that ended a doubt.
     fn end_doubts(&mut self, ends: impl Fn(&Doubt) -> bool) -> bool {
         let seats = self.seats.iter_mut().flatten();

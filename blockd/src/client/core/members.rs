@@ -21,7 +21,8 @@ use super::types::{Complaint, CoreOutput, Peer};
 use super::{Phase, VolumeCore};
 use crate::limits::{CORE_GRACE, CORE_MAP_POLL, CORE_MAP_RETRY, CORE_MAP_TROUBLED, CORE_REPORT_RETRY};
 use proto::control::PoolMap;
-use proto::{GroupEpoch, GroupId};
+use proto::message::RequestBody;
+use proto::{GroupEpoch, GroupId, Version};
 use rt::clock::Instant;
 use std::collections::BTreeSet;
 
@@ -89,7 +90,10 @@ impl VolumeCore {
             let retry = self.now + CORE_REPORT_RETRY;
             self.consult_at(settling.map_or(retry, |at| at.min(retry)));
             let groups = self.evictable(number);
-            if !groups.is_empty() {
+            if groups.is_empty() {
+                self.probe_the_quiet();
+                self.trust_again(number);
+            } else {
                 let is_slow = !self.peers[number].is_faulty && self.peers[number].pace.is_late();
                 self.report(number, groups, if is_slow { Complaint::Slow } else { Complaint::Failed });
                 return;
@@ -109,6 +113,66 @@ impl VolumeCore {
         self.control.asked = true;
         self.control.map_asked_at = self.now;
         self.out.push(CoreOutput::WantMap { version: self.map.version });
+    }
+
+    /// Asks members that have not said anything for a while for something that changes nothing: somebody is to
+    /// leave, and it matters whether they are there.
+    fn probe_the_quiet(&mut self) {
+        for number in 0..self.peers.len() {
+            let state = &mut self.peers[number];
+            if !state.is_up() || state.is_probed || state.is_heard(self.now) {
+                continue;
+            }
+            state.is_probed = true;
+            let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
+            let (through, stable) = (Version::ZERO, Version::ZERO);
+            let body = RequestBody::Flush { volume: self.volume, through, stable, whole: false };
+            self.ask(peer, Ask::Forgotten, GroupEpoch(0), body);
+        }
+    }
+
+    /// A member that failed is back with all it had acked, and in some groups nobody else is there: they go on
+    /// with it. It is evicted where somebody is.
+    fn trust_again(&mut self, number: usize) {
+        let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
+        let state = &self.peers[number];
+        let back = state.is_faulty && state.is_up() && !state.forgot && state.whole == state.incarnation;
+        if !back || !self.is_serving() {
+            return;
+        }
+        let (life, peers) = (state.life, &self.peers);
+        let there = |seat: Seat| {
+            let other = &peers[usize::from(seat.peer.0)];
+            seat.peer != peer && other.life == seat.life && other.is_up()
+        };
+        let (mut trusted, mut left) = (0u32, false);
+        for group in &mut self.map.groups {
+            let Some(slot) = group.slot_of(peer) else { continue };
+            let others = group.in_sync().any(|(_, seat)| there(seat));
+            if !others {
+                group.trust_one(slot, life);
+                trusted += 1;
+            }
+            left |= others && group.seat(slot).is_some_and(|seat| seat.life != life);
+        }
+        if trusted == 0 {
+            return;
+        }
+        tracing::warn!(volume = self.volume.0, disk = %self.map.places[number].disk, groups = trusted, "a member is back");
+        let state = &mut self.peers[number];
+        state.is_faulty = left;
+        // Whatever it failed with, what it acked may not be durable.
+        state.flush_sent_at = 0;
+        let keys: Vec<usize> = self.pieces.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let piece = &self.pieces[key];
+            let slot = self.map.group(piece.group).slot_of(peer);
+            if let Some(slot) = slot.filter(|&slot| piece.waits_for(slot)) {
+                self.send_piece(key, slot);
+            }
+        }
+        self.flush_joined(peer);
+        self.wake_readers();
     }
 
     /// Asks for the eviction of a member that is slow, once each time that it is found to be.
@@ -147,7 +211,8 @@ impl VolumeCore {
         let peer = Peer(u16::try_from(number).expect("peers are numbered in 16 bits"));
         let gone = self.peers[number].is_gone(self.now);
         let slow = self.peers[number].pace.is_slow();
-        let lively: Vec<bool> = self.peers.iter().map(|peer| peer.is_lively(self.now)).collect();
+        // Not to be left with one that is dead as well, and that nobody has asked for anything since it died.
+        let lively: Vec<bool> = self.peers.iter().map(|peer| peer.is_heard(self.now)).collect();
         let mut groups = Vec::new();
         for (id, group) in (0u32..).zip(&self.map.groups) {
             let Some(seat) = group.slot_of(peer).and_then(|slot| group.seat(slot)) else { continue };

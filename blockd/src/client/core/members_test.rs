@@ -512,3 +512,63 @@ fn a_member_that_was_cleared_between_two_maps_is_sent_again_what_is_in_flight() 
         assert_eq!(rig.members[2].blocks, rig.members[0].blocks);
     }
 }
+
+/// Two members in sync, of which one is dead and nobody has noticed.
+fn with_a_dead_one() -> Rig {
+    let mut rig = Rig::new(OnFull::Fail).open();
+    rig.control.set(2, MemberState::Out);
+    let map = rig.control.map.clone();
+    rig.input(CoreInput::Map(map));
+    submit_everywhere(&mut rig, 1, 1);
+    rig.settle();
+    rig.pass(Duration::from_secs(3));
+    rig.reachable[1] = false;
+    rig.silent[1] = true;
+    rig
+}
+
+#[test]
+fn nobody_is_evicted_in_favour_of_one_that_nobody_has_heard_from() {
+    let mut rig = with_a_dead_one();
+    rig.members[0].broken = true;
+    rig.submit(20, VolumeOp::Read { offset: 0, len: 4096, holes: Holes::Zeros });
+    rig.submit(21, VolumeOp::Read { offset: CHUNK_BYTES, len: 4096, holes: Holes::Zeros });
+    rig.submit(22, data(2));
+    rig.pass(Duration::from_secs(10));
+    assert!(rig.control.reports.is_empty(), "{:?}", rig.control.reports);
+    // It comes back with all it had: reads go on, and writes once a second one is in sync.
+    rig.members[0].broken = false;
+    rig.members[0].restart();
+    rig.pass(Duration::from_secs(2));
+    rig.take(20).unwrap().unwrap();
+    rig.take(21).unwrap().unwrap();
+    assert!(rig.take(22).is_none() && rig.control.reports.is_empty());
+    begin_catch_up(&mut rig, 2);
+    let blocks = rig.members[0].blocks.clone();
+    (0..GROUPS).for_each(|group| rig.members[2].copy_in(&blocks, group));
+    rig.control.set(2, MemberState::InSync);
+    rig.pass(Duration::from_secs(6));
+    rig.take(22).unwrap().unwrap();
+    rig.run(VolumeOp::Flush).unwrap();
+    assert_eq!(rig.control.reports, [(1, GROUPS as usize)]);
+    assert_eq!(rig.read(0, 4096), vec![2; 4096]);
+}
+
+#[test]
+fn one_that_forgot_is_not_trusted_again() {
+    let mut rig = with_a_dead_one();
+    submit_everywhere(&mut rig, 30, 2);
+    rig.silent[1] = false;
+    rig.settle();
+    rig.silent[1] = true;
+    assert!(all_done(&mut rig, 30));
+    rig.members[0].power_cut();
+    rig.cut(0);
+    rig.submit(50, VolumeOp::Read { offset: 0, len: 4096, holes: Holes::Zeros });
+    rig.pass(Duration::from_secs(20));
+    assert!(rig.take(50).is_none(), "what it has is old");
+    rig.reachable[1] = true;
+    rig.silent[1] = false;
+    rig.pass(Duration::from_secs(3));
+    assert_eq!(rig.take(50).unwrap().unwrap().unwrap(), vec![2; 4096]);
+}

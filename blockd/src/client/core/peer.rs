@@ -75,6 +75,9 @@ pub(super) struct PeerState {
     pub is_stranger: bool,
     /// How fast it answers.
     pub pace: Pace,
+    /// When it answered anything last, and whether it was asked something only to hear from it.
+    pub heard_at: Option<Instant>,
+    pub is_probed: bool,
     /// Not reported again before this.
     pub report_at: Instant,
     /// From the newest `HelloReply` of a session that was opened.
@@ -108,6 +111,8 @@ impl PeerState {
             forgot: false,
             is_stranger: false,
             pace: Pace::default(),
+            heard_at: None,
+            is_probed: false,
             report_at: now,
             incarnation: None,
             whole: None,
@@ -168,6 +173,12 @@ impl PeerState {
         self.is_up() && self.oldest_sent().is_none_or(|sent| sent + CORE_LIVELY > now)
     }
 
+    /// Whether it is there for certain: it has just answered. A connection on which nothing is said may have no other
+    /// end any more.
+    pub fn is_heard(&self, now: Instant) -> bool {
+        self.is_lively(now) && self.heard_at.is_some_and(|at| at + CORE_LIVELY > now)
+    }
+
     /// Whether it has been there for as long as another one is waited for.
     pub fn is_settled(&self, now: Instant) -> bool {
         self.is_up() && self.up_since + CORE_GRACE <= now
@@ -195,6 +206,7 @@ impl PeerState {
     /// The connection is gone: when to try again.
     pub fn disconnected(&mut self, now: Instant) {
         self.down_since.get_or_insert(now);
+        self.is_probed = false;
         self.link = Link::Down { retry_at: now + self.retry_wait };
         self.retry_wait = (self.retry_wait * 2).min(CORE_RECONNECT_LAST);
     }
