@@ -36,7 +36,7 @@ pub enum Command {
     },
     /// Have one disk take the place of another, which may be gone; both by id or path
     Replace {
-        /// The disk that goes
+        /// The disk that goes; it is drained
         old: String,
         /// A disk of the pool; add it first: ashlar disk add
         new: String,

@@ -12,7 +12,7 @@
 //! | 26, 32 | blockd's `store::damage_test`, `store::power_test` and `store_test`: every cut and every subset, on recorded writes |
 //! | 27, 28, 30, 31 | `disks` (as root: a disk over FUSE), and blockd's `store_test::a_failed_write_or_flush_is_the_end` |
 //! | 29 | `e2e::disk_full`, and `full` for writers that die in a full pool |
-//! | 34, 35 | rt's `ring::shim` and `framed`: faults between the reactor and the kernel |
+//! | 34, 35 | rt's `ring::shim` and `framed`: faults between the reactor and the kernel; on daemons in the soak |
 //! | 36, 37 | `repair` |
 //!
 //! After each of `processes`, `network` and `repair` a scrub compares all copies: they must be alike.
