@@ -2,7 +2,7 @@
 
 use super::rows::Row;
 use super::world::World;
-use crate::limits::SOAK_PROGRESS;
+use crate::limits::{SOAK_OPERATIONS, SOAK_PROGRESS};
 use std::time::Duration;
 use trial::fault_disk::{Cut, FaultDisk};
 use trial::fleet::FAULT_MACHINE;
@@ -37,8 +37,8 @@ impl World {
             }
             Row::SlowDisk => {
                 self.fault_disk().throttle(SLOW);
-                rest(Duration::from_secs(10));
-                trial::w1::wait_operations(&self.load().live, 50, SOAK_PROGRESS);
+                self.wait_left_behind();
+                trial::w1::wait_operations(&self.load().live, SOAK_OPERATIONS, SOAK_PROGRESS);
             }
             _ => {
                 self.fault_disk().be_odd();
@@ -51,6 +51,14 @@ impl World {
 
     fn wait_fired(&self, before: u64) {
         eventually("the fault", SOAK_PROGRESS, || (self.fault_disk().fired() > before).then_some(()));
+    }
+
+    /// Its writers find it slow, or it leaves one of them without an answer.
+    fn wait_left_behind(&self) {
+        eventually("the slow disk to be left behind", SOAK_PROGRESS, || {
+            rest(Duration::from_millis(200));
+            (self.fleet.listed(FAULT_MACHINE)?["in_sync"] == 0).then_some(())
+        });
     }
 
     /// The machine of the disk loses its power under load and comes back. How many writes that lost; none of them

@@ -178,12 +178,18 @@ impl Fleet {
         self.fault_disk.as_ref()
     }
 
+    /// What `disk list` says of a disk, if it answers.
+    pub fn listed(&self, disk: usize) -> Option<Value> {
+        let output = self.command(&["disk", "list", "-o", "json"]).output().unwrap();
+        let path = self.disk_file(disk).to_string_lossy().into_owned();
+        let same = |disk: &Value| disk["path"] == path.as_str() && disk["state"] != "removed";
+        let disks: Value = serde_json::from_slice(&output.stdout).ok()?;
+        disks.as_array()?.iter().find(|disk| same(disk)).cloned()
+    }
+
     /// How to get at a disk's chunk server, in its own network.
     pub fn door(&self, disk: usize) -> Door {
-        let path = self.disk_file(disk).to_string_lossy().into_owned();
-        let disks: Value = serde_json::from_str(&self.cli(&["disk", "list", "-o", "json"])).unwrap();
-        let same = |disk: &&Value| disk["path"] == path.as_str() && disk["state"] != "removed";
-        let disk = disks.as_array().and_then(|disks| disks.iter().find(same)).expect("it is in the pool");
+        let disk = self.listed(disk).expect("it is in the pool");
         let text = |name: &str| disk[name].as_str().unwrap();
         Door::new(text("address"), text("id"), &self.dir.path().join(VOTER))
     }
@@ -213,11 +219,9 @@ impl Fleet {
         let path = self.disk_file(old).to_string_lossy().into_owned();
         eventually("the end of a disk's replacing", limit, || {
             crate::harness::sleep(Duration::from_millis(200));
-            let disks: Value = serde_json::from_str(&self.cli(&["disk", "list", "-o", "json"])).ok()?;
-            let of = |disk: &Value, name: &str| disk[name].as_u64().unwrap_or(1);
-            let left = |disk: &Value| of(disk, "in_sync") + of(disk, "catching_up") + of(disk, "out");
-            let same = |disk: &&Value| disk["path"] == path.as_str() && disk["state"] != "removed";
-            disks.as_array()?.iter().filter(same).all(|disk| left(disk) == 0).then_some(())
+            let disk = self.listed(old)?;
+            let of = |name: &str| disk[name].as_u64().unwrap_or(1);
+            (of("in_sync") + of("catching_up") + of("out") == 0).then_some(())
         });
         self.cli(&["disk", "remove", &path]);
         self.stop_disk(old);
