@@ -35,6 +35,7 @@ pub mod scenario;
 pub mod scrubber;
 pub mod server;
 pub mod tenant;
+pub mod totals;
 pub mod trace;
 pub mod trouble;
 pub mod world;
