@@ -121,6 +121,9 @@ impl VolumeCore {
 
     pub(super) fn flush_acked(&mut self, peer: Peer, round: u64) {
         if self.is_flush_round(round) {
+            let through = self.flush.round.as_ref().map_or(Version::ZERO, |round| round.through);
+            let state = &mut self.peers[usize::from(peer.0)];
+            state.flushed = state.flushed.max(through);
             self.flush_left(peer);
             self.flush_on();
         }

@@ -32,7 +32,7 @@ pub(super) struct Doubt {
     /// `None` for a disk that this writer never knew as a member.
     pub source: Option<Peer>,
     pub incarnation: u64,
-    /// The highest version that was acked.
+    /// The highest version that was acked in the group.
     pub until: Version,
 }
 
@@ -42,6 +42,8 @@ pub(super) struct Doubt {
 pub(super) struct GroupPeers {
     seats: [Option<Seat>; SEATS],
     pub epoch: GroupEpoch,
+    /// The highest version that was acked here.
+    pub acked: Version,
 }
 
 /// What a new map changed in one group, as masks of slots.
@@ -59,7 +61,7 @@ pub(super) struct Change {
 
 impl GroupPeers {
     fn empty() -> Self {
-        Self { seats: [None; SEATS], epoch: GroupEpoch(0) }
+        Self { seats: [None; SEATS], epoch: GroupEpoch(0), acked: Version::ZERO }
     }
 
     pub fn seats(&self) -> impl Iterator<Item = (u8, Seat)> + '_ {
@@ -200,18 +202,18 @@ impl Map {
             short: false,
             doubtful: false,
         };
-        map.take(&lease.map, |_| 0, |_, _| None)?;
+        map.take(&lease.map, |_| 0, |_, _, _| None)?;
         Ok(map)
     }
 
     /// Takes a newer map in; nothing has changed if that fails. New disks get the next numbers; seats that
-    /// are taken get the present life of their peers. `doubt` says what is to be doubted of a copy, by its source
-    /// and that one's incarnation.
+    /// are taken get the present life of their peers. `doubt` says what is to be doubted of a copy, by its source,
+    /// that one's incarnation, and the highest version acked in the group.
     pub fn take(
         &mut self,
         map: &PoolMap,
         life: impl Fn(Peer) -> u32,
-        doubt: impl Fn(Option<Peer>, u64) -> Option<Doubt>,
+        doubt: impl Fn(Option<Peer>, u64, Version) -> Option<Doubt>,
     ) -> Result<Vec<Change>, ClientError> {
         check(map, self.groups.len())?;
         for place in &map.disks {
@@ -269,7 +271,7 @@ impl Map {
         map: &PoolMap,
         number: u32,
         joined: u8,
-        doubt: impl Fn(Option<Peer>, u64) -> Option<Doubt>,
+        doubt: impl Fn(Option<Peer>, u64, Version) -> Option<Doubt>,
     ) {
         let group = &mut self.groups[number as usize];
         // As often as there may be copies of copies among them.
@@ -279,7 +281,9 @@ impl Map {
             let copied = map.copies.iter().find(|copy| copy.group.0 == number && copy.disk == disk);
             let doubted = copied.and_then(|copied| {
                 let source = self.numbers.get(&copied.source).copied();
-                source.and_then(|peer| group.doubt_of(peer)).or_else(|| doubt(source, copied.incarnation))
+                source
+                    .and_then(|peer| group.doubt_of(peer))
+                    .or_else(|| doubt(source, copied.incarnation, group.acked))
             });
             if let Some(seat) = &mut group.seats[usize::from(slot)] {
                 seat.doubt = doubted;

@@ -353,13 +353,12 @@ impl VolumeCore {
         if map.version <= self.map.version || matches!(self.phase, Phase::Failed(_)) {
             return;
         }
-        let until = self.settled.highest_acked();
-        let unflushed = self.has_served && until > self.stable;
-        let peers = &self.peers;
-        let doubt = |source: Option<Peer>, incarnation| {
+        let (peers, stable) = (&self.peers, self.stable);
+        let doubt = |source: Option<Peer>, incarnation, until: Version| {
             let known = source.and_then(|source| peers.get(usize::from(source.0)));
+            let flushed = known.map_or(stable, |state| state.flushed.max(stable));
             let whole = known.is_some_and(|state| state.was_whole(incarnation));
-            (unflushed && !whole).then_some(Doubt { source, incarnation, until })
+            (until > flushed && !whole).then_some(Doubt { source, incarnation, until })
         };
         let life = |peer: Peer| peers.get(usize::from(peer.0)).map_or(0, |state| state.life);
         let changes = match self.map.take(map, life, doubt) {

@@ -3,8 +3,8 @@
 use super::slow::Pace;
 use crate::fast_map::FastMap;
 use crate::limits::{CORE_GRACE, CORE_LIVELY, CORE_RECONNECT_FIRST, CORE_RECONNECT_LAST};
-use proto::GroupEpoch;
 use proto::message::OpenReply;
+use proto::{GroupEpoch, Version};
 use rt::clock::Instant;
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ pub(super) struct PeerState {
     pub acks: u64,
     /// `acks` when the newest flush was sent: below it all is covered by that flush.
     pub flush_sent_at: u64,
+    /// Versions up to this one it has on its disk, as far as they concern it.
+    pub flushed: Version,
     /// The highest sequence of an acked write or trim.
     pub acked_sequence: u64,
 }
@@ -122,6 +124,7 @@ impl PeerState {
             pending: FastMap::default(),
             acks: 0,
             flush_sent_at: 0,
+            flushed: Version::ZERO,
             acked_sequence: 0,
         }
     }

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 pub(super) struct Settled {
     settled: Version,
     last: Version,
-    highest_acked: Version,
     /// Whether each version above `settled` and up to `last` is acked by all; bounded by the window of
     /// writes, since a version is given out when its write starts.
     acked: VecDeque<bool>,
@@ -17,7 +16,7 @@ pub(super) struct Settled {
 impl Settled {
     /// Everything up to `version` is settled.
     pub fn at(version: Version) -> Self {
-        Self { settled: version, last: version, highest_acked: version, acked: VecDeque::new() }
+        Self { settled: version, last: version, acked: VecDeque::new() }
     }
 
     /// The next version, or `None` when the epoch's are used up.
@@ -31,7 +30,6 @@ impl Settled {
     pub fn ack(&mut self, version: Version) {
         let at = usize::try_from(version.0 - self.settled.0 - 1).expect("bounded by the window of writes");
         self.acked[at] = true;
-        self.highest_acked = self.highest_acked.max(version);
         while self.acked.front() == Some(&true) {
             self.acked.pop_front();
             self.settled.0 += 1;
@@ -41,11 +39,6 @@ impl Settled {
     /// The highest version that was given out.
     pub fn last(&self) -> Version {
         self.last
-    }
-
-    /// The highest version that is acked by all; some below it may not be.
-    pub fn highest_acked(&self) -> Version {
-        self.highest_acked
     }
 
     pub fn settled(&self) -> Version {
@@ -69,7 +62,6 @@ mod tests {
         let versions: Vec<_> = (0..4).map(|_| settled.next().unwrap()).collect();
         settled.ack(versions[1]);
         settled.ack(versions[2]);
-        assert_eq!(settled.highest_acked(), versions[2]);
         assert_eq!((settled.settled(), settled.span()), (Version::first_of(VolumeEpoch(3)), 4));
         settled.ack(versions[0]);
         assert_eq!((settled.settled(), settled.span()), (versions[2], 1));

@@ -77,7 +77,7 @@ impl VolumeCore {
         let piece = &self.pieces[key];
         let Step::Writing { version, pending: 0, repair, body } = &piece.step else { return };
         let (version, repair, is_data) = (*version, *repair, matches!(body, Body::Data { .. }));
-        let count = u64::from(piece.count);
+        let (count, piece_group) = (u64::from(piece.count), piece.group);
         if !repair && !self.has_enough(piece.owner, piece.group) {
             return;
         }
@@ -85,6 +85,8 @@ impl VolumeCore {
             self.stats.repaired_blocks += count;
         } else {
             self.settled.ack(version);
+            let group = &mut self.map.groups[piece_group as usize];
+            group.acked = group.acked.max(version);
             let bytes = if is_data { count * BLOCK_BYTES } else { 0 };
             self.flush_bytes_written(bytes);
         }
