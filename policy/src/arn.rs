@@ -35,7 +35,7 @@ impl ArnPattern {
         let parts = template.split_colons(COMPONENTS);
         let complete = parts.len() == COMPONENTS || parts.last().is_some_and(Template::ends_in_star);
         let prefix = parts.first().and_then(Template::literal).is_some_and(|first| first == "arn");
-        if !complete || !prefix || parts.len() < 3 {
+        if !complete || !prefix || parts.len() < 2 {
             return Err(format!(
                 "{text:?} is no ARN; it must be arn:partition:service:region:account:resource"
             ));

@@ -155,8 +155,10 @@ impl Template {
 
     /// Whether it stands for exactly one text whatever the request.
     pub(crate) fn is_fixed(&self) -> bool {
-        // A star that is literal here still says "anything" to who wrote it, so it is not taken as fixed.
-        self.parts.iter().all(|part| matches!(part, Part::Glyph(Glyph::Char(c)) if !matches!(c, '*' | '?')))
+        // A star or variable that is literal here still says "anything" to who wrote it: not taken as fixed.
+        self.parts
+            .iter()
+            .all(|part| matches!(part, Part::Glyph(Glyph::Char(c)) if !matches!(c, '*' | '?' | '$')))
     }
 
     pub(crate) fn has_variable(&self) -> bool {

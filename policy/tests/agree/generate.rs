@@ -1,0 +1,289 @@
+//! Random worlds, made of few names that nearly match each other.
+
+use serde_json::{Value, json};
+
+use crate::reference::Who;
+use crate::world::{OWNER, Resource, World};
+
+const OTHER: &str = "222222222222";
+
+/// Splitmix64: the same seed makes the same world.
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(n).unwrap()).unwrap()
+    }
+
+    fn chance(&mut self, one_in: usize) -> bool {
+        self.below(one_in) == 0
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+
+    /// One, or a list of up to three.
+    fn some(&mut self, of: &[&str]) -> Value {
+        if self.chance(2) {
+            return json!(self.pick(of));
+        }
+        let count = 1 + self.below(3);
+        Value::Array((0..count).map(|_| json!(self.pick(of))).collect())
+    }
+}
+
+pub fn canonical(account: &str) -> String {
+    account.repeat(6)[..64].to_owned()
+}
+
+const ACTIONS: &[&str] = &[
+    "s3:GetObject",
+    "s3:GetObject",
+    "s3:getobject",
+    "s3:GetObjectVersion",
+    "s3:GetObjectAcl",
+    "s3:PutObjectAcl",
+    "s3:GetObjectTagging",
+    "s3:PutObject",
+    "s3:DeleteObject",
+    "s3:ListBucket",
+    "s3:GetBucketPolicy",
+    "s3:DeleteBucketPolicy",
+];
+const PATTERNS: &[&str] = &[
+    "s3:*",
+    "*",
+    "s3:Get*",
+    "s3:GetObject",
+    "S3:GETOBJECT",
+    "s3:GetObject?*",
+    "s3:*Object",
+    "s3:?etObject",
+    "s3:Put*",
+    "s3:ListBucket",
+    "s3:*Bucket*",
+    "s3:DeleteObject",
+];
+const RESOURCES: &[&str] = &[
+    "arn:aws:s3:::photos/a",
+    "arn:aws:s3:::photos/alice/x",
+    "arn:aws:s3:::photos/bob/x",
+    "arn:aws:s3:::photos/*",
+    "arn:aws:s3:::photos/a:b",
+];
+const RESOURCE_PATTERNS: &[&str] = &[
+    "*",
+    "arn:aws:s3:::*",
+    "arn:aws:s3:*",
+    "arn:aws:s3:::photos",
+    "arn:aws:s3:::photos*",
+    "arn:aws:s3:::photos/*",
+    "arn:aws:s3:::photos/a",
+    "arn:aws:s3:::photos/?",
+    "arn:aws:s3:::photos/a*",
+    "arn:aws:s3:::photos/*/x",
+    "arn:aws:s3:::photos/${aws:username}/*",
+    "arn:aws:s3:::photos/${aws:username, 'bob'}/x",
+    "arn:aws:s3:::photos/${*}",
+    "arn:aws:s3:::phot?s/al*e/?",
+];
+const TEXTS: &[&str] =
+    &["", "a", "A", "a/", "a*", "alice", "alic?", "*", "${aws:username}", "${*}", "${s3:prefix,'a'}"];
+/// Key, values in requests, values in policies, operators without affixes.
+type Pool = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+const POOLS: &[Pool] = &[
+    ("s3:prefix", &["a", "A", "a/", "", "*", "alice", "bob"], TEXTS, STRINGS),
+    ("aws:userid", &["alice", "AIDA1", "a"], &["alice", "AIDA1", "AIDA*", "${aws:username}"], STRINGS),
+    ("s3:RequestObjectTagKeys", &["a", "b", "alice", "", "A"], TEXTS, STRINGS),
+    ("s3:max-keys", &["10", "10.0", "9", "-1", "abc", "1e3"], &["10", "9.5", "-1", "0"], NUMBERS),
+    (
+        "aws:CurrentTime",
+        &["2026-11-23T01:00:00Z", "2026-11-23", "2024-02-29T23:59:59Z", "1795395600"],
+        &["2026-11-23", "2026-11-23T01:00:00Z", "2024-03-01", "2026", "1795395600"],
+        DATES,
+    ),
+    ("aws:SecureTransport", &["true", "false", "maybe"], &["true", "false"], &["Bool"]),
+    ("aws:Referer", &["QUJD", "QUJE", "?"], &["QUJD", "QUJE"], &["BinaryEquals"]),
+    (
+        "aws:SourceIp",
+        &["192.0.2.1", "10.1.1.1", "2001:db8::1", "nowhere"],
+        &["192.0.2.0/24", "192.0.2.1", "10.0.0.0/8", "0.0.0.0/0", "2001:db8::/32", "::/0", "10.0.0.0/7"],
+        &["IpAddress", "NotIpAddress"],
+    ),
+    (
+        "aws:PrincipalArn",
+        &["arn:aws:iam::111111111111:user/alice", "arn:aws:iam::222222222222:role/alice:x", "alice"],
+        &[
+            "*",
+            "arn:aws:iam::*:user/*",
+            "arn:aws:iam::111111111111:user/${aws:username}",
+            "${aws:PrincipalArn}",
+            "arn:*",
+        ],
+        &["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike"],
+    ),
+];
+const STRINGS: &[&str] = &[
+    "StringEquals",
+    "StringNotEquals",
+    "StringEqualsIgnoreCase",
+    "StringNotEqualsIgnoreCase",
+    "StringLike",
+    "StringNotLike",
+];
+const NUMBERS: &[&str] = &[
+    "NumericEquals",
+    "NumericNotEquals",
+    "NumericLessThan",
+    "NumericLessThanEquals",
+    "NumericGreaterThan",
+    "NumericGreaterThanEquals",
+];
+const DATES: &[&str] = &[
+    "DateEquals",
+    "DateNotEquals",
+    "DateLessThan",
+    "DateLessThanEquals",
+    "DateGreaterThan",
+    "DateGreaterThanEquals",
+];
+
+fn conditions(random: &mut Random) -> Value {
+    let mut all = serde_json::Map::new();
+    for _ in 0..random.below(3) {
+        let (key, _, wanted, operators) = POOLS[random.below(POOLS.len())];
+        let operator = if random.chance(8) {
+            "Null".to_owned()
+        } else {
+            let set = random.pick(&["", "", "ForAllValues:", "ForAnyValue:"]);
+            let suffix = random.pick(&["", "", "IfExists"]);
+            format!("{set}{}{suffix}", random.pick(operators))
+        };
+        let values = if operator == "Null" { random.some(&["true", "false"]) } else { random.some(wanted) };
+        let keys = all.entry(operator).or_insert_with(|| json!({}));
+        keys.as_object_mut().unwrap().insert(key.to_owned(), values);
+    }
+    Value::Object(all)
+}
+
+fn arns() -> Vec<String> {
+    let mut arns = Vec::new();
+    for account in [OWNER, OTHER] {
+        arns.push(format!("arn:aws:iam::{account}:user/alice"));
+        arns.push(format!("arn:aws:iam::{account}:role/alice"));
+        arns.push(format!("arn:aws:sts::{account}:assumed-role/alice/one"));
+    }
+    arns
+}
+
+fn principal(random: &mut Random, trust: bool) -> Value {
+    if random.chance(5) {
+        return json!("*");
+    }
+    let mut names = arns();
+    names.extend([OWNER, OWNER, OTHER, OTHER].map(str::to_owned));
+    names.push(format!("arn:aws:iam::{OTHER}:root"));
+    names.push("*".to_owned());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut all = json!({"AWS": random.some(&names)});
+    if random.chance(5) {
+        all["Service"] = json!("logging.s3.amazonaws.com");
+    }
+    if random.chance(5) && !trust {
+        all["CanonicalUser"] = json!(canonical(random.pick(&[OWNER, OTHER])));
+    }
+    all
+}
+
+fn policy(random: &mut Random, kind: &str) -> Value {
+    let count = 1 + random.below(2);
+    let statements: Vec<Value> = (0..count)
+        .map(|_| {
+            let deny = random.chance(4);
+            let mut statement =
+                json!({"Effect": if deny { "Deny" } else { "Allow" }, "Condition": conditions(random)});
+            let except = random.chance(8);
+            if kind == "trust" {
+                statement["Action"] = random.some(&["sts:AssumeRole", "sts:*", "sts:TagSession"]);
+            } else {
+                statement[if except { "NotAction" } else { "Action" }] = random.some(PATTERNS);
+                let name = if random.chance(8) { "NotResource" } else { "Resource" };
+                statement[name] = random.some(RESOURCE_PATTERNS);
+            }
+            if kind != "identity" {
+                let name =
+                    if deny && kind == "bucket" && random.chance(2) { "NotPrincipal" } else { "Principal" };
+                statement[name] = principal(random, kind == "trust");
+            }
+            statement
+        })
+        .collect();
+    json!({"Version": random.pick(&["2012-10-17", "2012-10-17", "2008-10-17"]), "Statement": statements})
+}
+
+fn who(random: &mut Random) -> Who {
+    let account = random.pick(&[OWNER, OWNER, OTHER]).to_owned();
+    let kind = random.pick(&["anonymous", "root", "user", "user", "role", "role", "service"]);
+    let arns = match kind {
+        "user" => vec![format!("arn:aws:iam::{account}:user/alice")],
+        "role" => vec![
+            format!("arn:aws:iam::{account}:role/alice"),
+            format!("arn:aws:sts::{account}:assumed-role/alice/one"),
+        ],
+        "service" => vec!["logging.s3.amazonaws.com".to_owned()],
+        _ => Vec::new(),
+    };
+    let has_account = !matches!(kind, "anonymous" | "service");
+    let canonical = has_account.then(|| canonical(&account));
+    Who { kind, account: has_account.then_some(account), arns, canonical }
+}
+
+pub fn world(random: &mut Random) -> World {
+    let trust = random.chance(8);
+    let mut keys = Vec::new();
+    for (key, values, ..) in POOLS {
+        if random.chance(2) {
+            let count = if *key == "s3:RequestObjectTagKeys" { random.below(3) } else { 1 };
+            keys.push(((*key).to_owned(), (0..count).map(|_| random.pick(values).to_owned()).collect()));
+        }
+    }
+    if random.chance(2) {
+        keys.push(("aws:username".to_owned(), vec!["alice".to_owned()]));
+    }
+    let attached = match random.below(4) {
+        _ if trust => Resource::Trust(policy(random, "trust")),
+        0 => Resource::None,
+        _ => Resource::Bucket(policy(random, "bucket")),
+    };
+    let grants = random.below(3);
+    World {
+        who: who(random),
+        action: if trust { "sts:AssumeRole".to_owned() } else { random.pick(ACTIONS).to_owned() },
+        resource: random.pick(RESOURCES).to_owned(),
+        keys,
+        identity: (0..random.below(3)).map(|_| policy(random, "identity")).collect(),
+        boundary: random.chance(4).then(|| policy(random, "identity")),
+        session: random.chance(4).then(|| vec![policy(random, "identity")]),
+        attached,
+        acls_enabled: random.chance(3),
+        acl: (0..grants)
+            .map(|_| {
+                let to = random.pick(&["all", "authenticated", OWNER, OTHER]);
+                let to = if to.len() == 12 { canonical(to) } else { to.to_owned() };
+                (to, random.pick(&["READ", "READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL"]))
+            })
+            .collect(),
+        object_account: random.chance(4).then(|| OTHER.to_owned()),
+        ignore_public_acls: random.chance(2),
+        restrict_public_buckets: random.chance(3),
+    }
+}
