@@ -15,6 +15,7 @@ mod evaluate;
 mod json;
 mod keys;
 pub mod limits;
+mod operations;
 mod operator;
 mod parse;
 mod parse_statement;
@@ -32,6 +33,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{
     Acls, At, Attached, Decision, Layer, Policies, Reason, Request, ResourcePolicy, evaluate,
 };
+pub use operations::{Facts, Need, On, Operation, When, render_permissions};
 pub use parse::counted_chars;
 pub use policy::{Effect, Kind, Policy, Statement};
 pub use principal::{Caller, PrincipalName, Principals};

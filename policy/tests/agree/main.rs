@@ -148,7 +148,7 @@ fn check_mix(seen: &Seen, cases: u64) {
 
 #[test]
 fn it_agrees_with_the_reference() {
-    let cases = cases("POLICY_CASES", 3000);
+    let cases = cases("POLICY_CASES", 2000);
     let config = ProptestConfig {
         cases: u32::try_from(cases).expect("fewer cases"),
         failure_persistence: None,
