@@ -430,6 +430,8 @@ impl Drop for Fleet {
         // Who needs others goes first.
         drop((self.agent.take(), self.gateway.take()));
         self.relays.iter().for_each(|(_, _, relay)| relay.link.set(Weather::Clear, Weather::Clear));
+        // A chunk server whose disk stalls can't end, not even by SIGKILL.
+        self.fault_disk.iter().for_each(FaultDisk::heal);
         self.disks.clear();
         drop(self.voter.take());
         if std::thread::panicking() {
