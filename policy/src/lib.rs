@@ -12,6 +12,7 @@ mod condition;
 mod context;
 mod error;
 mod evaluate;
+pub mod findings;
 mod json;
 mod keys;
 pub mod limits;

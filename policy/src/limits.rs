@@ -27,9 +27,13 @@ pub const ACCOUNT_DIGITS: usize = 12;
 /// Grants of one access control list.
 pub const MAX_ACL_GRANTS: usize = 100;
 /// The widest IPv4 range, as its prefix's length, that counts as limited when a policy is judged public.
-pub const NARROWEST_PUBLIC_V4_BITS: u8 = 8;
+pub const WIDEST_LIMITED_V4_BITS: u8 = 8;
 /// The same for IPv6.
-pub const NARROWEST_PUBLIC_V6_BITS: u8 = 32;
+pub const WIDEST_LIMITED_V6_BITS: u8 = 32;
+/// Days after which an access key counts as old.
+pub const OLD_KEY_DAYS: u64 = 90;
+/// Days without use after which it counts as unused.
+pub const UNUSED_KEY_DAYS: u64 = 90;
 
 const _: () = assert!(MAX_BUCKET_POLICY_BYTES <= MAX_TEXT_BYTES);
 const _: () = assert!(MAX_ROLE_INLINE_CHARS <= MAX_TEXT_BYTES);

@@ -8,7 +8,7 @@
 use crate::acl::Acl;
 use crate::arn::ArnPattern;
 use crate::condition::{Condition, Wanted};
-use crate::limits::{NARROWEST_PUBLIC_V4_BITS, NARROWEST_PUBLIC_V6_BITS};
+use crate::limits::{WIDEST_LIMITED_V4_BITS, WIDEST_LIMITED_V6_BITS};
 use crate::operator::{Compare, Set};
 use crate::policy::{Effect, Policy, Statement};
 use crate::principal::{PrincipalName, Principals};
@@ -114,8 +114,8 @@ fn limits_to_fixed(condition: &Condition) -> bool {
 
 fn is_fixed(value: &Wanted, key: &str) -> bool {
     match value {
-        Wanted::Address(range) if range.is_ipv4() => range.bits >= NARROWEST_PUBLIC_V4_BITS,
-        Wanted::Address(range) => range.bits >= NARROWEST_PUBLIC_V6_BITS,
+        Wanted::Address(range) if range.is_ipv4() => range.bits >= WIDEST_LIMITED_V4_BITS,
+        Wanted::Address(range) => range.bits >= WIDEST_LIMITED_V6_BITS,
         // An address that is compared as text is that one address or none.
         Wanted::Text(text) | Wanted::TextIgnoreCase(text) => text.is_fixed(),
         // Of an access point only the account must be fixed.

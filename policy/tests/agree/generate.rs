@@ -157,10 +157,20 @@ const DATES: &[&str] = &[
     "DateGreaterThanEquals",
 ];
 
+/// Indexes into [`POOLS`]: all, the key with many values more often.
+const ANY_POOL: &[usize] = &[0, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8];
+/// Those of keys that can keep a policy from being public.
+const LIMITING_POOL: &[usize] = &[1, 7];
+
 fn conditions(random: &mut Random) -> Value {
+    let count = random.below(3);
+    some_conditions(random, count, ANY_POOL)
+}
+
+fn some_conditions(random: &mut Random, count: usize, pools: &[usize]) -> Value {
     let mut all = serde_json::Map::new();
-    for _ in 0..random.below(3) {
-        let (key, _, wanted, operators) = POOLS[random.below(POOLS.len())];
+    for _ in 0..count {
+        let (key, _, wanted, operators) = POOLS[pools[random.below(pools.len())]];
         let operator = if random.chance(8) {
             "Null".to_owned()
         } else {
@@ -231,8 +241,12 @@ fn policy(random: &mut Random, kind: &str) -> Value {
 }
 
 fn who(random: &mut Random) -> Who {
-    let account = random.pick(&[OWNER, OWNER, OTHER]).to_owned();
+    let account = random.pick(&[OWNER, OWNER, OTHER]);
     let kind = random.pick(&["anonymous", "root", "user", "user", "role", "role", "service"]);
+    who_of(kind, account)
+}
+
+fn who_of(kind: &'static str, account: &str) -> Who {
     let arns = match kind {
         "user" => vec![format!("arn:aws:iam::{account}:user/alice")],
         "role" => vec![
@@ -243,11 +257,57 @@ fn who(random: &mut Random) -> Who {
         _ => Vec::new(),
     };
     let has_account = !matches!(kind, "anonymous" | "service");
-    let canonical = has_account.then(|| canonical(&account));
-    Who { kind, account: has_account.then_some(account), arns, canonical }
+    let canonical = has_account.then(|| canonical(account));
+    Who { kind, account: has_account.then(|| account.to_owned()), arns, canonical }
 }
 
+/// Half of the worlds are narrowed, so that one rule alone decides and nothing hides it.
 pub fn world(random: &mut Random) -> World {
+    let mut world = any_world(random);
+    let everything = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
+    match random.below(6) {
+        // One condition of an identity's policy.
+        0 | 1 => {
+            let mut statement = everything;
+            statement["Condition"] = some_conditions(random, 1, ANY_POOL);
+            world.who = who_of("user", OWNER);
+            world.identity = vec![json!({"Version": "2012-10-17", "Statement": [statement]})];
+            (world.boundary, world.session, world.attached) = (None, None, Resource::None);
+        }
+        // The resource's side, without conditions, and a caller's account that allows or not.
+        2 => {
+            let bare = |policy: &mut Value| {
+                let statements = policy["Statement"].as_array_mut().unwrap();
+                statements.iter_mut().for_each(|statement| statement["Condition"] = json!({}));
+            };
+            if let Resource::Bucket(policy) | Resource::Trust(policy) = &mut world.attached {
+                bare(policy);
+            }
+            let allows = random.chance(2);
+            world.identity = if allows {
+                vec![json!({"Version": "2012-10-17", "Statement": [everything]})]
+            } else {
+                Vec::new()
+            };
+        }
+        // Whether a bucket's policy is public: another account's user is kept out of it then.
+        3 => {
+            let mut statement = everything.clone();
+            statement["Principal"] = json!("*");
+            statement["Condition"] = some_conditions(random, 1, LIMITING_POOL);
+            world.who = who_of("user", OTHER);
+            world.action = "s3:GetObject".to_owned();
+            world.identity = vec![json!({"Version": "2012-10-17", "Statement": [everything]})];
+            world.attached = Resource::Bucket(json!({"Version": "2012-10-17", "Statement": [statement]}));
+            (world.boundary, world.session, world.acls_enabled) = (None, None, false);
+            world.restrict_public_buckets = true;
+        }
+        _ => {}
+    }
+    world
+}
+
+fn any_world(random: &mut Random) -> World {
     let trust = random.chance(8);
     let mut keys = Vec::new();
     for (key, values, ..) in POOLS {
@@ -257,7 +317,10 @@ pub fn world(random: &mut Random) -> World {
         }
     }
     if random.chance(2) {
-        keys.push(("aws:username".to_owned(), vec!["alice".to_owned()]));
+        keys.push((
+            "aws:username".to_owned(),
+            vec![random.pick(&["alice", "alice", "bob", "*", "*", "A"]).to_owned()],
+        ));
     }
     let attached = match random.below(4) {
         _ if trust => Resource::Trust(policy(random, "trust")),
@@ -282,7 +345,7 @@ pub fn world(random: &mut Random) -> World {
                 (to, random.pick(&["READ", "READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL"]))
             })
             .collect(),
-        object_account: random.chance(4).then(|| OTHER.to_owned()),
+        object_account: random.chance(2).then(|| OTHER.to_owned()),
         ignore_public_acls: random.chance(2),
         restrict_public_buckets: random.chance(3),
     }

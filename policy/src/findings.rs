@@ -1,0 +1,241 @@
+//! What an owner should look at: `ashlar policy findings`, as functions of plain inputs.
+//!
+//! Source: IAM User Guide, "Security best practices in IAM" and "IAM Access Analyzer findings".
+
+use crate::acl::{Acl, Grantee};
+use crate::arn::ArnPattern;
+use crate::limits::{OLD_KEY_DAYS, UNUSED_KEY_DAYS};
+use crate::policy::{Effect, Policy, Resources};
+use crate::principal::{PrincipalName, Principals};
+use crate::public::PublicAccessBlock;
+
+const DAY_S: u64 = 86_400;
+
+/// One thing to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Everybody is let in by this statement of the bucket's policy.
+    PublicPolicy {
+        statement: usize,
+    },
+    /// Everybody is let in by this grant of the ACL.
+    PublicAcl {
+        grant: usize,
+    },
+    /// Another account is let in by this statement. Which: its number, its canonical id or one of its ARNs.
+    SharedPolicy {
+        statement: usize,
+        with: String,
+    },
+    /// Another account is let in by this grant, to a canonical id.
+    SharedAcl {
+        grant: usize,
+        with: String,
+    },
+    /// This statement allows every action on everything, without a condition.
+    Administrator {
+        statement: usize,
+    },
+    OldKey {
+        age_days: u64,
+    },
+    /// `None`: never used.
+    UnusedKey {
+        idle_days: Option<u64>,
+    },
+    NoVersioning,
+    NoEncryption,
+}
+
+/// A bucket as findings look at it.
+#[derive(Debug, Clone, Copy)]
+pub struct BucketView<'a> {
+    /// The number and the canonical id of the account that owns it.
+    pub account: &'a str,
+    pub canonical_id: &'a str,
+    pub policy: Option<&'a Policy>,
+    /// Only if ACLs are enabled.
+    pub acl: Option<&'a Acl>,
+    /// Of bucket and account together.
+    pub block: PublicAccessBlock,
+    pub versioning: Setting,
+    pub encryption: Setting,
+}
+
+/// Whether something is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    On,
+    Off,
+}
+
+/// What is open or unsafe about a bucket, as its settings stand: what a block keeps out isn't reported.
+pub fn of_bucket(bucket: &BucketView<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(policy) = bucket.policy {
+        let public = policy.is_public();
+        // RestrictPublicBuckets keeps all other accounts out of a public bucket.
+        if !(public && bucket.block.restrict_public_buckets) {
+            findings.extend(policy.public_statements().map(|statement| Finding::PublicPolicy { statement }));
+            findings.extend(shared(policy, bucket));
+        }
+    }
+    if let Some(acl) = bucket.acl
+        && !(acl.is_public() && bucket.block.ignore_public_acls)
+    {
+        findings.extend(acl.grants.iter().enumerate().filter_map(|(grant, given)| match &given.grantee {
+            Grantee::AllUsers | Grantee::AuthenticatedUsers => Some(Finding::PublicAcl { grant }),
+            Grantee::CanonicalUser(id) if id != bucket.canonical_id => {
+                Some(Finding::SharedAcl { grant, with: id.clone() })
+            }
+            Grantee::CanonicalUser(_) | Grantee::LogDelivery => None,
+        }));
+    }
+    if bucket.versioning == Setting::Off {
+        findings.push(Finding::NoVersioning);
+    }
+    if bucket.encryption == Setting::Off {
+        findings.push(Finding::NoEncryption);
+    }
+    findings
+}
+
+fn shared(policy: &Policy, bucket: &BucketView<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, statement) in policy.statements().iter().enumerate() {
+        let Principals::Only(names) = statement.principals() else { continue };
+        if statement.effect() == Effect::Deny {
+            continue;
+        }
+        for name in names {
+            let foreign = match name {
+                PrincipalName::Account(account) if account != bucket.account => Some(account),
+                PrincipalName::Arn(arn) if arn.split(':').nth(4) != Some(bucket.account) => Some(arn),
+                PrincipalName::CanonicalUser(id) if id != bucket.canonical_id => Some(id),
+                _ => None,
+            };
+            if let Some(with) = foreign {
+                findings.push(Finding::SharedPolicy { statement: index, with: with.clone() });
+            }
+        }
+    }
+    findings
+}
+
+/// Statements of an identity's policy that make it an administrator.
+pub fn of_identity_policy(policy: &Policy) -> Vec<Finding> {
+    let everything = |resources: &Resources| match resources {
+        Resources::Only(patterns) => patterns.contains(&ArnPattern::Any),
+        Resources::Attached | Resources::Except(_) => false,
+    };
+    policy
+        .statements()
+        .iter()
+        .enumerate()
+        .filter(|(_, statement)| {
+            statement.effect == Effect::Allow
+                && !statement.actions.except
+                && statement.actions.patterns.iter().any(|(text, _)| text == "*" || text == "*:*")
+                && everything(&statement.resources)
+                && statement.conditions.is_empty()
+        })
+        .map(|(statement, _)| Finding::Administrator { statement })
+        .collect()
+}
+
+/// An access key as findings look at it. Times are seconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyView {
+    pub created_s: u64,
+    pub last_used_s: Option<u64>,
+}
+
+/// What is wrong with a key at `now_s`, seconds since 1970.
+pub fn of_key(key: KeyView, now_s: u64) -> Vec<Finding> {
+    let days_since = |then_s: u64| now_s.saturating_sub(then_s) / DAY_S;
+    let mut findings = Vec::new();
+    let age_days = days_since(key.created_s);
+    if age_days > OLD_KEY_DAYS {
+        findings.push(Finding::OldKey { age_days });
+    }
+    let idle_days = key.last_used_s.map(days_since);
+    if idle_days.unwrap_or(age_days) > UNUSED_KEY_DAYS {
+        findings.push(Finding::UnusedKey { idle_days });
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acl::CannedAcl;
+    use crate::policy::Kind;
+
+    fn bucket_policy(principal: &str) -> Policy {
+        let text = format!(
+            r#"{{"Statement": {{"Effect": "Allow", "Principal": {principal}, "Action": "s3:*", "Resource": "*"}}}}"#
+        );
+        Policy::parse(&text, Kind::Bucket("photos")).unwrap()
+    }
+
+    fn view(policy: &Policy) -> BucketView<'_> {
+        BucketView {
+            account: "111122223333",
+            canonical_id: "own",
+            policy: Some(policy),
+            acl: None,
+            block: PublicAccessBlock::default(),
+            versioning: Setting::On,
+            encryption: Setting::On,
+        }
+    }
+
+    #[test]
+    fn public_and_shared_buckets() {
+        let public = bucket_policy(r#""*""#);
+        assert_eq!(of_bucket(&view(&public)), [Finding::PublicPolicy { statement: 0 }]);
+        assert_eq!(of_bucket(&BucketView { block: PublicAccessBlock::ALL, ..view(&public) }), []);
+        let own = bucket_policy(r#"{"AWS": ["111122223333", "arn:aws:iam::111122223333:user/a"]}"#);
+        assert_eq!(of_bucket(&view(&own)), []);
+        let arn = "arn:aws:iam::444455556666:role/b";
+        let shared = bucket_policy(&format!(r#"{{"AWS": "{arn}"}}"#));
+        // Sharing with one account is no public access, so a block doesn't hide it.
+        let blocked = BucketView { block: PublicAccessBlock::ALL, ..view(&shared) };
+        assert_eq!(of_bucket(&blocked), [Finding::SharedPolicy { statement: 0, with: arn.into() }]);
+    }
+
+    #[test]
+    fn acls_and_settings() {
+        let own = bucket_policy(r#"{"AWS": "111122223333"}"#);
+        let acl = CannedAcl::PublicRead.expand("own", "own");
+        let open = BucketView { acl: Some(&acl), versioning: Setting::Off, ..view(&own) };
+        assert_eq!(of_bucket(&open), [Finding::PublicAcl { grant: 1 }, Finding::NoVersioning]);
+        let ignored = BucketView { block: PublicAccessBlock::ALL, encryption: Setting::Off, ..open };
+        assert_eq!(of_bucket(&ignored), [Finding::NoVersioning, Finding::NoEncryption]);
+    }
+
+    #[test]
+    fn administrators() {
+        for (statement, found) in [
+            (r#"{"Effect": "Allow", "Action": "*", "Resource": "*"}"#, true),
+            (r#"{"Effect": "Deny", "Action": "*", "Resource": "*"}"#, false),
+            (r#"{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}"#, false),
+            (r#"{"Effect": "Allow", "Action": "*", "Resource": "arn:aws:s3:::photos"}"#, false),
+        ] {
+            let policy = Policy::parse(&format!(r#"{{"Statement": {statement}}}"#), Kind::Managed).unwrap();
+            assert_eq!(!of_identity_policy(&policy).is_empty(), found, "{statement}");
+        }
+    }
+
+    #[test]
+    fn keys_by_age_and_use() {
+        let day = |days: u64| days * DAY_S;
+        let key = |created, last_used_s| KeyView { created_s: day(created), last_used_s };
+        assert_eq!(of_key(key(100, None), day(190)), []);
+        assert_eq!(
+            of_key(key(100, None), day(191)),
+            [Finding::OldKey { age_days: 91 }, Finding::UnusedKey { idle_days: None }]
+        );
+        assert_eq!(of_key(key(100, Some(day(190))), day(191)), [Finding::OldKey { age_days: 91 }]);
+    }
+}
