@@ -119,10 +119,12 @@ impl Run {
 /// A block's version, and its checksum unless its copy was found bad.
 type Held = (Version, Option<u32>);
 
-/// The same versions and content; but an orphan that a catch-up closed has a version of its own.
+/// The same versions and content; but what a catch-up took back at a member, since its writer had given it up,
+/// has a version of its own there: an epoch's last, or the one that was given up.
 fn alike(a: &BTreeMap<u16, Held>, b: &BTreeMap<u16, Held>) -> bool {
     let same = |((block, a), (other, b)): ((&u16, &Held), (&u16, &Held))| {
-        let version = a.0 == b.0 || a.0.max(b.0).is_last();
+        // Every write has content of its own.
+        let version = a.0 == b.0 || a.0.max(b.0).is_last() || a.1.is_some() && a.1 == b.1;
         block == other && version && (a.1 == b.1 || a.1.is_none() || b.1.is_none())
     };
     a.len() == b.len() && a.iter().zip(b).all(same)

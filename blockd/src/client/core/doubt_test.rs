@@ -79,6 +79,30 @@ fn a_copy_that_was_made_between_two_maps_is_doubted_as_well() {
 }
 
 #[test]
+fn who_may_have_been_out_and_has_the_copy_it_had_was_not() {
+    let mut rig = written_by_two();
+    let (source, incarnation) = (disk(4), 1);
+    for id in 0..GROUPS {
+        // All are copies of a disk that is long gone.
+        for number in [0, 1] {
+            let copied = Copied { group: GroupId(id), disk: disk(number), source, incarnation };
+            rig.control.map.copies.push(copied);
+        }
+    }
+    let mut rig = rig.next_writer(2).open();
+    submit_everywhere(&mut rig, 30, 2);
+    rig.settle();
+    for state in [MemberState::CatchingUp, MemberState::Out, MemberState::CatchingUp, MemberState::Out] {
+        rig.control.set(2, state);
+    }
+    let map = rig.control.map.clone();
+    rig.input(CoreInput::Map(map));
+    assert!(!rig.core.map.doubtful);
+    check_everywhere(&mut rig, 2);
+    rig.run(VolumeOp::Flush).unwrap();
+}
+
+#[test]
 fn if_only_copies_of_who_forgot_are_left_one_flush_fails() {
     let mut rig = written_by_two();
     for number in [0, 1] {

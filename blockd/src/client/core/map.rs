@@ -3,7 +3,7 @@
 use super::types::Peer;
 use super::write::slots;
 use crate::{ClientError, ErrorKind};
-use proto::control::{DiskPlace, Group, Lease, MemberState, PoolMap};
+use proto::control::{Copied, DiskPlace, Group, Lease, MemberState, PoolMap};
 use proto::limits::MAX_GROUPS;
 use proto::placement::group_of;
 use proto::{ChunkId, ChunkIndex, DiskId, GroupEpoch, Version, VolumeId};
@@ -22,6 +22,8 @@ pub(super) struct Seat {
     /// the group is acked: see `PeerState::life`.
     pub life: u32,
     pub doubt: Option<Doubt>,
+    /// What its copy was made from when it last came into sync, if that was by a catch-up.
+    copied: Option<Copied>,
 }
 
 /// A member came into sync when versions were acked and not all flushed, by a copy of another that had restarted:
@@ -126,7 +128,13 @@ impl GroupPeers {
             match members.iter().find(|(peer, _)| *peer == now.peer) {
                 // From in sync to catching up: it was out in between.
                 Some((_, false)) if now.in_sync => {
-                    *now = Seat { in_sync: false, life: life(now.peer), peer: now.peer, doubt: None };
+                    *now = Seat {
+                        in_sync: false,
+                        life: life(now.peer),
+                        peer: now.peer,
+                        doubt: None,
+                        copied: None,
+                    };
                     left |= 1 << slot;
                     came |= 1 << slot;
                 }
@@ -144,7 +152,7 @@ impl GroupPeers {
             if self.slot_of(peer).is_none()
                 && let Some(slot) = self.seats.iter().position(Option::is_none)
             {
-                self.seats[slot] = Some(Seat { peer, in_sync, life: life(peer), doubt: None });
+                self.seats[slot] = Some(Seat { peer, in_sync, life: life(peer), doubt: None, copied: None });
                 came |= 1 << slot;
                 joined |= u8::from(in_sync) << slot;
             }
@@ -242,7 +250,7 @@ impl Map {
             let again = seats.may_have_been_out(group.epoch.0.saturating_sub(unseen.0)) & !(left | came);
             seats.epoch = group.epoch;
             let rejoined = again & seats.in_sync().fold(0, |mask, (slot, _)| mask | 1 << slot);
-            self.judge(map, number, joined | rejoined, &doubt);
+            self.judge(map, number, (joined, rejoined), &doubt);
             self.short |= self.groups[number as usize].in_sync_count() < self.min_in_sync;
             if left | came | joined | again != 0 {
                 changes.push(Change { group: number, left, came, again });
@@ -265,20 +273,27 @@ impl Map {
         Some(peer)
     }
 
-    /// Notes what is to be doubted of the members of a group that joined.
+    /// Notes what is to be doubted of the members of a group that joined, and of those that may have done so again:
+    /// if they did, their copies are of something else.
     fn judge(
         &mut self,
         map: &PoolMap,
         number: u32,
-        joined: u8,
+        (joined, rejoined): (u8, u8),
         doubt: impl Fn(Option<Peer>, u64, Version) -> Option<Doubt>,
     ) {
         let group = &mut self.groups[number as usize];
         // As often as there may be copies of copies among them.
+        let copied_of = |seat: Seat| {
+            let disk = self.places[usize::from(seat.peer.0)].disk;
+            map.copies.iter().find(|copy| copy.group.0 == number && copy.disk == disk).copied()
+        };
+        let again = slots(rejoined)
+            .filter(|&slot| group.seat(slot).is_some_and(|seat| seat.copied != copied_of(seat)));
+        let joined = again.fold(joined, |mask, slot| mask | 1 << slot);
         for slot in slots(joined).flat_map(|_| slots(joined)) {
             let Some(seat) = group.seat(slot) else { continue };
-            let disk = self.places[usize::from(seat.peer.0)].disk;
-            let copied = map.copies.iter().find(|copy| copy.group.0 == number && copy.disk == disk);
+            let copied = copied_of(seat);
             let doubted = copied.and_then(|copied| {
                 let source = self.numbers.get(&copied.source).copied();
                 source
@@ -286,7 +301,7 @@ impl Map {
                     .or_else(|| doubt(source, copied.incarnation, group.acked))
             });
             if let Some(seat) = &mut group.seats[usize::from(slot)] {
-                seat.doubt = doubted;
+                (seat.doubt, seat.copied) = (doubted, copied);
             }
         }
         self.doubtful |= group.doubts().next().is_some();
