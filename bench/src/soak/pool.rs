@@ -42,9 +42,10 @@ impl World {
         self.fleet.cli(&["volume", "detach", FILLER]);
         self.fleet.cli(&["volume", "delete", FILLER, "--yes"]);
         eventually("room for objects", SOAK_PROGRESS, || {
-            let puts = self.objects().puts();
-            rest(Duration::from_millis(500));
-            (self.objects().puts() > puts).then_some(())
+            // What was refused last is tried again before anything new is let in: some are told so for a while yet.
+            let (puts, refused) = (self.objects().puts(), self.objects().refused_as_full());
+            rest(Duration::from_secs(1));
+            (self.objects().puts() > puts && self.objects().refused_as_full() == refused).then_some(())
         });
         self.looked_at_bytes += blocks.verify(&self.socket);
         self.start_load(blocks);
