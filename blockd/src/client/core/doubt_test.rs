@@ -1,6 +1,6 @@
 //! Copies that may have been made from a member that lost writes, and what is said when nobody kept all.
 
-use super::members_tests::{SHORT, all_done, check_everywhere, data, submit_everywhere};
+use super::members_tests::{SHORT, all_done, check_everywhere, data, submit_everywhere, written_by_two};
 use super::rig::{DISKS, GROUPS, Rig, disk};
 use super::*;
 use crate::client::{Holes, VolumeOp};
@@ -10,28 +10,20 @@ use proto::control::{Copied, MemberState};
 use proto::units::CHUNK_BYTES;
 use std::time::Duration;
 
-/// Writes that are acked by all three and not flushed, with one member (number 2) out since before them.
-fn written_by_two() -> Rig {
-    let mut rig = Rig::new(OnFull::Fail).open();
-    rig.control.set(2, MemberState::Out);
-    let map = rig.control.map.clone();
-    rig.input(CoreInput::Map(map));
-    submit_everywhere(&mut rig, 1, 1);
-    rig.settle();
-    assert!(all_done(&mut rig, 1));
-    rig
-}
-
 /// What a catch-up does that reads from a member as it is.
 fn join_from(rig: &mut Rig, source: usize) {
+    join_in(rig, source, 0..GROUPS);
+}
+
+fn join_in(rig: &mut Rig, source: usize, groups: std::ops::Range<u32>) {
     let blocks = rig.members[source].blocks.clone();
-    rig.control.set(2, MemberState::CatchingUp);
-    for group in 0..GROUPS {
+    for group in groups {
+        rig.control.set_in(group, 2, MemberState::CatchingUp);
         rig.members[2].copy_in(&blocks, group);
         let (source, incarnation) = (disk(source), rig.members[source].incarnation);
         rig.control.map.copies.push(Copied { group: GroupId(group), disk: disk(2), source, incarnation });
+        rig.control.set_in(group, 2, MemberState::InSync);
     }
-    rig.control.set(2, MemberState::InSync);
     let map = rig.control.map.clone();
     rig.input(CoreInput::Map(map));
 }
@@ -57,6 +49,35 @@ fn a_copy_of_a_member_that_forgot_does_not_count() {
         check_everywhere(&mut rig, 1);
         assert!(rig.core.lost_acks.is_none(), "the third has kept all");
     }
+}
+
+#[test]
+fn what_is_being_read_from_a_copy_that_does_not_count_is_read_elsewhere() {
+    let mut rig = Rig::new(OnFull::Fail).open();
+    rig.control.set_in(0, 2, MemberState::Out);
+    let map = rig.control.map.clone();
+    rig.input(CoreInput::Map(map));
+    submit_everywhere(&mut rig, 1, 1);
+    rig.settle();
+    assert!(all_done(&mut rig, 1));
+    rig.reachable[0] = false;
+    rig.members[0].power_cut();
+    rig.cut(0);
+    join_in(&mut rig, 0, 0..1);
+    rig.pass(SHORT);
+    // In its other groups it was all the time, and is asked.
+    rig.silent[2] = true;
+    for chunk in 0..16 {
+        rig.submit(
+            40 + chunk,
+            VolumeOp::Read { offset: chunk * CHUNK_BYTES, len: 4096, holes: Holes::Zeros },
+        );
+    }
+    assert!(!rig.queues[2].is_empty());
+    rig.reachable[0] = true;
+    rig.pass(CORE_GRACE / 2);
+    assert!(rig.control.reports.iter().any(|(disk, _)| *disk == 2));
+    assert!((40..56).all(|id| rig.take(id).unwrap().unwrap().unwrap() == vec![1; 4096]));
 }
 
 #[test]

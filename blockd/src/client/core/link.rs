@@ -38,8 +38,8 @@ impl VolumeCore {
         self.reads_elsewhere(peer);
     }
 
-    /// Takes back what only a standing connection can answer: reads go to another member.
-    fn reads_elsewhere(&mut self, peer: Peer) {
+    /// Takes back what only a standing connection can answer, or one that is trusted: reads go to another member.
+    pub(super) fn reads_elsewhere(&mut self, peer: Peer) {
         let state = &mut self.peers[usize::from(peer.0)];
         let pieces = &self.pieces;
         let (mut reads, mut repairs) = (Vec::new(), Vec::new());

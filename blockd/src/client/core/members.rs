@@ -249,15 +249,10 @@ impl VolumeCore {
         let place = &self.map.places[number];
         tracing::warn!(volume = self.volume.0, disk = %place.disk, why, "a member failed");
         self.stats.failed_members += 1;
-        let state = &mut self.peers[number];
-        state.fail(why);
-        state.report_at = state.report_at.min(self.now);
         if fault == Fault::Broken {
             self.drop_connection(peer, why);
         }
-        self.take_back(peer);
-        self.flush_left(peer);
-        self.consult_at(self.now);
+        self.distrust(peer, why);
         if matches!(self.phase, Phase::Reconciling(_)) {
             self.restart_open();
         }
@@ -280,14 +275,21 @@ impl VolumeCore {
         for peer in doubted {
             let why = "it was copied from a disk that may have lost writes";
             tracing::warn!(volume = self.volume.0, disk = %self.map.places[usize::from(peer.0)].disk, why);
+            self.distrust(peer, why);
             let state = &mut self.peers[usize::from(peer.0)];
-            state.fail(why);
             (state.forgot, state.whole) = (true, None);
-            state.report_at = state.report_at.min(self.now);
-            self.take_back(peer);
-            self.flush_left(peer);
-            self.consult_at(self.now);
         }
+    }
+
+    /// A member's seats are lost to it: it is to leave them at once.
+    fn distrust(&mut self, peer: Peer, why: &str) {
+        let state = &mut self.peers[usize::from(peer.0)];
+        state.fail(why);
+        state.report_at = state.report_at.min(self.now);
+        self.reads_elsewhere(peer);
+        self.take_back(peer);
+        self.flush_left(peer);
+        self.consult_at(self.now);
     }
 
     /// Nobody is left to go on with in some group: all are made to agree.

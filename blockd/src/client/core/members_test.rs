@@ -513,14 +513,21 @@ fn a_member_that_was_cleared_between_two_maps_is_sent_again_what_is_in_flight() 
     }
 }
 
-/// Two members in sync, of which one is dead and nobody has noticed.
-fn with_a_dead_one() -> Rig {
+/// Writes that are acked by all there are and not flushed, with one member (number 2) out since before them.
+pub(super) fn written_by_two() -> Rig {
     let mut rig = Rig::new(OnFull::Fail).open();
     rig.control.set(2, MemberState::Out);
     let map = rig.control.map.clone();
     rig.input(CoreInput::Map(map));
     submit_everywhere(&mut rig, 1, 1);
     rig.settle();
+    assert!(all_done(&mut rig, 1));
+    rig
+}
+
+/// Two members in sync, of which one is dead and nobody has noticed.
+fn with_a_dead_one() -> Rig {
+    let mut rig = written_by_two();
     rig.pass(Duration::from_secs(3));
     rig.reachable[1] = false;
     rig.silent[1] = true;
