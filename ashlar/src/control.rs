@@ -1,6 +1,6 @@
 //! The control plane as the writers of volumes use it.
 
-use blockd::client::{ControlFuture, ControlHandle, ControlPlane, control_unavailable};
+use blockd::client::{Complaint, ControlFuture, ControlHandle, ControlPlane, control_unavailable};
 use meta::client::Client;
 use proto::control::PoolMap;
 use proto::ids::{DiskId, GroupEpoch, GroupId};
@@ -15,24 +15,20 @@ pub fn handle(meta: &Client) -> ControlHandle {
 }
 
 impl ControlPlane for MetaControl {
-    fn evict(&self, disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, why: String) -> ControlFuture<PoolMap> {
-        let meta = self.0.clone();
-        Box::pin(async move {
-            tracing::warn!(%disk, groups = groups.len(), why, "a writer asks to evict a disk");
-            meta.evict_disk(disk, groups, &why).await.map_err(control_unavailable)
-        })
-    }
-
-    fn evict_slow(
+    fn evict(
         &self,
         disk: DiskId,
         groups: Vec<(GroupId, GroupEpoch)>,
-        why: String,
+        (complaint, why): (Complaint, String),
     ) -> ControlFuture<PoolMap> {
         let meta = self.0.clone();
         Box::pin(async move {
-            tracing::warn!(%disk, groups = groups.len(), why, "a writer asks to evict a slow disk");
-            meta.evict_slow_disk(disk, groups, &why).await.map_err(control_unavailable)
+            tracing::warn!(%disk, groups = groups.len(), ?complaint, why, "a writer asks to evict a disk");
+            let evicted = match complaint {
+                Complaint::Failed => meta.evict_disk(disk, groups, &why).await,
+                Complaint::Slow => meta.evict_slow_disk(disk, groups, &why).await,
+            };
+            evicted.map_err(control_unavailable)
         })
     }
 

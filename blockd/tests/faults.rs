@@ -5,7 +5,7 @@
 mod cluster;
 
 use blockd::ErrorKind;
-use blockd::client::{ControlError, ControlFuture, ControlHandle, ControlPlane, Holes, Volume};
+use blockd::client::{Complaint, ControlError, ControlFuture, ControlHandle, ControlPlane, Holes, Volume};
 use bytes::Bytes;
 use cluster::{Cluster, GROUPS};
 use proto::control::{MemberState, PoolMap};
@@ -74,20 +74,11 @@ impl ControlPlane for Line {
         &self,
         disk: DiskId,
         groups: Vec<(GroupId, GroupEpoch)>,
-        _why: String,
+        _: (Complaint, String),
     ) -> ControlFuture<PoolMap> {
         self.0.evictions.fetch_add(1, Ordering::Relaxed);
         let map = self.0.take_out(disk, &groups);
         Box::pin(async move { Ok::<_, ControlError>(map) })
-    }
-
-    fn evict_slow(
-        &self,
-        disk: DiskId,
-        groups: Vec<(GroupId, GroupEpoch)>,
-        why: String,
-    ) -> ControlFuture<PoolMap> {
-        self.evict(disk, groups, why)
     }
 
     fn map_since(&self, version: u64) -> ControlFuture<Option<PoolMap>> {

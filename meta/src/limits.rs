@@ -98,6 +98,8 @@ pub const PLAN_INTERVAL_MS: u64 = 5000;
 pub const BUSY_PLAN_INTERVAL_MS: u64 = 1000;
 /// How long a disk must have been gone before others take its places: 10 minutes.
 pub const REPLACE_AFTER_MS: u64 = 600_000;
+/// The same in groups whose writes wait for too few members in sync: half a minute.
+pub const URGENT_AFTER_MS: u64 = 30_000;
 /// How long a disk that was evicted for being slow is kept out, the first time: a minute. Short, since a healthy
 /// one may have had a bad time; it doubles each time.
 pub const SLOW_PAUSE_MS: u64 = 60_000;
@@ -105,8 +107,6 @@ pub const SLOW_PAUSE_MS: u64 = 60_000;
 pub const SLOW_PAUSE_DOUBLINGS: u32 = 8;
 /// After a day without another strike, its strikes are forgotten.
 pub const SLOW_FORGET_MS: u64 = 24 * 3_600_000;
-/// The same in groups whose writes wait for too few members in sync: half a minute.
-pub const URGENT_AFTER_MS: u64 = 30_000;
 /// A disk that was heard of as healthy within this time may get replicas and serve as a source.
 pub const FRESH_MS: u64 = UNSEEN_MS;
 /// The most time between two looks of the planner that counts as silence: what passed beyond it while the

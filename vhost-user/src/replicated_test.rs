@@ -5,7 +5,7 @@
 use crate::device::{Device, DeviceConfig, DeviceHandle};
 use crate::error::ErrorKind;
 use crate::test_client::{Client, Io};
-use blockd::client::{ControlFuture, ControlHandle, ControlPlane, OnFull, VolumeConfig};
+use blockd::client::{Complaint, ControlFuture, ControlHandle, ControlPlane, OnFull, VolumeConfig};
 use blockd::server::{ChunkServer, Missing, ServerConfig};
 use proto::control::{DiskPlace, Group, Lease, Member, MemberState, PoolMap, PoolToken};
 use proto::{ClientId, DiskId, GroupEpoch, GroupId, NodeId, VolumeEpoch, VolumeId};
@@ -192,7 +192,12 @@ fn sectors_of_one_block_written_at_once_are_all_kept() {
 struct Evicts(Mutex<PoolMap>);
 
 impl ControlPlane for Evicts {
-    fn evict(&self, disk: DiskId, _: Vec<(GroupId, GroupEpoch)>, _: String) -> ControlFuture<PoolMap> {
+    fn evict(
+        &self,
+        disk: DiskId,
+        _: Vec<(GroupId, GroupEpoch)>,
+        _: (Complaint, String),
+    ) -> ControlFuture<PoolMap> {
         let mut map = self.0.lock().unwrap();
         map.version += 1;
         for group in &mut map.groups {
@@ -202,15 +207,6 @@ impl ControlPlane for Evicts {
         }
         let map = map.clone();
         Box::pin(async move { Ok(map) })
-    }
-
-    fn evict_slow(
-        &self,
-        disk: DiskId,
-        groups: Vec<(GroupId, GroupEpoch)>,
-        why: String,
-    ) -> ControlFuture<PoolMap> {
-        self.evict(disk, groups, why)
     }
 
     fn map_since(&self, version: u64) -> ControlFuture<Option<PoolMap>> {

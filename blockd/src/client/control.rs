@@ -25,15 +25,12 @@ pub type ControlFuture<T> = Pin<Box<dyn Future<Output = Result<T, ControlError>>
 pub trait ControlPlane: Send + Sync {
     /// Takes a failed disk out of the groups that are still at the epochs named. The last in-sync member of
     /// a group stays. Answers with the present map, whatever it could do.
-    fn evict(&self, disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, why: String) -> ControlFuture<PoolMap>;
-
-    /// The same for a disk that answers but is slow: it stays where too few others would be in sync, and is kept
-    /// out for a while.
-    fn evict_slow(
+    /// One that is slow stays also where too few others would be in sync, and is kept out for a while.
+    fn evict(
         &self,
         disk: DiskId,
         groups: Vec<(GroupId, GroupEpoch)>,
-        why: String,
+        complaint: (Complaint, String),
     ) -> ControlFuture<PoolMap>;
 
     /// The map, if it is newer than `version`.
@@ -79,17 +76,9 @@ impl ControlLine {
         self.waker = Some(waker);
     }
 
-    pub fn evict(
-        &self,
-        disk: DiskId,
-        groups: Vec<(GroupId, GroupEpoch)>,
-        (complaint, why): (Complaint, String),
-    ) {
+    pub fn evict(&self, disk: DiskId, groups: Vec<(GroupId, GroupEpoch)>, complaint: (Complaint, String)) {
         self.ask(|plane| {
-            let evicting = match complaint {
-                Complaint::Failed => plane.evict(disk, groups, why),
-                Complaint::Slow => plane.evict_slow(disk, groups, why),
-            };
+            let evicting = plane.evict(disk, groups, complaint);
             Box::pin(async move { evicting.await.map(Some) })
         });
     }

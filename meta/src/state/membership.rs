@@ -25,11 +25,23 @@ type Left = (GroupId, DiskId, GroupEpoch);
 pub type Named = [(GroupId, GroupEpoch)];
 
 pub fn evict(txn: &mut Txn<'_>, disk_id: DiskId, named: &Named, why: &str) -> Outcome<PoolMap> {
+    take_out(txn, disk_id, named, (1, why))?;
+    map(txn)
+}
+
+/// Takes a disk out of groups in which at least so many others are in sync, and notes why. Whether it left any.
+pub fn take_out(
+    txn: &mut Txn<'_>,
+    disk_id: DiskId,
+    named: &Named,
+    (least, why): (usize, &str),
+) -> Outcome<bool> {
     let mut record = disk(txn, disk_id)?;
     let evicted = change_each(txn, named, |group| {
-        let others = group.in_sync().any(|member| member.disk != disk_id);
+        let others = group.in_sync().filter(|member| member.disk != disk_id).count();
         set_state(group, disk_id, |state| match state {
-            MemberState::InSync if others => Some(MemberState::Out),
+            MemberState::InSync if others >= least => Some(MemberState::Out),
+            // It counts for nothing yet, but is waited for.
             MemberState::CatchingUp => Some(MemberState::Out),
             MemberState::InSync | MemberState::Out => None,
         })
@@ -38,7 +50,7 @@ pub fn evict(txn: &mut Txn<'_>, disk_id: DiskId, named: &Named, why: &str) -> Ou
         record.evicted_why = cut(why);
         txn.put(keys::disk(disk_id), &record)?;
     }
-    map(txn)
+    Ok(evicted)
 }
 
 pub fn begin_catch_up(txn: &mut Txn<'_>, disk_id: DiskId, named: &Named) -> Outcome<PoolMap> {
@@ -273,11 +285,7 @@ pub fn touch_map(txn: &mut Txn<'_>) -> Outcome<()> {
 }
 
 /// Applies `edit` to those of the named groups that are at the named epoch. Whether it changed any.
-pub fn change_each(
-    txn: &mut Txn<'_>,
-    named: &Named,
-    mut edit: impl FnMut(&mut Group) -> bool,
-) -> Outcome<bool> {
+fn change_each(txn: &mut Txn<'_>, named: &Named, mut edit: impl FnMut(&mut Group) -> bool) -> Outcome<bool> {
     if named.len() > MAX_GROUPS as usize {
         return Err(Refusal::invalid(format!("a command names at most {MAX_GROUPS} groups")).into());
     }
@@ -295,7 +303,7 @@ pub fn change_each(
     Ok(changed)
 }
 
-pub fn set_state(group: &mut Group, disk: DiskId, next: impl Fn(MemberState) -> Option<MemberState>) -> bool {
+fn set_state(group: &mut Group, disk: DiskId, next: impl Fn(MemberState) -> Option<MemberState>) -> bool {
     let member = group.members.iter_mut().find(|member| member.disk == disk);
     let Some((member, state)) = member.and_then(|member| next(member.state).map(|state| (member, state)))
     else {

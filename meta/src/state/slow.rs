@@ -6,35 +6,23 @@
 //! come back at once: better slow than not at all.
 
 use super::kv::Read;
-use super::membership::{Named, change_each, cut, set_state};
-use super::pool::{disk, map};
+use super::membership::{Named, cut, take_out};
+use super::pool::map;
 use super::txn::{Txn, load};
 use super::{Outcome, keys};
 use crate::command::Pardon;
 use crate::record::{PoolRecord, SlowRecord};
-use proto::control::{MemberState, PoolMap};
+use proto::control::PoolMap;
 use proto::ids::DiskId;
 
 pub fn evict(txn: &mut Txn<'_>, disk_id: DiskId, named: &Named, why: &str) -> Outcome<PoolMap> {
-    let mut record = disk(txn, disk_id)?;
     let least = min_in_sync(txn)?;
-    let evicted = change_each(txn, named, |group| {
-        let others = group.in_sync().filter(|member| member.disk != disk_id).count();
-        set_state(group, disk_id, |state| match state {
-            MemberState::InSync if others >= least => Some(MemberState::Out),
-            // It counts for nothing yet, but is waited for.
-            MemberState::CatchingUp => Some(MemberState::Out),
-            MemberState::InSync | MemberState::Out => None,
-        })
-    })?;
-    if evicted {
+    if take_out(txn, disk_id, named, (least, why))? {
         let before: Option<SlowRecord> = load(txn, &keys::slow(disk_id))?;
         // Several writers may say it of one bad time.
         let strikes = before.map_or(1, |before| before.strikes + u32::from(!before.held));
         let slow = SlowRecord { disk: disk_id, strikes, held: true, why: cut(why) };
         txn.put(keys::slow(disk_id), &slow)?;
-        record.evicted_why = cut(why);
-        txn.put(keys::disk(disk_id), &record)?;
     }
     map(txn)
 }

@@ -344,8 +344,12 @@ impl CatchUpCore {
     }
 
     /// Notes whether the target is ahead in a chunk. Of what came since the first look, nothing is waited for.
-    fn note_ahead(&mut self, chunk: (VolumeId, ChunkIndex), (source, target): (&Map, &Map)) {
-        let limits = self.source_opens.get(&chunk.0).copied().unwrap_or_default();
+    fn note_ahead(
+        &mut self,
+        chunk: (VolumeId, ChunkIndex),
+        (source, target): (&Map, &Map),
+        limits: (VolumeEpoch, Version),
+    ) {
         let known = self.ahead.remove(&chunk).filter(|_| self.looks_ahead);
         let ahead = source.ahead_in(target, limits, known.unwrap_or(Version(u64::MAX)));
         self.ahead.extend(ahead.map(|version| (chunk, version)));
@@ -515,10 +519,10 @@ impl CatchUpCore {
         let (Some(source), Some(target)) = (&held.source, &held.target) else { return Ok(()) };
         let (source, target) = (Map::of(source), Map::of(target));
         let newer = source.newer_than(&target, READ_BLOCKS);
-        let (fence, stable) = self.source_opens.get(&volume).copied().unwrap_or_default();
-        let orphans = source.orphans_in(&target, (fence, stable));
+        let limits = self.source_opens.get(&volume).copied().unwrap_or_default();
+        let orphans = source.orphans_in(&target, limits);
         self.jobs.remove(job);
-        self.note_ahead((volume, chunk), (&source, &target));
+        self.note_ahead((volume, chunk), (&source, &target), limits);
         if self.gone.contains(&volume) {
             self.share.spare(CHUNK_BYTES);
             return Ok(());
@@ -530,7 +534,7 @@ impl CatchUpCore {
             let range = BlockRange { volume, chunk, first, count: 1 };
             // The newest epoch's last version would be above what its writer has yet to give.
             let epoch = orphan.version.epoch();
-            let over = Some(if epoch < fence { Version::last_of(epoch) } else { orphan.version });
+            let over = Some(if epoch < limits.0 { Version::last_of(epoch) } else { orphan.version });
             self.pieces.push_back(Piece { range, source: SOURCE, least: Version::ZERO, over });
         }
         for Run { first, count, known } in newer {

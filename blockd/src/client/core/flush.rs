@@ -175,7 +175,7 @@ impl VolumeCore {
         let Some(round) = self.flush.round.take() else { return };
         self.stable = self.stable.max(round.through);
         let stable = self.stable;
-        if self.map.doubtful && self.map.end_doubts(|doubt| doubt.until <= stable) {
+        if self.map.end_doubts(|doubt| doubt.until <= stable) {
             self.wake_readers();
         }
         let lost = if round.ops.is_empty() { None } else { self.lost_acks.take() };

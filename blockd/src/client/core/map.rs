@@ -26,6 +26,12 @@ pub(super) struct Seat {
     copied: Option<Copied>,
 }
 
+impl Seat {
+    fn new(peer: Peer, in_sync: bool, life: u32) -> Self {
+        Self { peer, in_sync, life, doubt: None, copied: None }
+    }
+}
+
 /// A member came into sync when versions were acked and not all flushed, by a copy of another that had restarted:
 /// that one may have lost some of them. Until it is known to have kept them, or they are flushed, the copy is not
 /// counted on.
@@ -76,7 +82,7 @@ impl GroupPeers {
 
     /// A mask with every member's bit.
     pub fn all(&self) -> u8 {
-        self.seats().fold(0, |mask, (slot, _)| mask | 1 << slot)
+        mask_of(self.seats())
     }
 
     pub fn in_sync(&self) -> impl Iterator<Item = (u8, Seat)> + '_ {
@@ -103,7 +109,7 @@ impl GroupPeers {
     fn may_have_been_out(&self, changes: u32) -> u8 {
         // Out and catching up again takes two; to be in sync again, one more.
         let could = |seat: &Seat| changes >= if seat.in_sync { 3 } else { 2 };
-        self.seats().filter(|(_, seat)| could(seat)).fold(0, |mask, (slot, _)| mask | 1 << slot)
+        mask_of(self.seats().filter(|(_, seat)| could(seat)))
     }
 
     /// Lets one member begin a new life in its seat.
@@ -128,13 +134,7 @@ impl GroupPeers {
             match members.iter().find(|(peer, _)| *peer == now.peer) {
                 // From in sync to catching up: it was out in between.
                 Some((_, false)) if now.in_sync => {
-                    *now = Seat {
-                        in_sync: false,
-                        life: life(now.peer),
-                        peer: now.peer,
-                        doubt: None,
-                        copied: None,
-                    };
+                    *now = Seat::new(now.peer, false, life(now.peer));
                     left |= 1 << slot;
                     came |= 1 << slot;
                 }
@@ -152,7 +152,7 @@ impl GroupPeers {
             if self.slot_of(peer).is_none()
                 && let Some(slot) = self.seats.iter().position(Option::is_none)
             {
-                self.seats[slot] = Some(Seat { peer, in_sync, life: life(peer), doubt: None, copied: None });
+                self.seats[slot] = Some(Seat::new(peer, in_sync, life(peer)));
                 came |= 1 << slot;
                 joined |= u8::from(in_sync) << slot;
             }
@@ -249,7 +249,7 @@ impl Map {
             let (left, came, joined) = seats.take(&members, &life);
             let again = seats.may_have_been_out(group.epoch.0.saturating_sub(unseen.0)) & !(left | came);
             seats.epoch = group.epoch;
-            let rejoined = again & seats.in_sync().fold(0, |mask, (slot, _)| mask | 1 << slot);
+            let rejoined = again & mask_of(seats.in_sync());
             self.judge(map, number, (joined, rejoined), &doubt);
             self.short |= self.groups[number as usize].in_sync_count() < self.min_in_sync;
             if left | came | joined | again != 0 {
@@ -283,7 +283,6 @@ impl Map {
         doubt: impl Fn(Option<Peer>, u64, Version) -> Option<Doubt>,
     ) {
         let group = &mut self.groups[number as usize];
-        // As often as there may be copies of copies among them.
         let copied_of = |seat: Seat| {
             let disk = self.places[usize::from(seat.peer.0)].disk;
             map.copies.iter().find(|copy| copy.group.0 == number && copy.disk == disk).copied()
@@ -291,6 +290,7 @@ impl Map {
         let again = slots(rejoined)
             .filter(|&slot| group.seat(slot).is_some_and(|seat| seat.copied != copied_of(seat)));
         let joined = again.fold(joined, |mask, slot| mask | 1 << slot);
+        // As often as there may be copies of copies among them.
         for slot in slots(joined).flat_map(|_| slots(joined)) {
             let Some(seat) = group.seat(slot) else { continue };
             let copied = copied_of(seat);
@@ -309,9 +309,21 @@ impl Map {
 
     /// Ends the doubts that `ends` says. Whether there were any.
     pub fn end_doubts(&mut self, ends: impl Fn(&Doubt) -> bool) -> bool {
+        if !self.doubtful {
+            return false;
+        }
         let ended = self.groups.iter_mut().fold(false, |ended, group| group.end_doubts(&ends) | ended);
         self.doubtful = self.groups.iter().any(|group| group.doubts().next().is_some());
         ended
+    }
+
+    /// By [`Peer`]: whether it is in sync in some group.
+    pub fn in_sync_peers(&self) -> Vec<bool> {
+        let mut peers = vec![false; self.places.len()];
+        for (_, seat) in self.groups.iter().flat_map(GroupPeers::in_sync) {
+            peers[usize::from(seat.peer.0)] = true;
+        }
+        peers
     }
 
     /// The number of a chunk's group, an index into `groups`.
@@ -339,6 +351,11 @@ impl Map {
         }
         (order, len)
     }
+}
+
+/// A mask with these members' bits.
+fn mask_of(seats: impl Iterator<Item = (u8, Seat)>) -> u8 {
+    seats.fold(0, |mask, (slot, _)| mask | 1 << slot)
 }
 
 /// Whether a map can be served with: it comes from outside.

@@ -2,8 +2,8 @@
 //! told.
 //!
 //! - A member that *is gone* for longer than the grace is reported if the rest can go on without it: another
-//!   in-sync member answers, and has been there for as long, and enough of them stay. Otherwise its leaving would help nobody, and it is
-//!   waited for.
+//!   in-sync member answers, and has been there for as long, and enough of them stay. Otherwise its leaving
+//!   would help nobody, and it is waited for.
 //! - A member that *failed* (it came back without what it acked, or its disk failed) can't be waited for.
 //!   Its life ends: nothing is asked of it and nothing acked in the groups where it sits, until a map comes
 //!   in which it is out of them. Nor can a copy be counted on that may have been made from it after it forgot
@@ -397,7 +397,7 @@ impl VolumeCore {
         let mut faulty = vec![false; self.peers.len()];
         let mut stays = vec![false; self.peers.len()];
         for (number, group) in (0u32..).zip(&self.map.groups) {
-            let came = came(changes, number);
+            let came = change_of(changes, number).came;
             for (slot, seat) in group.seats() {
                 let peer = usize::from(seat.peer.0);
                 seated[peer] = true;
@@ -450,7 +450,11 @@ impl VolumeCore {
             for pending in state.pending.values_mut() {
                 let Ask::Piece { key, serial, slot, .. } = pending.ask else { continue };
                 let piece = self.pieces.get(key).filter(|piece| piece.serial == serial);
-                if piece.is_some_and(|piece| left_or_again(changes, piece.group) & 1 << slot != 0) {
+                let gone = |group| {
+                    let Change { left, again, .. } = change_of(changes, group);
+                    (left | again) & 1 << slot != 0
+                };
+                if piece.is_some_and(|piece| gone(piece.group)) {
                     reads.extend(piece_of(pending.ask));
                     pending.ask = Ask::Forgotten;
                 }
@@ -472,8 +476,8 @@ impl VolumeCore {
         let keys: Vec<usize> = self.pieces.iter().map(|(key, _)| key).collect();
         for key in keys {
             let Some(piece) = self.pieces.get_mut(key) else { continue };
-            let (left, again) = (left(changes, piece.group), again(changes, piece.group));
-            let came = came(changes, piece.group) | again;
+            let Change { left, came, again, .. } = change_of(changes, piece.group);
+            let came = came | again;
             match &mut piece.step {
                 Step::Queued(_) => {}
                 Step::Reading { tried, corrupt, .. } => {
@@ -508,18 +512,8 @@ fn piece_of(ask: Ask) -> Option<(usize, u64)> {
     if let Ask::Piece { key, serial, .. } = ask { Some((key, serial)) } else { None }
 }
 
-fn came(changes: &[Change], group: u32) -> u8 {
-    changes.binary_search_by_key(&group, |change| change.group).map_or(0, |at| changes[at].came)
-}
-
-fn again(changes: &[Change], group: u32) -> u8 {
-    changes.binary_search_by_key(&group, |change| change.group).map_or(0, |at| changes[at].again)
-}
-
-fn left_or_again(changes: &[Change], group: u32) -> u8 {
-    left(changes, group) | again(changes, group)
-}
-
-fn left(changes: &[Change], group: u32) -> u8 {
-    changes.binary_search_by_key(&group, |change| change.group).map_or(0, |at| changes[at].left)
+/// What a new map changed in a group.
+fn change_of(changes: &[Change], group: u32) -> Change {
+    let none = Change { group, left: 0, came: 0, again: 0 };
+    changes.binary_search_by_key(&group, |change| change.group).map_or(none, |at| changes[at])
 }

@@ -16,7 +16,7 @@
 //! Then all members are flushed; so from there on everything below the new epoch is stable. Lists are in the
 //! order of chunks and are merged chunk by chunk, so memory is a page a member, however much was listed.
 
-use super::map::{GroupPeers, SEATS};
+use super::map::SEATS;
 use super::peer::Ask;
 use super::piece::{Body, Goal, Owner, Step, Todo};
 use super::read::Blocks;
@@ -154,10 +154,7 @@ impl VolumeCore {
     /// Every member is open.
     pub(super) fn start_reconcile(&mut self) {
         // What catches up says nothing that counts.
-        let mut counts = vec![false; self.peers.len()];
-        for (_, seat) in self.map.groups.iter().flat_map(GroupPeers::in_sync) {
-            counts[usize::from(seat.peer.0)] = true;
-        }
+        let counts = self.map.in_sync_peers();
         let in_sync = self.peers.iter().zip(&counts).filter(|(_, counts)| **counts);
         let horizon = in_sync.filter_map(|(peer, _)| peer.opened).map(|open| open.stable).min();
         self.next_serial += 1;

@@ -8,7 +8,6 @@
 //! is slow at once.
 
 use super::VolumeCore;
-use super::map::GroupPeers;
 use crate::limits::{
     CORE_LIVELY, CORE_REQUEST_TIMEOUT, CORE_SLOW_ANSWERS, CORE_SLOW_FACTOR, CORE_SLOW_FLOOR,
     CORE_SLOW_WINDOW, CORE_SLOW_WINDOWS,
@@ -101,10 +100,7 @@ impl VolumeCore {
             return;
         }
         self.pace_due = None;
-        let mut counts = vec![false; self.peers.len()];
-        for (_, seat) in self.map.groups.iter().flat_map(GroupPeers::in_sync) {
-            counts[usize::from(seat.peer.0)] = true;
-        }
+        let counts = self.map.in_sync_peers();
         let means: Vec<Option<Duration>> = self
             .peers
             .iter()
