@@ -74,6 +74,10 @@ pub const OVER_PROVISION_PERCENT: u64 = 7;
 /// (rfd/0005). The cleaner does with the rest, slowly: while it is taken, foreground writes to blocks without
 /// data are refused, so it can only be given back.
 pub const RECONCILE_RESERVE_PERCENT: u64 = 3;
+/// Entries that the index has room for, in percent of the disk's blocks. What is not needed for data remembers
+/// trims while a replica is away, about a third of the blocks; once that is full, new data is refused. Each
+/// percent costs 0.018 % of the disk, since checkpoints need room for three copies.
+pub const INDEX_PERCENT: u64 = 125;
 /// Mounts without a checkpoint after which a mount makes one itself, before the superblock's list is full.
 pub const MAX_LIVES_WITHOUT_CHECKPOINT: usize = 48;
 /// Bytes recovery reads at once.

@@ -8,9 +8,9 @@
 
 use super::core::Store;
 use super::limits::{
-    CHECKPOINT_DEAD_DIVISOR, CLEAN_MARGIN_DIVISOR, MAX_CHECKPOINT_DEAD, MAX_CLEAN_MARGIN, MAX_CLEAN_SHARE,
-    MAX_QUEUED_BYTES, MAX_RELEASE, MIN_CHECKPOINT_DEAD, MIN_CLEAN_MARGIN, MIN_CLEAN_SHARE, MIN_RELEASE,
-    OVER_PROVISION_PERCENT, RECONCILE_RESERVE_PERCENT, RELEASE_DIVISOR,
+    CHECKPOINT_DEAD_DIVISOR, CLEAN_MARGIN_DIVISOR, INDEX_PERCENT, MAX_CHECKPOINT_DEAD, MAX_CLEAN_MARGIN,
+    MAX_CLEAN_SHARE, MAX_QUEUED_BYTES, MAX_RELEASE, MIN_CHECKPOINT_DEAD, MIN_CLEAN_MARGIN, MIN_CLEAN_SHARE,
+    MIN_RELEASE, OVER_PROVISION_PERCENT, RECONCILE_RESERVE_PERCENT, RELEASE_DIVISOR,
 };
 use super::log::Stream;
 use super::segments::Geometry;
@@ -52,7 +52,7 @@ impl Space {
     pub fn of(geometry: &Geometry) -> Self {
         let segments = u64::from(geometry.segments);
         let segment_blocks = u64::from(geometry.segment_blocks);
-        let index_bytes = segments * segment_blocks * SLOT_AND_RUN;
+        let index_bytes = segments * segment_blocks * SLOT_AND_RUN * INDEX_PERCENT / 100;
         let checkpoint = index_bytes.div_ceil(segment_blocks * BLOCK_BYTES);
         let reserve = (segments / 64).max(2);
         let usable = segments.saturating_sub(3 * checkpoint + reserve + 3);
