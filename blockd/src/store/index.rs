@@ -63,6 +63,18 @@ pub(super) struct Volume {
 pub(super) enum OnEqual {
     Keep,
     Replace,
+    /// A trim's: what a catch-up takes away for want of it anywhere else goes under its own version.
+    ReplaceData,
+}
+
+impl OnEqual {
+    fn keeps(self, old: &Slot) -> bool {
+        match self {
+            Self::Keep => true,
+            Self::Replace => false,
+            Self::ReplaceData => old.location == Slot::TRIMMED,
+        }
+    }
 }
 
 impl From<DataKind> for OnEqual {
@@ -179,7 +191,7 @@ impl Index {
         for (block, new) in (first..).zip(slots) {
             let old = entry.slot(&self.slab, block);
             held.highest = held.highest.max(new.version);
-            if new.version < old.version || new.version == old.version && on_equal == OnEqual::Keep {
+            if new.version < old.version || new.version == old.version && on_equal.keeps(&old) {
                 continue;
             }
             entry.highest = entry.highest.max(new.version);

@@ -394,7 +394,7 @@ impl Store {
         let slot = Slot { location: Slot::TRIMMED, crc: 0, version };
         let slots = std::iter::repeat_n(slot, usize::from(range.count));
         let place = (range.volume, range.chunk, range.first);
-        self.index.apply(place, OnEqual::Keep, slots, |change| segments.note(change));
+        self.index.apply(place, OnEqual::ReplaceData, slots, |change| segments.note(change));
     }
 
     /// One batch of moves. False if there are none or no segment for them.

@@ -540,8 +540,10 @@ impl Recovered {
                 }
                 Entry::Trim { range, version } | Entry::Lost { range, version } => {
                     let lost = matches!(entry, Entry::Lost { .. });
-                    let location = if lost { Slot::LOST } else { Slot::TRIMMED };
-                    let on_equal = if lost { OnEqual::Replace } else { OnEqual::Keep };
+                    let (location, on_equal) = match lost {
+                        true => (Slot::LOST, OnEqual::Replace),
+                        false => (Slot::TRIMMED, OnEqual::ReplaceData),
+                    };
                     let slot = Slot { location, crc: 0, version };
                     let slots = std::iter::repeat_n(slot, usize::from(range.count));
                     let place = (range.volume, range.chunk, range.first);

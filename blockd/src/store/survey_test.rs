@@ -31,6 +31,28 @@ fn trim(rig: &mut Rig, range: proto::message::BlockRange, version: u64, kind: Wr
     rig.result(ticket).unwrap();
 }
 
+/// A catch-up takes away what its source holds nothing of, under the version it has.
+#[test]
+fn a_trim_takes_the_place_of_data_of_its_own_version_once() {
+    let mut rig = Rig::new(DISK, 1);
+    let at = range(1, 0, 5, 1);
+    let is_trimmed = |rig: &Rig| {
+        let runs = rig.store.chunk_runs(V, ChunkIndex(0));
+        let runs: Vec<_> = runs.iter().map(|r| (r.first, r.count, r.version.0, r.state)).collect();
+        runs == [(5, 1, 15, BlockState::Trimmed)] && rig.store.volume_stat(V).live_blocks == 0
+    };
+    write(&mut rig, at, 15, WriteKind::Normal);
+    trim(&mut rig, at, 15, WriteKind::Repair);
+    assert!(is_trimmed(&rig));
+    rig.crash(Cut::Kill);
+    rig.remount();
+    assert!(is_trimmed(&rig));
+    // The write comes again, late.
+    write(&mut rig, at, 15, WriteKind::Normal);
+    trim(&mut rig, at, 15, WriteKind::Repair);
+    assert!(is_trimmed(&rig));
+}
+
 /// Two members that were told the same, in whatever order, in whatever pieces, agree; any difference shows.
 #[test]
 fn digests_are_equal_when_the_content_is() {
