@@ -1,6 +1,9 @@
 //! The kernel's side of the reactor, and nothing else: tests have a shim here that injects faults.
 
 use super::ReactorLimits;
+use super::polling::{Next, Polling, Wait};
+use crate::clock::{Clock, SystemClock};
+use crate::limits::POLL;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use std::io;
@@ -18,6 +21,7 @@ pub(super) struct Reaped {
 /// An io_uring.
 pub(super) struct Kernel {
     ring: IoUring,
+    polling: Polling,
     #[cfg(test)]
     pub shim: Option<super::shim::Shim>,
 }
@@ -32,9 +36,14 @@ impl Kernel {
             builder
         };
         let refused = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
-        let mut made = builder().setup_single_issuer().setup_defer_taskrun().build(limits.submissions);
+        let single = || {
+            let mut builder = builder();
+            builder.setup_single_issuer().setup_taskrun_flag();
+            builder
+        };
+        let mut made = single().setup_defer_taskrun().build(limits.submissions);
         if made.as_ref().is_err_and(refused) {
-            made = builder().setup_single_issuer().setup_coop_taskrun().build(limits.submissions);
+            made = single().setup_coop_taskrun().build(limits.submissions);
         }
         if made.as_ref().is_err_and(refused) {
             made = builder().build(limits.submissions);
@@ -52,6 +61,7 @@ impl Kernel {
         }
         Ok(Self {
             ring,
+            polling: Polling::default(),
             #[cfg(test)]
             shim: None,
         })
@@ -98,8 +108,42 @@ impl Kernel {
             Some(shim) if shim.holds() => Some(Duration::ZERO),
             _ => timeout,
         };
+        if timeout == Some(Duration::ZERO) || self.has_completions() {
+            return self.call(0, timeout);
+        }
+        if timeout.is_some_and(|timeout| timeout <= POLL) {
+            return self.call(1, timeout);
+        }
+        let (mut wait, next) = self.polling.begin(SystemClock.now());
+        let seen = next == Next::Look && self.look(&mut wait)?;
+        let outcome = if self.has_completions() { Ok(()) } else { self.call(u32::from(!seen), timeout) };
+        self.polling.end(&wait, SystemClock.now());
+        outcome
+    }
+
+    fn has_completions(&mut self) -> bool {
+        !self.ring.completion().is_empty()
+    }
+
+    /// Submits, and looks for completions for a moment: whether a call brings some at once.
+    fn look(&mut self, wait: &mut Wait) -> io::Result<bool> {
+        if !self.ring.submission().is_empty() {
+            self.call(0, Some(Duration::ZERO))?;
+        }
+        loop {
+            if self.has_completions() || self.ring.submission().taskrun() {
+                return Ok(true);
+            }
+            std::thread::yield_now();
+            if wait.looked(SystemClock.now()) == Next::Sleep {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// One call of the kernel, which submits what was pushed and waits for `want` completions.
+    fn call(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
         let to_submit = u32::try_from(self.ring.submission().len()).expect("queue lengths are u32");
-        let want = u32::from(timeout != Some(Duration::ZERO) && self.ring.completion().is_empty());
         let mut args = SubmitArgs::new();
         let spec = timeout.map(Timespec::from);
         if let Some(spec) = &spec {

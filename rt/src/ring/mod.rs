@@ -9,6 +9,7 @@
 
 mod kernel;
 mod op;
+mod polling;
 #[cfg(test)]
 pub(crate) mod shim;
 mod waker;
