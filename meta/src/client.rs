@@ -5,12 +5,12 @@ use crate::error::{ErrorKind, MetaError, Refusal};
 use crate::metrics::MetaMetrics;
 use crate::node::Local;
 use crate::object::{
-    BucketRecord, BucketUsage, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId,
-    UploadRecord,
+    BlockPublicAccess, BucketRecord, BucketUsage, CompletedPart, Extent, ObjectRecord, PartRecord,
+    Precondition, UploadId, UploadRecord,
 };
 use crate::query::{
-    Answer, BucketPage, ExtentPage, Leases, ListObjects, ListUploads, ObjectPage, ObjectPart, PartPage,
-    Query, Status, UploadPage,
+    Answer, BucketAccess, BucketPage, ExtentPage, Leases, ListObjects, ListUploads, ObjectPage, ObjectPart,
+    PartPage, Query, Status, UploadPage,
 };
 use crate::record::{
     AccessKey, Attachment, DiskAdmin, DiskMembership, DiskRecord, LogRecord, NodeRecord, PoolRecord,
@@ -383,6 +383,35 @@ impl Client {
 
     pub async fn bucket(&self, name: &str) -> Result<BucketRecord, MetaError> {
         expect!(self.query(Query::Bucket { name: name.to_owned() }).await?, Answer::Bucket)
+    }
+
+    /// The bucket and who may use it.
+    pub async fn bucket_access(&self, name: &str) -> Result<BucketAccess, MetaError> {
+        expect!(self.query(Query::BucketAccess { name: name.to_owned() }).await?, Answer::BucketAccess)
+    }
+
+    /// Puts a policy that the caller has parsed, and found to be `public` or not, on the bucket with this id.
+    /// `PreconditionFailed` if it is public and the bucket blocks such.
+    pub async fn put_bucket_policy(
+        &self,
+        (bucket, id): (&str, u64),
+        text: String,
+        public: bool,
+    ) -> Result<(), MetaError> {
+        self.done(Command::PutBucketPolicy { bucket: bucket.to_owned(), id, text, public }).await
+    }
+
+    pub async fn delete_bucket_policy(&self, (bucket, id): (&str, u64)) -> Result<(), MetaError> {
+        self.done(Command::DeleteBucketPolicy { bucket: bucket.to_owned(), id }).await
+    }
+
+    /// Sets the public access block of the bucket with this id, or takes it away.
+    pub async fn put_public_access_block(
+        &self,
+        (bucket, id): (&str, u64),
+        block: Option<BlockPublicAccess>,
+    ) -> Result<(), MetaError> {
+        self.done(Command::PutPublicAccessBlock { bucket: bucket.to_owned(), id, block }).await
     }
 
     pub async fn buckets(

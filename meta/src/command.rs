@@ -3,7 +3,8 @@
 
 use crate::error::Refusal;
 use crate::object::{
-    BucketRecord, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId, UploadRecord,
+    BlockPublicAccess, BucketRecord, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId,
+    UploadRecord,
 };
 use crate::record::{AccessKey, Attachment, DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeRecord};
 use proto::control::{Copied, Lease, PoolMap};
@@ -123,6 +124,15 @@ pub enum Command {
     /// The keeper of a disk that was slow says what time has done for it since this strike; of another strike it
     /// says nothing. (An operator's word is `SetDiskState`.) -> `Done`
     PardonDisk { disk: DiskId, strikes: u32, pardon: Pardon },
+    /// Puts a bucket's policy in the place of any that is there; like the two below, of the bucket with this id
+    /// only, since another may have got the name meanwhile. Whoever proposes it has parsed the text: what parses
+    /// may change from build to build, and replicas must agree. Refused (`PreconditionFailed`) if it is public
+    /// and the bucket blocks such. -> `Done`
+    PutBucketPolicy { bucket: String, id: u64, text: String, public: bool },
+    /// -> `Done`, whether there was one or not
+    DeleteBucketPolicy { bucket: String, id: u64 },
+    /// Sets a bucket's public access block, or takes it away. -> `Done`
+    PutPublicAccessBlock { bucket: String, id: u64, block: Option<BlockPublicAccess> },
 }
 
 /// What time does for a disk that was slow.

@@ -36,6 +36,8 @@ pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 pub const MAX_EXTENTS: usize = 65_536;
 /// Largest object, in bytes (S3): 5 TiB.
 pub const MAX_OBJECT_BYTES: u64 = 5 << 40;
+/// Longest policy of a bucket, in bytes (S3): 20 KiB.
+pub const MAX_POLICY_BYTES: usize = 20 << 10;
 /// Smallest part of a multipart upload but its last, in bytes (S3).
 pub const MIN_PART_BYTES: u64 = 5 << 20;
 /// Highest part number (S3).

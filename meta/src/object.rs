@@ -40,8 +40,26 @@ pub struct BucketRecord {
     pub name: String,
     pub owner: String,
     pub created_ms: u64,
+    /// What it was made with. What holds now is in its [`AccessRecord`].
     pub block_public_access: BlockPublicAccess,
     pub ownership: ObjectOwnership,
+}
+
+/// What says who may use a bucket, all in one, so that nobody sees a policy of one time with a block of another.
+/// A bucket whose settings were never changed has none kept: it is as [`AccessRecord::of_new`] says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRecord {
+    /// The bucket policy's text, byte for byte as it was put.
+    pub policy: Option<String>,
+    /// `None` once it was deleted: nothing is blocked then.
+    pub block: Option<BlockPublicAccess>,
+}
+
+impl AccessRecord {
+    /// Of a bucket on which nobody has put anything.
+    pub fn of_new(bucket: &BucketRecord) -> Self {
+        Self { policy: None, block: Some(bucket.block_public_access) }
+    }
 }
 
 /// What a bucket holds; parts of unfinished uploads are counted apart.

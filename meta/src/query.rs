@@ -1,7 +1,9 @@
 //! What reads the control plane's state. Every answer is linearizable: it sees each change that was
 //! acknowledged before the query was asked.
 
-use crate::object::{BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId, UploadRecord};
+use crate::object::{
+    AccessRecord, BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId, UploadRecord,
+};
 use crate::record::{
     AccessKey, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord, SlowRecord,
     VolumeRecord,
@@ -63,6 +65,8 @@ pub enum Query {
     Leases,
     /// Disks that were taken out of groups because they were slow, and may be kept out. -> `Slow`
     Slow,
+    /// A bucket with what says who may use it. -> `BucketAccess`
+    BucketAccess { name: String },
 }
 
 /// How much of an object is wanted.
@@ -125,6 +129,14 @@ pub enum Answer {
     Left(Vec<(GroupId, DiskId)>),
     Leases(Leases),
     Slow(Vec<SlowRecord>),
+    BucketAccess(BucketAccess),
+}
+
+/// A bucket and who may use it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketAccess {
+    pub bucket: BucketRecord,
+    pub access: AccessRecord,
 }
 
 /// Who may write what, as far as a catch-up has to know.

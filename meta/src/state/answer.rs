@@ -1,7 +1,9 @@
 //! Queries, answered from a view of the state.
 
 use super::kv::Read;
-use super::{Outcome, extents, keys, list, membership, objects, pool, status, stored, uploads, volumes};
+use super::{
+    Outcome, access, extents, keys, list, membership, objects, pool, status, stored, uploads, volumes,
+};
 use crate::error::MetaError;
 use crate::query::{Answer, ObjectPart, Query};
 use crate::record::{VolumeRecord, VolumeState};
@@ -31,6 +33,7 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
         Query::AccessKey { id } => Answer::AccessKey(pool::access_key(view, id)?),
         Query::AccessKeys => Answer::AccessKeys(pool::all(view, keys::access_keys())?),
         Query::Bucket { name } => Answer::Bucket(objects::bucket(view, name)?),
+        Query::BucketAccess { name } => Answer::BucketAccess(access::of_bucket(view, name)?),
         Query::Buckets { prefix, after, limit } => {
             Answer::Buckets(list::buckets(view, prefix, after.as_deref(), *limit)?)
         }

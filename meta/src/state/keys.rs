@@ -39,6 +39,7 @@ enum PoolTable {
     Loss = 13,
     Copied = 14,
     Slow = 15,
+    Access = 16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,6 +208,11 @@ pub fn buckets() -> Vec<u8> {
     pool_table(PoolTable::Bucket, &[])
 }
 
+/// What says who may use a bucket.
+pub fn access(bucket: u64) -> Vec<u8> {
+    pool_table(PoolTable::Access, &bucket.to_be_bytes())
+}
+
 fn named(table: IndexTable, bucket: u64, name: &str) -> Vec<u8> {
     let mut key = index_table(table, 8 + name.len() + 18);
     key.extend_from_slice(&bucket.to_be_bytes());
@@ -371,6 +377,7 @@ mod tests {
             (loss(2), "00000d 0000000000000002"),
             (copied(GroupId(3), DiskId([9; 16])), "00000e 00000003 09090909090909090909090909090909"),
             (slow(DiskId([9; 16])), "00000f 09090909090909090909090909090909"),
+            (access(5), "000010 0000000000000005"),
             (pool(), "000001"),
             (applied(), "ffff"),
         ];

@@ -1,6 +1,7 @@
 //! The control plane's state machine: commands in, changes and responses out. Pure: what it knows is in the
 //! [`Read`](kv::Read) view it is given, and nothing here reads a clock, a file or a random number.
 
+mod access;
 mod answer;
 mod extents;
 pub mod keys;
@@ -143,6 +144,13 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             objects::create_bucket(txn, name, owner, now_ms).map(Response::Bucket)
         }
         Command::DeleteBucket { name } => objects::delete_bucket(txn, &name).map(done),
+        Command::PutBucketPolicy { bucket, id, text, public } => {
+            access::put_policy(txn, (&bucket, id), text, public).map(done)
+        }
+        Command::DeleteBucketPolicy { bucket, id } => access::delete_policy(txn, (&bucket, id)).map(done),
+        Command::PutPublicAccessBlock { bucket, id, block } => {
+            access::put_block(txn, (&bucket, id), block).map(done)
+        }
         Command::PutObject { bucket, key, record, precondition } => {
             objects::put(txn, &bucket, &key, record, &precondition).map(done)
         }

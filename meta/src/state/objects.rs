@@ -46,6 +46,9 @@ pub fn delete_bucket(txn: &mut Txn<'_>, name: &str) -> Outcome<()> {
     }
     txn.delete(keys::bucket(name));
     txn.delete(keys::usage(bucket.id));
+    if txn.get(&keys::access(bucket.id))?.is_some() {
+        txn.delete(keys::access(bucket.id));
+    }
     Ok(())
 }
 
