@@ -1,65 +1,258 @@
 //! Whether a caller may: the one place between routing and every operation.
 //!
-//! Today an account's root may do everything with what its account owns, and nobody else may do anything. The
-//! table in `operation` already names each permission, for the policies to come.
+//! The permissions come from `policy`'s table, and all of them must be allowed, each on its own resource, by what
+//! is kept of the bucket at this moment.
 
+use crate::arrival::Arrival;
+use crate::auth::{Authenticated, Principal};
+use crate::bucket_rules::{Asked, BucketRules};
+use crate::context::{Contexts, Known, account_of, caller_of};
 use crate::copy_source::CopySource;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
-use crate::operation::{On, Operation};
+use crate::gateway::Shared;
+use crate::operation::Operation;
 use crate::target::Target;
 use http::HeaderMap;
-use meta::client::Client;
-use meta::object::BucketRecord;
+use http::request::Parts;
+use meta::error::{Entity, ErrorKind};
+use policy::{Caller, Decision, Facts, Need, On, Policies, Reason, Request, evaluate};
 
-/// What an allowed operation works on.
-#[derive(Debug, Clone, Default)]
-pub struct Granted {
-    /// The bucket of the request, if the operation needs one that exists.
-    pub bucket: Option<BucketRecord>,
-    pub source: Option<CopySource>,
+/// A request whose sender is known, and what it asks for.
+pub struct Routed<'a> {
+    pub parts: &'a Parts,
+    pub authenticated: &'a Authenticated,
+    pub operation: Operation,
+    pub target: &'a Target,
 }
 
-/// Checks every permission that `operation` needs for the account `owner`.
-pub async fn authorize(
-    meta: &Client,
-    owner: &str,
+/// What an allowed operation works on, and what else its caller may.
+pub struct Granted {
+    /// The bucket of the request, if the operation needs one that exists.
+    pub bucket: Option<BucketRules>,
+    pub source: Option<CopySource>,
+    /// The caller may not list a bucket of this request, so it isn't told that a key doesn't exist.
+    pub hides_missing: bool,
+    caller: Caller,
+    owner: Option<String>,
+    contexts: Contexts,
+    facts: Facts,
     operation: Operation,
-    target: &Target,
-    headers: &HeaderMap,
-) -> S3Result<Granted> {
-    let mut granted = Granted::default();
-    for permission in operation.permissions() {
-        match permission.on {
-            On::Account | On::NewBucket => {}
-            On::Bucket | On::Object | On::ListedObjects => {
-                let name = target.bucket.as_deref().ok_or_else(|| S3Error::new(S3Code::InvalidBucketName))?;
-                if granted.bucket.is_none() {
-                    let bucket = owned(meta, name, owner).await?;
-                    check_expected(headers, "x-amz-expected-bucket-owner", &bucket)?;
-                    granted.bucket = Some(bucket);
-                }
-            }
-            On::Source => {
-                let missing = || S3Error::with(S3Code::InvalidArgument, "x-amz-copy-source is missing");
-                let source = CopySource::of(headers)?.ok_or_else(missing)?;
-                let bucket = owned(meta, &source.bucket, owner).await?;
-                check_expected(headers, "x-amz-source-expected-bucket-owner", &bucket)?;
-                granted.source = Some(source);
-            }
+}
+
+/// Checks every permission that the request needs.
+///
+/// Errors: `AccessDenied` if one is not allowed; `NoSuchBucket`, but not to strangers.
+pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted> {
+    let Routed { parts, authenticated, operation, target } = *routed;
+    refuse_anonymous_writers(&authenticated.principal, operation)?;
+    let headers = &parts.headers;
+    let source = if operation.needs_source() { Some(source_of(headers)?) } else { None };
+    let arrival = parts.extensions.get::<Arrival>().copied();
+    let known = Known {
+        operation,
+        headers,
+        authenticated,
+        arrival: arrival.ok_or_else(|| S3Error::internal("a request came without its peer's address"))?,
+        now_ms: shared.now_ms(),
+        region: &shared.region,
+        source: source.as_ref(),
+    };
+    let mut granted = Granted {
+        bucket: None,
+        hides_missing: false,
+        caller: caller_of(&authenticated.principal),
+        owner: authenticated.principal.owner().map(str::to_owned),
+        contexts: known.contexts()?,
+        facts: known.facts()?,
+        operation,
+        source,
+    };
+    let needs: Vec<Need> = operation.permissions().needed(granted.facts).collect();
+    if operation.needs_bucket() {
+        let name = target.bucket.as_deref().ok_or_else(|| S3Error::new(S3Code::InvalidBucketName))?;
+        granted.bucket = Some(granted.rules(shared, name).await?);
+    }
+    for need in needs.iter().filter(|need| need.on != On::Source) {
+        granted.check(need, target)?;
+    }
+    if let Some(bucket) = &granted.bucket {
+        check_owners_own(operation, &granted.caller, bucket)?;
+        check_expected(headers, "x-amz-expected-bucket-owner", bucket)?;
+        granted.hides_missing = granted.hides_missing_of(bucket);
+    }
+    if let Some(source) = &granted.source {
+        let bucket = granted.rules(shared, &source.bucket).await?;
+        for need in needs.iter().filter(|need| need.on == On::Source) {
+            granted.check_source(need, source, &bucket)?;
         }
+        check_expected(headers, "x-amz-source-expected-bucket-owner", &bucket)?;
+        granted.hides_missing |= granted.hides_missing_of(&bucket);
     }
     Ok(granted)
 }
 
-async fn owned(meta: &Client, name: &str, owner: &str) -> S3Result<BucketRecord> {
-    let bucket = meta.bucket(name).await.map_err(|error| fault::meta(error).extra("BucketName", name))?;
-    if bucket.owner == owner { Ok(bucket) } else { Err(S3Error::new(S3Code::AccessDenied)) }
+/// What a caller who may nothing at all is told of a request that can't even be routed: that. Others hear what is
+/// wrong with it.
+pub fn unrouted(principal: &Principal, error: S3Error) -> S3Error {
+    match principal {
+        Principal::Anonymous => S3Error::new(S3Code::AccessDenied).source(error),
+        Principal::Key { .. } => error,
+    }
 }
 
-fn check_expected(headers: &HeaderMap, name: &str, bucket: &BucketRecord) -> S3Result<()> {
-    match headers.get(name) {
-        Some(expected) if expected.as_bytes() != bucket.owner.as_bytes() => {
+impl Granted {
+    /// The bucket of the request. Only operations that need one ask.
+    pub fn bucket(&self) -> S3Result<&BucketRules> {
+        self.bucket.as_ref().ok_or_else(|| S3Error::new(S3Code::NoSuchBucket))
+    }
+
+    /// Whether the operation may be done to this key of its body, of the version that is named there, if one is.
+    pub fn check_key(&self, key: &str, version: Option<&str>) -> S3Result<()> {
+        let bucket = self.bucket()?;
+        let facts = Facts { version: version.is_some(), ..self.facts };
+        let mut context = self.contexts.own.clone();
+        if let Some(version) = version {
+            context.set("s3:VersionId", version);
+        }
+        for need in self.operation.permissions().needed(facts).filter(|need| need.on == On::EachKey) {
+            let asked = Asked { action: need.action, key: Some(key), context: &context, ..self.asked() };
+            judge(need.action, &bucket.decide(asked))?;
+        }
+        Ok(())
+    }
+
+    async fn rules(&self, shared: &Shared, name: &str) -> S3Result<BucketRules> {
+        match shared.meta.bucket_access(name).await {
+            Ok(found) => Ok(BucketRules::new(found, &shared.parsed_policies)),
+            // Strangers don't learn which buckets there are.
+            Err(error)
+                if error.kind() == ErrorKind::NotFound(Entity::Bucket)
+                    && self.caller == Caller::Anonymous =>
+            {
+                Err(S3Error::new(S3Code::AccessDenied).source(error))
+            }
+            Err(error) => Err(fault::meta(error).extra("BucketName", name)),
+        }
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            caller: &self.caller,
+            owner: self.owner.as_deref(),
+            action: "",
+            key: None,
+            context: &self.contexts.own,
+        }
+    }
+
+    fn check(&self, need: &Need, target: &Target) -> S3Result<()> {
+        match (need.on, &self.bucket) {
+            (On::Account, _) => self.check_account(need.action, "arn:aws:s3:::*"),
+            (On::Bucket, None) => {
+                let name = target.bucket.as_deref().ok_or_else(|| S3Error::new(S3Code::InvalidBucketName))?;
+                self.check_account(need.action, &format!("arn:aws:s3:::{name}"))
+            }
+            (On::Bucket, Some(bucket)) => {
+                judge(need.action, &bucket.decide(Asked { action: need.action, ..self.asked() }))
+            }
+            (On::Object, Some(bucket)) => {
+                let key = target.key.as_deref().ok_or_else(|| S3Error::new(S3Code::AccessDenied))?;
+                let asked = Asked { action: need.action, key: Some(key), ..self.asked() };
+                judge(need.action, &bucket.decide(asked))
+            }
+            (On::EachKey, Some(bucket)) => self.check_any_key(need.action, bucket),
+            (On::Object | On::EachKey | On::Source, _) => Err(S3Error::new(S3Code::AccessDenied)),
+        }
+    }
+
+    /// What is of no bucket that exists: the caller's own account decides.
+    fn check_account(&self, action: &str, resource: &str) -> S3Result<()> {
+        let request = Request {
+            caller: &self.caller,
+            canonical_id: self.owner.as_deref(),
+            action,
+            resource,
+            resource_account: self.caller.account(),
+            context: &self.contexts.own,
+        };
+        judge(action, &evaluate(&request, &Policies::default()))
+    }
+
+    /// Each key is judged by itself when the body was read. A caller who may delete none of them, whatever they
+    /// are, is refused before.
+    fn check_any_key(&self, action: &str, bucket: &BucketRules) -> S3Result<()> {
+        let decision = bucket.decide(Asked { action, key: Some(""), ..self.asked() });
+        let hopeless = match &decision.reason {
+            Reason::Unreadable(..) | Reason::Restricted(_) => true,
+            Reason::NoAllow(_) => !bucket.has_policy(),
+            _ => false,
+        };
+        if hopeless { judge(action, &decision) } else { Ok(()) }
+    }
+
+    fn check_source(&self, need: &Need, source: &CopySource, bucket: &BucketRules) -> S3Result<()> {
+        let mut context = self.contexts.common.clone();
+        if let Some(version) = &source.version {
+            context.set("s3:VersionId", version.as_str());
+        }
+        let asked = Asked { action: need.action, key: Some(&source.key), context: &context, ..self.asked() };
+        judge(need.action, &bucket.decide(asked))
+    }
+
+    fn hides_missing_of(&self, bucket: &BucketRules) -> bool {
+        let asked = Asked { action: "s3:ListBucket", context: &self.contexts.common, ..self.asked() };
+        !bucket.decide(asked).allowed
+    }
+}
+
+fn judge(action: &str, decision: &Decision) -> S3Result<()> {
+    if decision.allowed {
+        return Ok(());
+    }
+    tracing::debug!(action, reason = ?decision.reason, "denied");
+    Err(S3Error::new(S3Code::AccessDenied))
+}
+
+fn source_of(headers: &HeaderMap) -> S3Result<CopySource> {
+    let missing = || S3Error::with(S3Code::InvalidArgument, "x-amz-copy-source is missing");
+    CopySource::of(headers)?.ok_or_else(missing)
+}
+
+/// What AWS asks a signature for, whatever policies say: a copy and an upload in parts belong to somebody.
+fn refuse_anonymous_writers(principal: &Principal, operation: Operation) -> S3Result<()> {
+    let why = match operation {
+        Operation::CopyObject | Operation::UploadPartCopy => {
+            "Anonymous users cannot copy objects.  Please authenticate."
+        }
+        Operation::CreateMultipartUpload => {
+            "Anonymous users cannot initiate multipart uploads.  Please authenticate."
+        }
+        _ => return Ok(()),
+    };
+    match principal {
+        Principal::Anonymous => Err(S3Error::with(S3Code::AccessDenied, why)),
+        Principal::Key { .. } => Ok(()),
+    }
+}
+
+/// Who may use a bucket is its own account's to say, even if a policy gives the permission away.
+fn check_owners_own(operation: Operation, caller: &Caller, bucket: &BucketRules) -> S3Result<()> {
+    let code = match operation {
+        Operation::PutBucketPolicy | Operation::GetBucketPolicy | Operation::DeleteBucketPolicy => {
+            S3Code::MethodNotAllowed
+        }
+        Operation::PutPublicAccessBlock | Operation::DeletePublicAccessBlock => S3Code::AccessDenied,
+        _ => return Ok(()),
+    };
+    if caller.account() == Some(bucket.account()) { Ok(()) } else { Err(S3Error::new(code)) }
+}
+
+/// Clients may name the account by its number, as AWS's do, or by the id that lists show.
+fn check_expected(headers: &HeaderMap, name: &'static str, bucket: &BucketRules) -> S3Result<()> {
+    let owner = bucket.record.owner.as_str();
+    match crate::auth::single_header(headers, &http::HeaderName::from_static(name))? {
+        Some(expected) if expected != owner && expected != account_of(owner) => {
             Err(S3Error::new(S3Code::AccessDenied))
         }
         _ => Ok(()),

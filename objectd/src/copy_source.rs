@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderName};
 pub struct CopySource {
     pub bucket: String,
     pub key: String,
+    /// As the client names it: "null" is the only one there is without versioning.
+    pub version: Option<String>,
 }
 
 impl CopySource {
@@ -44,7 +46,7 @@ impl CopySource {
             return Err(bad());
         }
         names::check_key(key)?;
-        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), version: version.map(str::to_owned) })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The gateway: its configuration, its life, and the connections it serves.
 
+use crate::arrival::Arrival;
 use crate::auth::Authenticator;
+use crate::bucket_rules::ParsedPolicies;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::head_guard::HeadGuard;
 use crate::keystore::MetaKeys;
@@ -60,6 +62,7 @@ pub struct Shared {
     pub region: String,
     pub bases: Vec<String>,
     pub authenticator: Authenticator,
+    pub parsed_policies: ParsedPolicies,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     /// `x-amz-id-2`: which gateway answered.
@@ -105,6 +108,7 @@ impl Gateway {
         let keys = Arc::new(MetaKeys(config.meta.clone()));
         let shared = Arc::new(Shared {
             authenticator: Authenticator::new(keys, Arc::clone(&clock), config.region.as_str()),
+            parsed_policies: ParsedPolicies::default(),
             meta: config.meta,
             log: Arc::clone(&log),
             region: config.region,
@@ -174,8 +178,9 @@ async fn serve(
         tokio::select! {
             _ = &mut stopped => break,
             (slot, accepted) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let connection = serve_connection(stream, Arc::clone(&shared), graceful.watcher());
+                Ok((stream, peer)) => {
+                    let arrival = Arrival { peer, tls: None };
+                    let connection = serve_connection(stream, arrival, Arc::clone(&shared), graceful.watcher());
                     while connections.try_join_next().is_some() {}
                     connections.spawn(async move {
                         connection.await;
@@ -197,7 +202,7 @@ async fn serve(
     drop((connections, garbage));
 }
 
-async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, watcher: Watcher) {
+async fn serve_connection(stream: TcpStream, arrival: Arrival, shared: Arc<Shared>, watcher: Watcher) {
     // Answers are whole; waiting to fill a packet would only add a delayed ACK's 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY can't be set");
@@ -206,7 +211,8 @@ async fn serve_connection(stream: TcpStream, shared: Arc<Shared>, watcher: Watch
     metrics.connection_opened();
     let stream = HeadGuard::new(stream);
     let ambiguity = stream.ambiguity();
-    let service = hyper::service::service_fn(move |request| {
+    let service = hyper::service::service_fn(move |mut request: http::Request<_>| {
+        request.extensions_mut().insert(arrival);
         let (shared, ambiguous) = (Arc::clone(&shared), ambiguity.found());
         async move { Ok::<_, std::convert::Infallible>(service::answer(&shared, request, ambiguous).await) }
     });

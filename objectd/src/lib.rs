@@ -4,9 +4,12 @@
 //! one of [`ops`]. Bodies are read by [`payload`] and kept by [`objectlog`].
 
 pub mod answer;
+pub mod arrival;
 pub mod auth;
 pub mod authorize;
+pub mod bucket_rules;
 pub mod conditional;
+pub mod context;
 pub mod copy_source;
 pub mod error;
 pub mod fault;

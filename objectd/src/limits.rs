@@ -49,6 +49,12 @@ pub const GARBAGE_RETRY: Duration = Duration::from_secs(1);
 /// Trims of garbage on their way at once.
 pub const TRIMS_IN_FLIGHT: usize = 8;
 
+/// Buckets whose policies are kept parsed; each takes a few times its text, which is at most 20 KiB.
+pub const MAX_PARSED_POLICIES: usize = 1024;
+
+/// A policy as it is sent: longer ones are refused unread, those over AWS's 20 KiB with its own words.
+pub const MAX_POLICY_BODY_BYTES: usize = policy::limits::MAX_TEXT_BYTES;
+
 /// XML bodies of requests: 10,000 parts, or 1,000 keys of 1 KiB with their escapes, fit.
 pub const MAX_XML_BYTES: usize = 4 << 20;
 /// Elements of a request's XML.

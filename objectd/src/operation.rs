@@ -7,85 +7,82 @@ use crate::target::Target;
 use http::{HeaderMap, Method};
 
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident $permissions:expr;)*) => {
-        /// Every operation that is served.
+    ($($name:ident)*) => {
+        /// Every operation that is served. Each is the operation of that name in `policy`'s table, which says what
+        /// it needs to be allowed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Operation { $($(#[$doc])* $name,)* }
+        pub enum Operation { $($name,)* }
 
         impl Operation {
             pub const ALL: &'static [Operation] = &[$(Operation::$name,)*];
 
-            /// Its name in AWS's reference, and in metrics and logs.
-            pub const fn name(self) -> &'static str {
-                match self { $(Operation::$name => stringify!($name),)* }
-            }
-
-            /// Every permission it needs, and on what.
-            pub const fn permissions(self) -> &'static [Permission] {
-                match self { $(Operation::$name => const { $permissions },)* }
+            /// The row of the table of permissions.
+            pub const fn permissions(self) -> policy::Operation {
+                match self { $(Operation::$name => policy::Operation::$name,)* }
             }
         }
     };
 }
 
-/// One permission an operation needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Permission {
-    pub action: &'static str,
-    pub on: On,
-}
-
-/// What a permission is needed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum On {
-    /// No bucket: the caller's own account.
-    Account,
-    /// The bucket of the request, which must exist.
-    Bucket,
-    /// The name of a bucket that may not exist yet.
-    NewBucket,
-    /// The object of the request.
-    Object,
-    /// The object that `x-amz-copy-source` names.
-    Source,
-    /// Each key in the request's body.
-    ListedObjects,
-}
-
-const fn need(action: &'static str, on: On) -> Permission {
-    Permission { action, on }
-}
-
 operations! {
-    ListBuckets &[need("s3:ListAllMyBuckets", On::Account)];
-    CreateBucket &[need("s3:CreateBucket", On::NewBucket)];
-    HeadBucket &[need("s3:ListBucket", On::Bucket)];
-    DeleteBucket &[need("s3:DeleteBucket", On::Bucket)];
-    GetBucketLocation &[need("s3:GetBucketLocation", On::Bucket)];
-    GetBucketVersioning &[need("s3:GetBucketVersioning", On::Bucket)];
-    GetBucketAcl &[need("s3:GetBucketAcl", On::Bucket)];
-    GetBucketOwnershipControls &[need("s3:GetBucketOwnershipControls", On::Bucket)];
-    GetPublicAccessBlock &[need("s3:GetBucketPublicAccessBlock", On::Bucket)];
-    /// A read of a setting that no bucket has yet: answered with AWS's "there is none".
-    GetAbsentSetting &[need("s3:GetBucketPolicy", On::Bucket)];
-    ListObjects &[need("s3:ListBucket", On::Bucket)];
-    ListObjectsV2 &[need("s3:ListBucket", On::Bucket)];
-    ListMultipartUploads &[need("s3:ListBucketMultipartUploads", On::Bucket)];
-    DeleteObjects &[need("s3:DeleteObject", On::ListedObjects)];
-    PutObject &[need("s3:PutObject", On::Object)];
-    CopyObject &[need("s3:PutObject", On::Object), need("s3:GetObject", On::Source)];
-    GetObject &[need("s3:GetObject", On::Object)];
-    HeadObject &[need("s3:GetObject", On::Object)];
-    DeleteObject &[need("s3:DeleteObject", On::Object)];
-    GetObjectAcl &[need("s3:GetObjectAcl", On::Object)];
-    GetObjectTagging &[need("s3:GetObjectTagging", On::Object)];
-    GetObjectAttributes &[need("s3:GetObject", On::Object), need("s3:GetObjectAttributes", On::Object)];
-    CreateMultipartUpload &[need("s3:PutObject", On::Object)];
-    UploadPart &[need("s3:PutObject", On::Object)];
-    UploadPartCopy &[need("s3:PutObject", On::Object), need("s3:GetObject", On::Source)];
-    ListParts &[need("s3:ListMultipartUploadParts", On::Object)];
-    CompleteMultipartUpload &[need("s3:PutObject", On::Object)];
-    AbortMultipartUpload &[need("s3:AbortMultipartUpload", On::Object)];
+    ListBuckets
+    CreateBucket
+    HeadBucket
+    DeleteBucket
+    GetBucketLocation
+    GetBucketVersioning
+    GetBucketAcl
+    GetBucketOwnershipControls
+    PutBucketPolicy
+    GetBucketPolicy
+    DeleteBucketPolicy
+    GetBucketPolicyStatus
+    PutPublicAccessBlock
+    GetPublicAccessBlock
+    DeletePublicAccessBlock
+    // Reads of settings that no bucket has yet: answered with AWS's "there is none".
+    GetBucketCors
+    GetBucketEncryption
+    GetBucketLifecycleConfiguration
+    GetBucketReplication
+    GetBucketTagging
+    GetBucketWebsite
+    GetObjectLockConfiguration
+    ListObjects
+    ListObjectsV2
+    ListMultipartUploads
+    DeleteObjects
+    PutObject
+    CopyObject
+    GetObject
+    HeadObject
+    DeleteObject
+    GetObjectAcl
+    GetObjectTagging
+    GetObjectAttributes
+    CreateMultipartUpload
+    UploadPart
+    UploadPartCopy
+    ListParts
+    CompleteMultipartUpload
+    AbortMultipartUpload
+}
+
+impl Operation {
+    /// Its name in AWS's reference, and in metrics and logs.
+    pub const fn name(self) -> &'static str {
+        self.permissions().name()
+    }
+
+    /// Whether it is done to a bucket that must exist, or to what is in one.
+    pub const fn needs_bucket(self) -> bool {
+        !matches!(self, Self::ListBuckets | Self::CreateBucket)
+    }
+
+    /// Whether it reads what `x-amz-copy-source` names.
+    pub const fn needs_source(self) -> bool {
+        matches!(self, Self::CopyObject | Self::UploadPartCopy)
+    }
 }
 
 /// Sub-resources of S3 that select another operation than the bare one. Any that [`Operation::route`] does not
@@ -135,24 +132,6 @@ const SUBRESOURCES: &[&str] = &[
     "website",
 ];
 
-/// Bucket settings whose absence is the truth, and the code that says so.
-const ABSENT_SETTINGS: &[(&str, S3Code)] = &[
-    ("cors", S3Code::NoSuchCORSConfiguration),
-    ("encryption", S3Code::ServerSideEncryptionConfigurationNotFoundError),
-    ("lifecycle", S3Code::NoSuchLifecycleConfiguration),
-    ("object-lock", S3Code::ObjectLockConfigurationNotFoundError),
-    ("policy", S3Code::NoSuchBucketPolicy),
-    ("policyStatus", S3Code::NoSuchBucketPolicy),
-    ("replication", S3Code::ReplicationConfigurationNotFoundError),
-    ("tagging", S3Code::NoSuchTagSet),
-    ("website", S3Code::NoSuchWebsiteConfiguration),
-];
-
-/// The code of the absent setting that a query reads.
-pub fn absent_setting(query: &Query) -> Option<S3Code> {
-    ABSENT_SETTINGS.iter().find(|(name, _)| query.contains(name)).map(|(_, code)| *code)
-}
-
 impl Operation {
     /// The operation that a request asks for.
     pub fn route(method: &Method, target: &Target, query: &Query, headers: &HeaderMap) -> S3Result<Self> {
@@ -190,9 +169,21 @@ impl Operation {
             ("GET", ["versioning"]) => Self::GetBucketVersioning,
             ("GET", ["acl"]) => Self::GetBucketAcl,
             ("GET", ["ownershipControls"]) => Self::GetBucketOwnershipControls,
+            ("PUT", ["policy"]) => Self::PutBucketPolicy,
+            ("GET", ["policy"]) => Self::GetBucketPolicy,
+            ("DELETE", ["policy"]) => Self::DeleteBucketPolicy,
+            ("GET", ["policyStatus"]) => Self::GetBucketPolicyStatus,
+            ("PUT", ["publicAccessBlock"]) => Self::PutPublicAccessBlock,
             ("GET", ["publicAccessBlock"]) => Self::GetPublicAccessBlock,
+            ("DELETE", ["publicAccessBlock"]) => Self::DeletePublicAccessBlock,
+            ("GET", ["cors"]) => Self::GetBucketCors,
+            ("GET", ["encryption"]) => Self::GetBucketEncryption,
+            ("GET", ["lifecycle"]) => Self::GetBucketLifecycleConfiguration,
+            ("GET", ["replication"]) => Self::GetBucketReplication,
+            ("GET", ["tagging"]) => Self::GetBucketTagging,
+            ("GET", ["website"]) => Self::GetBucketWebsite,
+            ("GET", ["object-lock"]) => Self::GetObjectLockConfiguration,
             ("GET", ["uploads"]) => Self::ListMultipartUploads,
-            ("GET", [_]) if absent_setting(query).is_some() => Self::GetAbsentSetting,
             ("POST", ["delete"]) => Self::DeleteObjects,
             _ => return None,
         })
@@ -247,8 +238,20 @@ mod tests {
             ("GET", "/buc?versioning", GetBucketVersioning),
             ("GET", "/buc?acl", GetBucketAcl),
             ("GET", "/buc?ownershipControls", GetBucketOwnershipControls),
+            ("PUT", "/buc?policy", PutBucketPolicy),
+            ("GET", "/buc?policy", GetBucketPolicy),
+            ("DELETE", "/buc?policy", DeleteBucketPolicy),
+            ("GET", "/buc?policyStatus", GetBucketPolicyStatus),
+            ("PUT", "/buc?publicAccessBlock", PutPublicAccessBlock),
             ("GET", "/buc?publicAccessBlock", GetPublicAccessBlock),
-            ("GET", "/buc?policy", GetAbsentSetting),
+            ("DELETE", "/buc?publicAccessBlock", DeletePublicAccessBlock),
+            ("GET", "/buc?cors", GetBucketCors),
+            ("GET", "/buc?encryption", GetBucketEncryption),
+            ("GET", "/buc?lifecycle", GetBucketLifecycleConfiguration),
+            ("GET", "/buc?replication", GetBucketReplication),
+            ("GET", "/buc?tagging", GetBucketTagging),
+            ("GET", "/buc?website", GetBucketWebsite),
+            ("GET", "/buc?object-lock", GetObjectLockConfiguration),
             ("GET", "/buc?prefix=a", ListObjects),
             ("GET", "/buc?list-type=2", ListObjectsV2),
             ("GET", "/buc?uploads&prefix=a", ListMultipartUploads),
@@ -274,8 +277,24 @@ mod tests {
         assert_eq!(route("PUT", "/buc/k?partNumber=1&uploadId=u", true), Ok(UploadPartCopy));
         // GetObject is there twice, the two copies follow.
         assert_eq!(cases.len() + 1, Operation::ALL.len());
-        for operation in Operation::ALL {
-            assert!(!operation.permissions().is_empty(), "{}", operation.name());
+    }
+
+    /// What the gateway looks up for an operation is what its row of the table of permissions is about.
+    #[test]
+    fn every_operation_is_looked_up_by_what_its_permissions_are_on() {
+        use policy::On;
+        for operation in Operation::ALL.iter().copied() {
+            let row = operation.permissions();
+            assert_eq!(policy::Operation::of_name(operation.name()), Some(row));
+            assert!(row.needed(policy::Facts::default()).next().is_some(), "{operation:?}");
+            let on: Vec<On> = row.needs().iter().map(|need| need.on).collect();
+            assert_eq!(on.contains(&On::Source), operation.needs_source(), "{operation:?}");
+            let inside = on.iter().any(|on| matches!(on, On::Object | On::EachKey | On::Source));
+            assert!(!inside || operation.needs_bucket(), "{operation:?}");
+            assert_eq!(on.contains(&On::EachKey), operation == Operation::DeleteObjects, "{operation:?}");
+            let exists = on.contains(&On::Bucket) && operation != Operation::CreateBucket;
+            assert!(!exists || operation.needs_bucket(), "{operation:?}");
+            assert!(on != [On::Account] || !operation.needs_bucket(), "{operation:?}");
         }
     }
 
@@ -284,10 +303,12 @@ mod tests {
         let unserved = [
             ("PUT", "/buc?acl"),
             ("PUT", "/buc?versioning"),
-            ("PUT", "/buc?policy"),
+            ("POST", "/buc?policy"),
+            ("PUT", "/buc?policyStatus"),
+            ("PUT", "/buc/k?policy"),
             ("GET", "/buc?versions"),
             ("GET", "/buc?acl&policy"),
-            ("DELETE", "/buc?policy"),
+            ("DELETE", "/buc?policyStatus"),
             ("DELETE", "/buc?lifecycle"),
             ("PUT", "/buc/k?acl"),
             ("PUT", "/buc/k?tagging"),

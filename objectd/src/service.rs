@@ -2,7 +2,8 @@
 
 use crate::answer::{self, RequestId};
 use crate::auth::uri::Query;
-use crate::authorize::{Granted, authorize};
+use crate::auth::{Authenticated, Principal};
+use crate::authorize::{Granted, Routed, authorize, unrouted};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
@@ -26,8 +27,7 @@ pub struct S3Request {
     pub payload: PayloadAuth,
     pub target: Target,
     pub query: Query,
-    /// The account the caller acts for.
-    pub owner: String,
+    pub principal: Principal,
     pub granted: Granted,
 }
 
@@ -106,9 +106,10 @@ async fn serve(
     let expects = parts.headers.contains_key(http::header::EXPECT);
     let mut began = false;
     let result = match begin(shared, &parts, operation).await {
-        Ok((payload, target, query, owner, granted, operation)) => {
+        Ok((authenticated, target, granted, operation)) => {
             began = true;
-            let request = S3Request { parts, body: body.clone(), payload, target, query, owner, granted };
+            let Authenticated { principal, payload, query, .. } = authenticated;
+            let request = S3Request { parts, body: body.clone(), payload, target, query, principal, granted };
             ops::perform(shared, operation, request).await
         }
         Err(error) => Err(error),
@@ -119,20 +120,26 @@ async fn serve(
     result
 }
 
-type Begun = (PayloadAuth, Target, Query, String, Granted, Operation);
+type Begun = (Authenticated, Target, Granted, Operation);
 
 /// All that is decided from the head alone. Nothing of the body is read before it, so a client that expects a
 /// `100 Continue` gets its refusal instead.
 async fn begin(shared: &Shared, parts: &Parts, routed: &mut Option<Operation>) -> S3Result<Begun> {
     let authenticated = shared.authenticator.authenticate(parts).await?;
-    let owner = authenticated.principal.require()?.to_owned();
+    let (target, operation) = route(shared, parts, &authenticated.query)
+        .map_err(|error| unrouted(&authenticated.principal, error))?;
+    *routed = Some(operation);
+    let asked = Routed { parts, authenticated: &authenticated, operation, target: &target };
+    let granted = authorize(shared, &asked).await?;
+    Ok((authenticated, target, granted, operation))
+}
+
+fn route(shared: &Shared, parts: &Parts, query: &Query) -> S3Result<(Target, Operation)> {
     let host = crate::auth::single_header(&parts.headers, &HOST)?.unwrap_or_default();
     let host = parts.uri.authority().map_or(host, |authority| authority.as_str());
     let target = Target::parse(host, parts.uri.path(), &shared.bases)?;
-    let operation = Operation::route(&parts.method, &target, &authenticated.query, &parts.headers)?;
-    *routed = Some(operation);
-    let granted = authorize(&shared.meta, &owner, operation, &target, &parts.headers).await?;
-    Ok((authenticated.payload, target, authenticated.query, owner, granted, operation))
+    let operation = Operation::route(&parts.method, &target, query, &parts.headers)?;
+    Ok((target, operation))
 }
 
 /// Reads away what is left of a failed request's body, so that its client sees the answer. Never for a client

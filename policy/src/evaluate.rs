@@ -117,7 +117,7 @@ pub struct Decision {
     pub reason: Reason,
 }
 
-/// What may be done to a bucket's policy by its account's root even if that policy denies it.
+/// What may be done to a bucket's policy by its account's root even if that policy denies it or can't be read.
 const LOCKOUT: &[&str] = &["s3:deletebucketpolicy", "s3:getbucketpolicy", "s3:putbucketpolicy"];
 /// What is done to an object's name, which is the bucket owner's to decide, not to the object's owner's object.
 const ON_NAME: &[&str] = &[
@@ -200,6 +200,7 @@ impl<'a> Evaluation<'a> {
 
     fn unreadable(&self) -> Option<Reason> {
         self.every()
+            .filter(|(layer, _)| *layer != Layer::Resource || !self.spared())
             .find(|(_, attached)| attached.policy.is_none())
             .map(|(layer, attached)| Reason::Unreadable(layer, attached.name.to_owned()))
     }
@@ -216,16 +217,21 @@ impl<'a> Evaluation<'a> {
 
     fn explicit_deny(&self) -> Option<Reason> {
         let question = self.question();
-        let spared = matches!(self.request.caller, Caller::Root { account }
-            if self.request.resource_account == Some(account))
-            && matches!(self.policies.resource, ResourcePolicy::Bucket(_))
-            && LOCKOUT.contains(&self.action);
-        self.every().filter(|(layer, _)| *layer != Layer::Resource || !spared).find_map(
+        self.every().filter(|(layer, _)| *layer != Layer::Resource || !self.spared()).find_map(
             |(layer, attached)| {
                 let statement = attached.policy?.denies(&question)?;
                 Some(Reason::Statement(at(layer, attached, statement)))
             },
         )
+    }
+
+    /// Whether the caller mends the bucket's policy, which that policy must not prevent, whether it denies or
+    /// can't be read.
+    fn spared(&self) -> bool {
+        matches!(self.request.caller, Caller::Root { account }
+            if self.request.resource_account == Some(account))
+            && matches!(self.policies.resource, ResourcePolicy::Bucket(_))
+            && LOCKOUT.contains(&self.action)
     }
 
     fn restricted(&self) -> Option<Reason> {

@@ -300,8 +300,8 @@ pub fn render_permissions() -> String {
     let mut page = String::from(
         "# What each S3 operation needs to be allowed\n\n\
          Made from the table in `policy/src/operations.rs`; a test holds this page to it. All permissions of an\n\
-         operation whose \"when\" holds must be allowed, each on its resource. Until the gateway asks that table,\n\
-         only the root of the account that owns a bucket may do anything with it.\n\n\
+         operation whose \"when\" holds must be allowed, each on its resource. The gateway asks it for every request\n\
+         that it serves (S3-POLICIES.md); an operation of this page that it doesn't serve is answered with 501.\n\n\
          | operation | permission | on | when |\n|---|---|---|---|\n",
     );
     for operation in Operation::ALL {

@@ -331,6 +331,33 @@ fn an_unreadable_policy_denies() {
 }
 
 #[test]
+fn the_owners_root_can_mend_an_unreadable_bucket_policy() {
+    let policies = Policies {
+        resource: ResourcePolicy::Bucket(Attached { name: "bucket/photos", policy: None }),
+        ..Policies::default()
+    };
+    let context = Context::new();
+    let allowed = |caller: &Caller, action| {
+        let request = Request {
+            caller,
+            canonical_id: None,
+            action,
+            resource: "arn:aws:s3:::photos",
+            resource_account: Some(A),
+            context: &context,
+        };
+        evaluate(&request, &policies).allowed
+    };
+    for action in ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"] {
+        assert!(allowed(&root(A), action), "{action}");
+        for other in [user(A), session(A), root(B), Caller::Anonymous] {
+            assert!(!allowed(&other, action), "{other:?} {action}");
+        }
+    }
+    assert!(!allowed(&root(A), "s3:ListBucket"));
+}
+
+#[test]
 fn nobody_assumes_a_role_that_does_not_trust_them() {
     let decide = |caller: &Caller, principal: &str, own: Option<&str>| {
         let text = format!(r#"{{"Effect": "Allow", "Principal": {principal}, "Action": "sts:AssumeRole"}}"#);

@@ -37,12 +37,17 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// The owner the caller acts for. Errors: `AccessDenied` for an anonymous one.
-    pub fn require(&self) -> S3Result<&str> {
+    /// The owner the caller acts for, if it is known.
+    pub fn owner(&self) -> Option<&str> {
         match self {
-            Principal::Anonymous => Err(S3Error::new(S3Code::AccessDenied)),
-            Principal::Key { owner, .. } => Ok(owner),
+            Principal::Anonymous => None,
+            Principal::Key { owner, .. } => Some(owner),
         }
+    }
+
+    /// The same. Errors: `AccessDenied` for an anonymous one.
+    pub fn require(&self) -> S3Result<&str> {
+        self.owner().ok_or_else(|| S3Error::new(S3Code::AccessDenied))
     }
 }
 
@@ -56,6 +61,17 @@ pub struct Authenticated {
     pub query: Query,
     /// Whether the credentials were in the query.
     pub presigned: bool,
+    /// `None` of an anonymous request.
+    pub signature: Option<Signature>,
+}
+
+/// What policies may ask of a signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// When it was made, in milliseconds since 1970.
+    pub signed_ms: u64,
+    /// What it says of the payload: `x-amz-content-sha256`, or what stands for it.
+    pub content_sha256: String,
 }
 
 /// Checks SigV4 signatures. One for the whole gateway.
@@ -94,7 +110,9 @@ impl Authenticator {
             claim.scope.signed_part(),
             &claim.signature,
         );
+        let signed_ms = u64::try_from(claim.timestamp.unix_s()).unwrap_or(0).saturating_mul(1000);
         Ok(Authenticated {
+            signature: Some(Signature { signed_ms, content_sha256: payload_hash }),
             principal: Principal::Key { access_key_id: claim.scope.access_key_id, owner: key.owner },
             payload: PayloadAuth::new(mode, Some(signer))?,
             query,
@@ -160,7 +178,7 @@ fn anonymous(parts: &Parts, query: Query) -> S3Result<Authenticated> {
         None => PayloadMode::Unsigned,
     };
     let payload = PayloadAuth::new(mode, None)?;
-    Ok(Authenticated { principal: Principal::Anonymous, payload, query, presigned: false })
+    Ok(Authenticated { principal: Principal::Anonymous, payload, query, presigned: false, signature: None })
 }
 
 fn check_expiry(claim: &Claim, now: &Timestamp, age_s: i64, expires_s: i64) -> S3Result<()> {

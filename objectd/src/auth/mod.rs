@@ -15,7 +15,7 @@ mod scope;
 mod timestamp;
 pub mod uri;
 
-pub use authenticator::{Authenticated, Authenticator, Principal};
+pub use authenticator::{Authenticated, Authenticator, Principal, Signature};
 pub use chunk_signer::ChunkSigner;
 pub(crate) use credentials::single_header;
 pub use keys::{KeyFuture, KeyRecord, KeyStatus, KeyStore, Secret};

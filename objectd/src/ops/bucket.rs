@@ -21,6 +21,7 @@ const REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 
 pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
     let query = &request.query;
+    let owner = request.principal.require()?;
     let paged = number(query, "max-buckets", MAX_BUCKET_PAGE)?;
     if paged == Some(0) {
         return Err(S3Error::with(S3Code::InvalidArgument, "max-buckets must be between 1 and 10000"));
@@ -33,7 +34,7 @@ pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Bod
     // The control plane's pages are of all accounts' buckets; ours are gathered from them.
     let next = loop {
         let page = shared.meta.buckets(prefix, after, meta::limits::MAX_PAGE).await.map_err(fault::meta)?;
-        for bucket in page.buckets.into_iter().filter(|bucket| region && bucket.owner == request.owner) {
+        for bucket in page.buckets.into_iter().filter(|bucket| region && bucket.owner == owner) {
             found.push(bucket);
         }
         if found.len() > limit as usize {
@@ -46,7 +47,7 @@ pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Bod
         }
     };
     let mut xml = XmlWriter::new("ListAllMyBucketsResult");
-    listing::owner(&mut xml, "Owner", &request.owner);
+    listing::owner(&mut xml, "Owner", owner);
     xml.start("Buckets");
     for bucket in &found {
         xml.start("Bucket");
@@ -65,17 +66,18 @@ pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Bod
 
 pub async fn create(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
     let name = request.bucket()?.to_owned();
+    let owner = request.principal.require()?.to_owned();
     let headers = &request.parts.headers;
     refuse_unserved(headers)?;
     check_create_headers(headers)?;
     let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
     let (body, _) = plan.reader(request.body).collect().await?;
     check_location(&body, &shared.region)?;
-    if let Err(error) = shared.meta.create_bucket(&name, &request.owner).await {
+    if let Err(error) = shared.meta.create_bucket(&name, &owner).await {
         if error.kind() != ErrorKind::Exists(Entity::Bucket) {
             return Err(fault::meta(error));
         }
-        let mine = shared.meta.bucket(&name).await.is_ok_and(|bucket| bucket.owner == request.owner);
+        let mine = shared.meta.bucket(&name).await.is_ok_and(|bucket| bucket.owner == owner);
         let code = if mine { S3Code::BucketAlreadyOwnedByYou } else { S3Code::BucketAlreadyExists };
         return Err(S3Error::new(code).extra("BucketName", name));
     }

@@ -1,6 +1,7 @@
 //! DeleteObject and DeleteObjects.
 
 use crate::answer;
+use crate::authorize::Granted;
 use crate::conditional::unquote;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
@@ -43,8 +44,13 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
         return Err(S3Error::with(S3Code::InvalidRequest, why));
     }
     let (body, _) = plan.reader(request.body).collect().await?;
-    let asked = Asked::parse(&body)?;
-    let sent: Vec<DeleteObject> = asked.objects.iter().filter_map(|o| o.as_ref().ok().cloned()).collect();
+    let mut asked = Asked::parse(&body)?;
+    asked.refuse_denied(&request.granted);
+    let sent: Vec<DeleteObject> = asked
+        .objects
+        .iter()
+        .filter_map(|named| named.as_ref().ok().map(|named| named.object.clone()))
+        .collect();
     let results = if sent.is_empty() {
         Vec::new()
     } else {
@@ -56,7 +62,7 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
     for object in asked.objects {
         let (key, outcome) = match object {
             Err((key, error)) => (key, Err(error)),
-            Ok(object) => {
+            Ok(Named { object, .. }) => {
                 let unanswered = || Err(S3Error::internal("the control plane answered for fewer objects"));
                 let refused = |refusal| fault::meta(MetaError::from(refusal));
                 (object.key, results.next().map_or_else(unanswered, |result| result.map_err(refused)))
@@ -83,8 +89,14 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
 
 /// A request's body: each object, or why it can't be deleted.
 struct Asked {
-    objects: Vec<Result<DeleteObject, (String, S3Error)>>,
+    objects: Vec<Result<Named, (String, S3Error)>>,
     quiet: bool,
+}
+
+/// An object to delete, and the version that the request names: "null", which is the only one there is.
+struct Named {
+    object: DeleteObject,
+    version: Option<String>,
 }
 
 impl Asked {
@@ -99,12 +111,24 @@ impl Asked {
         Ok(Self { objects: objects?, quiet })
     }
 
-    fn object(element: &Element) -> S3Result<Result<DeleteObject, (String, S3Error)>> {
+    /// Each key is allowed or denied by itself.
+    fn refuse_denied(&mut self, granted: &Granted) {
+        for named in &mut self.objects {
+            if let Ok(Named { object, version }) = named
+                && let Err(error) = granted.check_key(&object.key, version.as_deref())
+            {
+                *named = Err((std::mem::take(&mut object.key), error));
+            }
+        }
+    }
+
+    fn object(element: &Element) -> S3Result<Result<Named, (String, S3Error)>> {
         // Not trimmed: spaces at a key's ends are part of it.
         let key = element.child("Key").map(|key| key.text.clone()).filter(|key| !key.is_empty());
         let key = key.ok_or_else(|| S3Error::new(S3Code::MalformedXML))?;
         let unserved = ["LastModifiedTime", "Size"].iter().any(|name| element.child(name).is_some());
-        if unserved || element.child_text("VersionId").is_some_and(|version| version != "null") {
+        let version = element.child_text("VersionId").map(str::to_owned);
+        if unserved || version.as_ref().is_some_and(|version| version != "null") {
             return Ok(Err((key, S3Error::new(S3Code::NotImplemented))));
         }
         if let Err(error) = names::check_key(&key) {
@@ -114,7 +138,7 @@ impl Asked {
             Some(etag) if !etag.is_empty() => Precondition::IfMatch(unquote(etag).to_owned()),
             _ => Precondition::None,
         };
-        Ok(Ok(DeleteObject { key, precondition }))
+        Ok(Ok(Named { object: DeleteObject { key, precondition }, version }))
     }
 }
 
@@ -131,12 +155,12 @@ mod tests {
         );
         let asked = asked.unwrap();
         assert!(asked.quiet);
-        let first = asked.objects[0].as_ref().unwrap();
+        let first = &asked.objects[0].as_ref().unwrap().object;
         assert_eq!(
             (first.key.as_str(), &first.precondition),
             (" a\r ", &Precondition::IfMatch("e".to_owned()))
         );
-        let (key, error) = asked.objects[1].as_ref().unwrap_err();
+        let (key, error) = asked.objects[1].as_ref().err().unwrap();
         assert_eq!((key.as_str(), error.code()), ("b", S3Code::NotImplemented));
         let many = |count| format!("<Delete>{}</Delete>", "<Object><Key>k</Key></Object>".repeat(count));
         assert!(parse(&many(1000)).is_ok());

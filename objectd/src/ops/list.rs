@@ -91,7 +91,7 @@ pub async fn v1(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>
     if let (Some(next), Some(_)) = (&page.found.next, &page.delimiter) {
         xml.text("NextMarker", &page.encoding.encode(next));
     }
-    page.entries(&mut xml, Some(&request.owner));
+    page.entries(&mut xml, Some(&request.granted.bucket()?.record.owner));
     Ok(answer::xml(xml))
 }
 
@@ -112,7 +112,7 @@ pub async fn v2(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>
     if let Some(start_after) = start_after {
         xml.text("StartAfter", &page.encoding.encode(start_after));
     }
-    let owner = (query.get("fetch-owner") == Some("true")).then_some(request.owner.as_str());
-    page.entries(&mut xml, owner);
+    let owner = request.granted.bucket()?.record.owner.as_str();
+    page.entries(&mut xml, (query.get("fetch-owner") == Some("true")).then_some(owner));
     Ok(answer::xml(xml))
 }

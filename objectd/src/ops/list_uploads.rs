@@ -54,7 +54,7 @@ pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Bod
         xml.text("Key", &encoding.encode(&upload.key));
         xml.text("UploadId", &upload.id.to_string());
         listing::owner(&mut xml, "Initiator", &upload.owner);
-        listing::owner(&mut xml, "Owner", &upload.owner);
+        listing::owner(&mut xml, "Owner", &request.granted.bucket()?.record.owner);
         xml.text("StorageClass", "STANDARD");
         xml.text("Initiated", &http_date::iso(upload.initiated_ms));
         if let Some((algorithm, kind)) = upload.checksum {

@@ -1,5 +1,6 @@
 //! The operations, one file a topic. Each is reached only from here, after authorization.
 
+mod access;
 mod attributes;
 mod bucket;
 mod checksums;
@@ -14,7 +15,7 @@ mod multipart;
 mod put;
 mod settings;
 
-use crate::error::S3Result;
+use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Shared;
 use crate::operation::Operation;
 use crate::service::S3Request;
@@ -22,8 +23,21 @@ use axum::body::Body;
 use http::Response;
 use std::sync::Arc;
 
-/// Does what was asked and allowed.
+/// Does what was asked and allowed. Who may not list a bucket isn't told that a key is missing there: AWS answers
+/// as if it were forbidden.
 pub async fn perform(
+    shared: &Arc<Shared>,
+    operation: Operation,
+    request: S3Request,
+) -> S3Result<Response<Body>> {
+    let hides_missing = request.granted.hides_missing;
+    dispatch(shared, operation, request).await.map_err(|error| match error.code() {
+        S3Code::NoSuchKey if hides_missing => S3Error::new(S3Code::AccessDenied).source(error),
+        _ => error,
+    })
+}
+
+async fn dispatch(
     shared: &Arc<Shared>,
     operation: Operation,
     request: S3Request,
@@ -39,8 +53,28 @@ pub async fn perform(
         Operation::GetObjectAcl => settings::object_acl(shared, &request).await,
         Operation::GetObjectTagging => settings::object_tagging(shared, &request).await,
         Operation::GetBucketOwnershipControls => settings::ownership(&request),
-        Operation::GetPublicAccessBlock => settings::public_access_block(&request),
-        Operation::GetAbsentSetting => settings::absent(&request),
+        Operation::PutBucketPolicy => access::put_policy(shared, request).await,
+        Operation::GetBucketPolicy => access::policy(&request),
+        Operation::DeleteBucketPolicy => access::delete_policy(shared, &request).await,
+        Operation::GetBucketPolicyStatus => access::policy_status(&request),
+        Operation::PutPublicAccessBlock => access::put_block(shared, request).await,
+        Operation::GetPublicAccessBlock => access::block(&request),
+        Operation::DeletePublicAccessBlock => access::delete_block(shared, &request).await,
+        Operation::GetBucketCors => settings::absent(&request, S3Code::NoSuchCORSConfiguration),
+        Operation::GetBucketEncryption => {
+            settings::absent(&request, S3Code::ServerSideEncryptionConfigurationNotFoundError)
+        }
+        Operation::GetBucketLifecycleConfiguration => {
+            settings::absent(&request, S3Code::NoSuchLifecycleConfiguration)
+        }
+        Operation::GetBucketReplication => {
+            settings::absent(&request, S3Code::ReplicationConfigurationNotFoundError)
+        }
+        Operation::GetBucketTagging => settings::absent(&request, S3Code::NoSuchTagSet),
+        Operation::GetBucketWebsite => settings::absent(&request, S3Code::NoSuchWebsiteConfiguration),
+        Operation::GetObjectLockConfiguration => {
+            settings::absent(&request, S3Code::ObjectLockConfigurationNotFoundError)
+        }
         Operation::ListObjects => list::v1(shared, &request).await,
         Operation::ListObjectsV2 => list::v2(shared, &request).await,
         Operation::ListMultipartUploads => list_uploads::list(shared, &request).await,

@@ -31,7 +31,7 @@ pub async fn create(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Respo
     let upload = UploadRecord {
         id: UploadId(SystemRng.id()),
         key: key.to_owned(),
-        owner: request.owner.clone(),
+        owner: request.principal.require()?.to_owned(),
         initiated_ms: shared.now_ms(),
         headers: stored_headers(headers)?,
         user_metadata: user_metadata(headers)?,
@@ -199,7 +199,7 @@ pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Bod
     xml.text("Key", &encoding.encode(key));
     xml.text("UploadId", filled(query, "uploadId").unwrap_or_default());
     listing::owner(&mut xml, "Initiator", &page.upload.owner);
-    listing::owner(&mut xml, "Owner", &page.upload.owner);
+    listing::owner(&mut xml, "Owner", &request.granted.bucket()?.record.owner);
     xml.text("StorageClass", "STANDARD");
     xml.value("PartNumberMarker", after);
     if let Some(next) = next {

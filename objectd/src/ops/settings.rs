@@ -5,12 +5,11 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
 use crate::listing;
-use crate::operation::absent_setting;
 use crate::service::S3Request;
 use crate::xml::XmlWriter;
 use axum::body::Body;
 use http::Response;
-use meta::object::{BucketRecord, ObjectOwnership};
+use meta::object::ObjectOwnership;
 use meta::query::ObjectPart;
 
 pub fn location(shared: &Shared) -> S3Result<Response<Body>> {
@@ -28,12 +27,12 @@ pub fn versioning() -> S3Result<Response<Body>> {
 }
 
 pub fn acl(request: &S3Request) -> S3Result<Response<Body>> {
-    Ok(owner_has_all(&request.owner))
+    Ok(owner_has_all(&request.granted.bucket()?.record.owner))
 }
 
 pub async fn object_acl(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
     must_exist(shared, request).await?;
-    Ok(owner_has_all(&request.owner))
+    Ok(owner_has_all(&request.granted.bucket()?.record.owner))
 }
 
 pub async fn object_tagging(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
@@ -46,7 +45,7 @@ pub async fn object_tagging(shared: &Shared, request: &S3Request) -> S3Result<Re
 pub fn ownership(request: &S3Request) -> S3Result<Response<Body>> {
     let mut xml = XmlWriter::new("OwnershipControls");
     xml.start("Rule");
-    let ownership = match bucket(request)?.ownership {
+    let ownership = match request.granted.bucket()?.record.ownership {
         ObjectOwnership::BucketOwnerEnforced => "BucketOwnerEnforced",
         ObjectOwnership::BucketOwnerPreferred => "BucketOwnerPreferred",
         ObjectOwnership::ObjectWriter => "ObjectWriter",
@@ -55,18 +54,7 @@ pub fn ownership(request: &S3Request) -> S3Result<Response<Body>> {
     Ok(answer::xml(xml))
 }
 
-pub fn public_access_block(request: &S3Request) -> S3Result<Response<Body>> {
-    let block = bucket(request)?.block_public_access;
-    let mut xml = XmlWriter::new("PublicAccessBlockConfiguration");
-    xml.value("BlockPublicAcls", block.block_public_acls);
-    xml.value("IgnorePublicAcls", block.ignore_public_acls);
-    xml.value("BlockPublicPolicy", block.block_public_policy);
-    xml.value("RestrictPublicBuckets", block.restrict_public_buckets);
-    Ok(answer::xml(xml))
-}
-
-pub fn absent(request: &S3Request) -> S3Result<Response<Body>> {
-    let code = absent_setting(&request.query).unwrap_or(S3Code::NotImplemented);
+pub fn absent(request: &S3Request, code: S3Code) -> S3Result<Response<Body>> {
     Err(S3Error::new(code).extra("BucketName", request.bucket()?))
 }
 
@@ -74,10 +62,6 @@ async fn must_exist(shared: &Shared, request: &S3Request) -> S3Result<()> {
     let (bucket, key) = request.object()?;
     shared.meta.object(bucket, key, ObjectPart::Head).await.map_err(fault::meta)?;
     Ok(())
-}
-
-fn bucket(request: &S3Request) -> S3Result<&BucketRecord> {
-    request.granted.bucket.as_ref().ok_or_else(|| S3Error::new(S3Code::NoSuchBucket))
 }
 
 fn owner_has_all(owner: &str) -> Response<Body> {

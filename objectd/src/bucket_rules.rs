@@ -1,0 +1,128 @@
+//! What has a say about one bucket: its policy and its public access block, as they are now.
+//!
+//! Read with the bucket at every request, so that a change is obeyed by every gateway from the moment it returned
+//! (promise 10). Only the work of parsing is kept, beside the text that it was done for.
+
+use crate::context::account_of;
+use crate::limits::MAX_PARSED_POLICIES;
+use meta::object::{AccessRecord, BlockPublicAccess, BucketRecord};
+use meta::query::BucketAccess;
+use policy::{
+    Attached, Caller, Context, Decision, Kind, Policies, Policy, PublicAccessBlock, Request, ResourcePolicy,
+    evaluate,
+};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Policies that were parsed, by their bucket's id.
+#[derive(Debug, Default)]
+pub struct ParsedPolicies(Mutex<HashMap<u64, Parsed>>);
+
+/// A text, and the policy it is; `None` if it is none.
+#[derive(Debug, Clone)]
+struct Parsed {
+    text: String,
+    policy: Option<Arc<Policy>>,
+}
+
+impl ParsedPolicies {
+    fn parse(&self, bucket: &BucketRecord, text: &str) -> Option<Arc<Policy>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parsed) = known.get(&bucket.id).filter(|parsed| parsed.text == text) {
+            return parsed.policy.clone();
+        }
+        let policy = match Policy::parse(text, Kind::Bucket(&bucket.name)) {
+            Ok(policy) => Some(Arc::new(policy)),
+            Err(error) => {
+                tracing::warn!(bucket = %bucket.name, %error, "a bucket's policy can't be read, so all is denied");
+                None
+            }
+        };
+        if known.len() >= MAX_PARSED_POLICIES {
+            known.clear();
+        }
+        known.insert(bucket.id, Parsed { text: text.to_owned(), policy: policy.clone() });
+        policy
+    }
+}
+
+/// A bucket and the rules that hold for it.
+#[derive(Debug, Clone)]
+pub struct BucketRules {
+    pub record: BucketRecord,
+    pub access: AccessRecord,
+    /// `bucket/NAME`, by which decisions name its policy.
+    name: String,
+    /// What the policy's text is, if there is one; `None` inside if it can't be read.
+    policy: Option<Option<Arc<Policy>>>,
+}
+
+/// What is to be allowed, to whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub caller: &'a Caller,
+    /// The owner that the caller acts for, if it is known.
+    pub owner: Option<&'a str>,
+    pub action: &'a str,
+    /// Of the bucket; `None` for the bucket itself.
+    pub key: Option<&'a str>,
+    pub context: &'a Context,
+}
+
+impl BucketRules {
+    pub fn new(found: BucketAccess, parsed: &ParsedPolicies) -> Self {
+        let BucketAccess { bucket, access } = found;
+        let policy = access.policy.as_deref().map(|text| parsed.parse(&bucket, text));
+        Self { name: format!("bucket/{}", bucket.name), record: bucket, access, policy }
+    }
+
+    /// The number of the account that owns it.
+    pub fn account(&self) -> &str {
+        account_of(&self.record.owner)
+    }
+
+    pub fn has_policy(&self) -> bool {
+        self.policy.is_some()
+    }
+
+    /// Whether the policy makes the bucket public; `None` if there is no policy. One that can't be read is not
+    /// known not to.
+    pub fn is_public(&self) -> Option<bool> {
+        let policy = self.policy.as_ref()?;
+        Some(policy.as_ref().is_none_or(|policy| policy.is_public()))
+    }
+
+    pub fn decide(&self, asked: Asked<'_>) -> Decision {
+        let bucket = &self.record.name;
+        let resource = match asked.key {
+            None => format!("arn:aws:s3:::{bucket}"),
+            Some(key) => format!("arn:aws:s3:::{bucket}/{key}"),
+        };
+        let mut context = asked.context.clone();
+        context.set("s3:ResourceAccount", self.account()).set("aws:ResourceAccount", self.account());
+        let request = Request {
+            caller: asked.caller,
+            canonical_id: asked.owner,
+            action: asked.action,
+            resource: &resource,
+            resource_account: Some(self.account()),
+            context: &context,
+        };
+        let attached = |policy| Attached { name: &self.name, policy };
+        let resource = match &self.policy {
+            None => ResourcePolicy::Absent,
+            Some(policy) => ResourcePolicy::Bucket(attached(policy.as_deref())),
+        };
+        let policies = Policies { resource, block: block_of(self.access.block), ..Policies::default() };
+        evaluate(&request, &policies)
+    }
+}
+
+fn block_of(kept: Option<BlockPublicAccess>) -> PublicAccessBlock {
+    kept.map_or_else(PublicAccessBlock::default, |kept| PublicAccessBlock {
+        block_public_acls: kept.block_public_acls,
+        ignore_public_acls: kept.ignore_public_acls,
+        block_public_policy: kept.block_public_policy,
+        restrict_public_buckets: kept.restrict_public_buckets,
+    })
+}

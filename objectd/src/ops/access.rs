@@ -1,0 +1,205 @@
+//! Who may use a bucket: its policy and its public access block.
+//!
+//! Source: S3 API reference, PutBucketPolicy, GetBucketPolicyStatus, PutPublicAccessBlock and their like.
+
+use crate::answer;
+use crate::bucket_rules::BucketRules;
+use crate::context::account_of;
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::fault;
+use crate::gateway::Shared;
+use crate::limits::{MAX_POLICY_BODY_BYTES, MAX_XML_BYTES};
+use crate::payload::BodyPlan;
+use crate::service::S3Request;
+use crate::xml::{self, XmlWriter};
+use axum::body::Body;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use meta::error::ErrorKind;
+use meta::object::BlockPublicAccess;
+use policy::{Kind, Policy, PrincipalName};
+use std::collections::BTreeSet;
+
+/// The header `x-amz-confirm-remove-self-bucket-access` changes nothing: the root of the account that owns the
+/// bucket can always read, replace and remove its policy, so nobody locks himself out.
+pub async fn put_policy(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
+    let bucket = request.granted.bucket()?;
+    let plan = BodyPlan::document(&request.parts, request.payload, MAX_POLICY_BODY_BYTES as u64)?;
+    let (body, _) = plan.reader(request.body).collect().await?;
+    let text = String::from_utf8(body.to_vec())
+        .map_err(|error| malformed("Policies must be valid JSON in UTF-8", "").source(error))?;
+    let policy = Policy::parse(&text, Kind::Bucket(&bucket.record.name))
+        .map_err(|error| malformed(&error.message, &error.at).source(error))?;
+    check_principals(shared, bucket, &policy).await?;
+    let named = (bucket.record.name.as_str(), bucket.record.id);
+    shared.meta.put_bucket_policy(named, text, policy.is_public()).await.map_err(|error| {
+        match error.kind() {
+            ErrorKind::PreconditionFailed => S3Error::with(
+                S3Code::AccessDenied,
+                "User is not authorized to perform s3:PutBucketPolicy on this bucket because public policies are \
+                 prevented by the BlockPublicPolicy setting in S3 Block Public Access.",
+            )
+            .source(error),
+            _ => fault::meta(error),
+        }
+    })?;
+    Ok(answer::empty(StatusCode::NO_CONTENT))
+}
+
+fn malformed(what: &str, at: &str) -> S3Error {
+    let message = if at.is_empty() { what.to_owned() } else { format!("{at}: {what}") };
+    S3Error::with(S3Code::MalformedPolicy, message)
+}
+
+/// A policy names nobody who doesn't exist. There are accounts, each with its root, and no users or roles yet.
+async fn check_principals(shared: &Shared, bucket: &BucketRules, policy: &Policy) -> S3Result<()> {
+    if policy.principals().all(|name| matches!(name, PrincipalName::Everyone)) {
+        return Ok(());
+    }
+    let keys = shared.meta.access_keys().await.map_err(fault::meta)?;
+    let mut owners: BTreeSet<String> = keys.into_iter().map(|key| key.owner).collect();
+    owners.insert(bucket.record.owner.clone());
+    for name in policy.principals() {
+        let (known, shown) = match name {
+            PrincipalName::Everyone => (true, "*"),
+            PrincipalName::Account(number) => {
+                (owners.iter().any(|owner| account_of(owner) == number), number.as_str())
+            }
+            PrincipalName::CanonicalUser(id) => (owners.contains(id), id.as_str()),
+            PrincipalName::Arn(name) | PrincipalName::Federated(name) => (false, name.as_str()),
+            // Services act for the store itself; none does yet, so naming one gives nothing to anybody.
+            PrincipalName::Service(name) => (true, name.as_str()),
+        };
+        if !known {
+            let error = S3Error::with(S3Code::MalformedPolicy, "Invalid principal in policy");
+            return Err(error.extra("Detail", shown));
+        }
+    }
+    Ok(())
+}
+
+pub fn policy(request: &S3Request) -> S3Result<Response<Body>> {
+    let text = request.granted.bucket()?.access.policy.clone().ok_or_else(|| no_policy(request))?;
+    let mut answer = Response::new(Body::from(text));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(answer)
+}
+
+pub async fn delete_policy(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
+    let bucket = &request.granted.bucket()?.record;
+    shared.meta.delete_bucket_policy((&bucket.name, bucket.id)).await.map_err(fault::meta)?;
+    Ok(answer::empty(StatusCode::NO_CONTENT))
+}
+
+pub fn policy_status(request: &S3Request) -> S3Result<Response<Body>> {
+    let public = request.granted.bucket()?.is_public().ok_or_else(|| no_policy(request))?;
+    let mut xml = XmlWriter::new("PolicyStatus");
+    xml.value("IsPublic", public);
+    Ok(answer::xml(xml))
+}
+
+fn no_policy(request: &S3Request) -> S3Error {
+    S3Error::new(S3Code::NoSuchBucketPolicy).extra("BucketName", request.bucket().unwrap_or_default())
+}
+
+pub async fn put_block(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
+    let bucket = &request.granted.bucket()?.record;
+    let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
+    let (body, _) = plan.reader(request.body).collect().await?;
+    let block = parse_block(&body)?;
+    let named = (bucket.name.as_str(), bucket.id);
+    shared.meta.put_public_access_block(named, Some(block)).await.map_err(fault::meta)?;
+    Ok(answer::empty(StatusCode::OK))
+}
+
+pub fn block(request: &S3Request) -> S3Result<Response<Body>> {
+    let missing = || {
+        let error = S3Error::new(S3Code::NoSuchPublicAccessBlockConfiguration);
+        error.extra("BucketName", request.bucket().unwrap_or_default())
+    };
+    let block = request.granted.bucket()?.access.block.ok_or_else(missing)?;
+    let mut xml = XmlWriter::new(BLOCK);
+    xml.value("BlockPublicAcls", block.block_public_acls);
+    xml.value("IgnorePublicAcls", block.ignore_public_acls);
+    xml.value("BlockPublicPolicy", block.block_public_policy);
+    xml.value("RestrictPublicBuckets", block.restrict_public_buckets);
+    Ok(answer::xml(xml))
+}
+
+pub async fn delete_block(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
+    let bucket = &request.granted.bucket()?.record;
+    let named = (bucket.name.as_str(), bucket.id);
+    shared.meta.put_public_access_block(named, None).await.map_err(fault::meta)?;
+    Ok(answer::empty(StatusCode::NO_CONTENT))
+}
+
+const BLOCK: &str = "PublicAccessBlockConfiguration";
+
+/// A setting that isn't given is off. One that is misspelt must not be taken for one that isn't given.
+fn parse_block(body: &[u8]) -> S3Result<BlockPublicAccess> {
+    let malformed = || S3Error::new(S3Code::MalformedXML);
+    let mut block = BlockPublicAccess {
+        block_public_acls: false,
+        ignore_public_acls: false,
+        block_public_policy: false,
+        restrict_public_buckets: false,
+    };
+    let mut seen = BTreeSet::new();
+    for child in xml::parse(body, BLOCK)?.children {
+        let setting = match child.name.as_str() {
+            "BlockPublicAcls" => &mut block.block_public_acls,
+            "IgnorePublicAcls" => &mut block.ignore_public_acls,
+            "BlockPublicPolicy" => &mut block.block_public_policy,
+            "RestrictPublicBuckets" => &mut block.restrict_public_buckets,
+            _ => return Err(malformed()),
+        };
+        *setting = match child.text.trim() {
+            text if text.eq_ignore_ascii_case("true") => true,
+            text if text.eq_ignore_ascii_case("false") => false,
+            _ => return Err(malformed()),
+        };
+        if !child.children.is_empty() || !seen.insert(child.name) {
+            return Err(malformed());
+        }
+    }
+    Ok(block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_read_strictly() {
+        let parse = |inner: &str| {
+            let body =
+                format!("<{BLOCK} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{inner}</{BLOCK}>");
+            parse_block(body.as_bytes()).map_err(|error| error.code())
+        };
+        let none = BlockPublicAccess {
+            block_public_acls: false,
+            ignore_public_acls: false,
+            block_public_policy: false,
+            restrict_public_buckets: false,
+        };
+        assert_eq!(parse(""), Ok(none));
+        assert_eq!(
+            parse("<BlockPublicPolicy>true</BlockPublicPolicy><IgnorePublicAcls> FALSE </IgnorePublicAcls>"),
+            Ok(BlockPublicAccess { block_public_policy: true, ..none })
+        );
+        let all = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+        let all: String = all.iter().map(|name| format!("<{name}>true</{name}>")).collect();
+        assert_eq!(parse(&all), Ok(BlockPublicAccess::ALL));
+        for bad in [
+            "<BlockPublicPolicys>true</BlockPublicPolicys>",
+            "<BlockPublicPolicy/>",
+            "<BlockPublicPolicy>yes</BlockPublicPolicy>",
+            "<BlockPublicPolicy>true<x/></BlockPublicPolicy>",
+            "<BlockPublicPolicy>true</BlockPublicPolicy><BlockPublicPolicy>false</BlockPublicPolicy>",
+        ] {
+            assert_eq!(parse(bad), Err(S3Code::MalformedXML), "{bad}");
+        }
+        assert_eq!(parse_block(b"").unwrap_err().code(), S3Code::MalformedXML);
+        assert_eq!(parse_block(b"<Other/>").unwrap_err().code(), S3Code::MalformedXML);
+    }
+}
