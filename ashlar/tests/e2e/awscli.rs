@@ -15,20 +15,20 @@ const NAMES: [&str; 7] = [
     "quote'and\"double&amp;<x>.txt",
 ];
 
-fn aws_program() -> Option<PathBuf> {
+pub fn aws_program() -> Option<PathBuf> {
     match std::env::var_os("ASHLAR_TEST_AWS").map(PathBuf::from) {
         Some(path) if path.is_file() => Some(path),
         _ => have("aws").then(|| "aws".into()),
     }
 }
 
-struct Aws<'a> {
-    program: PathBuf,
-    store: &'a Store,
+pub struct Aws<'a> {
+    pub program: PathBuf,
+    pub store: &'a Store,
 }
 
 impl Aws<'_> {
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = clean(&self.program);
         command.args(args).stdin(Stdio::null()).env("AWS_PAGER", "").env("AWS_EC2_METADATA_DISABLED", "true");
         // No profile of whoever runs the tests.
@@ -40,7 +40,7 @@ impl Aws<'_> {
     }
 
     #[track_caller]
-    fn run(&self, args: &[&str]) -> String {
+    pub fn run(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         expect_success(&format!("aws {}", args.join(" ")), &output, &self.store.log())
     }

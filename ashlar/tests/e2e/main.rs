@@ -13,6 +13,7 @@ mod gateways;
 mod guest;
 mod kill;
 mod migrate;
+mod policies;
 mod surface;
 mod virtual_hosts;
 mod vm;
