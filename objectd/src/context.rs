@@ -41,6 +41,29 @@ pub fn caller_of(principal: &Principal) -> Caller {
     }
 }
 
+/// Sets what the time is.
+pub fn time_keys(context: &mut Context, now_ms: u64) {
+    context.set("aws:CurrentTime", http_date::iso(now_ms)).set("aws:EpochTime", (now_ms / 1000).to_string());
+}
+
+/// Sets who asks.
+pub fn principal_keys(context: &mut Context, principal: &Principal) {
+    match principal {
+        Principal::Anonymous => {
+            context.set("aws:PrincipalType", "Anonymous").set("aws:userid", "anonymous");
+        }
+        Principal::Key { owner, .. } => {
+            let account = account_of(owner);
+            context
+                .set("aws:PrincipalType", "Account")
+                .set("aws:userid", account)
+                .set("aws:PrincipalAccount", account)
+                .set("aws:PrincipalArn", format!("arn:aws:iam::{account}:root"))
+                .set("aws:PrincipalIsAWSService", "false");
+        }
+    }
+}
+
 /// What is known of a request before its policies are looked at.
 pub struct Known<'a> {
     pub operation: Operation,
@@ -65,7 +88,7 @@ impl Known<'_> {
     pub fn contexts(&self) -> S3Result<Contexts> {
         let mut common = Context::new();
         self.server_keys(&mut common);
-        self.principal_keys(&mut common);
+        principal_keys(&mut common, &self.authenticated.principal);
         self.signature_keys(&mut common);
         for (key, name) in [("aws:UserAgent", USER_AGENT), ("aws:Referer", REFERER)] {
             if let Some(text) = loose_header(self.headers, &name)? {
@@ -102,32 +125,14 @@ impl Known<'_> {
     }
 
     fn server_keys(&self, context: &mut Context) {
+        time_keys(context, self.now_ms);
         context
-            .set("aws:CurrentTime", http_date::iso(self.now_ms))
-            .set("aws:EpochTime", (self.now_ms / 1000).to_string())
             .set("aws:SourceIp", self.arrival.address().to_string())
             .set("aws:SecureTransport", self.arrival.tls.is_some().to_string())
             .set("aws:RequestedRegion", self.region)
             .set("aws:ViaAWSService", "false");
         if let Some(version) = self.arrival.tls {
             context.set("s3:TlsVersion", version.as_str());
-        }
-    }
-
-    fn principal_keys(&self, context: &mut Context) {
-        match &self.authenticated.principal {
-            Principal::Anonymous => {
-                context.set("aws:PrincipalType", "Anonymous").set("aws:userid", "anonymous");
-            }
-            Principal::Key { owner, .. } => {
-                let account = account_of(owner);
-                context
-                    .set("aws:PrincipalType", "Account")
-                    .set("aws:userid", account)
-                    .set("aws:PrincipalAccount", account)
-                    .set("aws:PrincipalArn", format!("arn:aws:iam::{account}:root"))
-                    .set("aws:PrincipalIsAWSService", "false");
-            }
         }
     }
 

@@ -100,6 +100,12 @@ impl Client {
         self.call((Method::DELETE, path), None::<&()>, (WAITING, REQUEST_TIMEOUT))
     }
 
+    /// Asks the control plane itself, as daemons do.
+    pub fn ask(&self, query: meta::query::Query) -> Result<meta::query::Answer, Error> {
+        let meta = meta::Client::remote(&self.url, &self.token)?;
+        Ok(self.runtime.block_on(meta.query(query))?)
+    }
+
     fn call<Q: Serialize, A: DeserializeOwned>(
         &self,
         (method, path): (Method, &str),

@@ -5,6 +5,7 @@ mod console;
 mod disk;
 mod node;
 mod output;
+mod policy;
 mod scrub;
 mod status;
 mod vm;
@@ -58,6 +59,11 @@ enum Command {
         #[command(subcommand)]
         command: scrub::Command,
     },
+    /// Ask who may do what
+    Policy {
+        #[command(subcommand)]
+        command: policy::Command,
+    },
     /// Show the machines of the pool
     Node {
         #[command(subcommand)]
@@ -95,6 +101,7 @@ pub fn run() -> Result<(), Error> {
         Command::Volume { command } => volume::run(command),
         Command::Vm { command } => vm::run(command),
         Command::Scrub { command } => scrub::run(command),
+        Command::Policy { command } => policy::run(command),
         Command::Node { command } => node::run(command),
         Command::Disk { command } => disk::run(command),
     }

@@ -11,6 +11,7 @@ use trial::process::{Daemon, program};
 const MINUTE: Duration = Duration::from_secs(60);
 /// The account of the key that `up` makes.
 const ACCOUNT: &str = "000000000000";
+const INDEX: &str = "arn:aws:s3:::site/index";
 
 /// What the public gets, and the code if it is refused.
 fn unsigned(base: &str, path: &str, headers: &[&str]) -> (u16, String) {
@@ -95,6 +96,22 @@ fn a_bucket_is_public_by_policy_and_lifted_block_only() {
     // Allowed with both, and denied at once by either.
     put_policy(&aws, &everybody);
     assert_eq!(get(&[]), open);
+    let test = |who: &'static str| {
+        [
+            "policy",
+            "test",
+            "--bucket",
+            "site",
+            "--principal",
+            who,
+            "--action",
+            "s3:GetObject",
+            "--resource",
+            INDEX,
+        ]
+    };
+    let said = store.cli(&test("anonymous"));
+    assert!(said.contains("allowed") && said.contains("0 (read)"), "{said}");
     let kept = aws.run(&["s3api", "get-bucket-policy", "--bucket", "site", "--output", "text"]);
     assert_eq!(kept.trim_end(), everybody, "byte for byte");
     assert_eq!(unsigned(&base, "/site/other", &[]), closed);
@@ -105,6 +122,10 @@ fn a_bucket_is_public_by_policy_and_lifted_block_only() {
     assert_eq!(get(&[]), open);
     aws.run(&["s3api", "delete-bucket-policy", "--bucket", "site"]);
     assert_eq!(get(&[]), closed);
+    let said = store.command(&test("anonymous")).output().unwrap();
+    assert_eq!(said.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&said.stdout).contains("the bucket has no policy"));
+    assert!(store.cli(&test(ACCOUNT)).contains("root"));
 
     conditions(&aws, &base);
     fails(&aws, &["s3api", "put-bucket-policy", "--bucket", "site", "--policy", "{}"], "MalformedPolicy");
