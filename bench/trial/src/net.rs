@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 const HEADER_BYTES: usize = 64;
@@ -99,7 +99,8 @@ pub struct Link {
     /// How often weather did something to a connection: a fault that never fires is no test.
     pub fired: AtomicU64,
     closed: AtomicBool,
-    streams: Mutex<Vec<TcpStream>>,
+    /// What is read from as long as it is.
+    streams: Mutex<Vec<Weak<TcpStream>>>,
     /// A frame seen some time ago, in each direction.
     remembered: [Mutex<Vec<u8>>; 2],
 }
@@ -116,7 +117,8 @@ impl Link {
 
     /// Cuts the connections there are.
     pub fn cut(&self) {
-        for stream in self.streams.lock().unwrap().drain(..) {
+        let streams = std::mem::take(&mut *self.streams.lock().unwrap());
+        for stream in streams.iter().filter_map(Weak::upgrade) {
             self.fired.fetch_add(1, Ordering::Relaxed);
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -191,10 +193,14 @@ fn accept(listener: &TcpListener, link: &Arc<Link>, to: Option<&Arc<Namespace>>,
         let pairs = [(&client, &server), (&server, &client)];
         for (direction, (from, to)) in pairs.into_iter().enumerate() {
             let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
-            link.streams.lock().unwrap().extend(from.try_clone());
+            let from = Arc::new(from);
+            let mut streams = link.streams.lock().unwrap();
+            streams.retain(|stream| stream.strong_count() > 0);
+            streams.push(Arc::downgrade(&from));
+            drop(streams);
             seed = seed.wrapping_add(1);
             let carrier = Carrier { link: Arc::clone(link), direction, random: Random(seed) };
-            std::thread::spawn(move || carrier.run(from, to));
+            std::thread::spawn(move || carrier.run(&from, to));
         }
     }
 }
@@ -223,7 +229,7 @@ struct Carrier {
 }
 
 impl Carrier {
-    fn run(mut self, mut from: TcpStream, to: TcpStream) {
+    fn run(mut self, mut from: &TcpStream, to: TcpStream) {
         let (sender, pieces) = sync_channel(PIECES);
         std::thread::spawn(move || send_when_due(&pieces, to));
         let _ = from.set_read_timeout(Some(Duration::from_millis(200)));
@@ -243,7 +249,7 @@ impl Carrier {
             }
             // Whole headers, then pieces of the payload, so that faults know where frames begin.
             let count = if left == 0 {
-                match read_header(&mut from, &mut buffer[..HEADER_BYTES], &self.link) {
+                match read_header(from, &mut buffer[..HEADER_BYTES], &self.link) {
                     Some(count) => count,
                     None => break,
                 }
@@ -324,7 +330,7 @@ impl Carrier {
 }
 
 /// Fills `header`, or as much of it as is there before the end. None at the end, or when the relay is closed.
-fn read_header(from: &mut TcpStream, header: &mut [u8], link: &Link) -> Option<usize> {
+fn read_header(mut from: &TcpStream, header: &mut [u8], link: &Link) -> Option<usize> {
     let mut filled = 0;
     let begun = now();
     while filled < header.len() {
