@@ -1,9 +1,11 @@
 //! What `up` is told, resolved once: flag, then environment, then file, then default.
 
 use crate::error::Error;
+use crate::https;
 use crate::limits::{DEFAULT_DISK_BYTES, MAX_CONFIG_BYTES, MAX_DISK_BYTES, MAX_DOMAIN_BYTES, MIN_DISK_BYTES};
 use compute::AccelChoice;
 use meta::planner;
+use objectd::TlsFiles;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -36,6 +38,18 @@ pub struct UpArgs {
     /// A domain below which a host names a bucket, such as s3.example.com for BUCKET.s3.example.com; again for each
     #[arg(long, env = "ASHLAR_S3_DOMAIN", value_name = "DOMAIN", value_delimiter = ',')]
     pub s3_domain: Vec<String>,
+    /// Serve S3 over HTTPS too, with a certificate of a local CA that is made in the data folder
+    #[arg(long, env = "ASHLAR_TLS")]
+    pub tls: bool,
+    /// Where HTTPS is served [default: 127.0.0.1:9443]
+    #[arg(long, env = "ASHLAR_TLS_LISTEN", value_name = "HOST:PORT")]
+    pub tls_listen: Option<String>,
+    /// A certificate of your own for HTTPS, and those that signed it, in PEM; looked at again and again
+    #[arg(long, env = "ASHLAR_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key in PEM, not encrypted
+    #[arg(long, env = "ASHLAR_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// How long a disk must be gone before others take its places [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub replace_after: Option<u64>,
@@ -57,6 +71,11 @@ struct File {
     region: Option<String>,
     #[serde(default)]
     s3_domain: Vec<String>,
+    #[serde(default)]
+    tls: bool,
+    tls_listen: Option<String>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     replace_after: Option<u64>,
 }
 
@@ -74,7 +93,22 @@ pub struct Config {
     pub qemu: PathBuf,
     pub region: String,
     pub s3_domains: Vec<String>,
+    pub tls: Option<Tls>,
     pub planner: planner::Settings,
+}
+
+/// HTTPS: where, and with which certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    pub listen: SocketAddr,
+    pub certificate: Certificate,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificate {
+    /// Made and signed here.
+    LocalCa,
+    Files(TlsFiles),
 }
 
 impl Config {
@@ -92,6 +126,9 @@ impl Config {
         let size = args.disk_size.clone().or(file.disk_size);
         let accel = args.accel.clone().or(file.accel);
         let region = args.region.clone().or(file.region);
+        let files =
+            https::files(args.tls_cert.clone().or(file.tls_cert), args.tls_key.clone().or(file.tls_key))?;
+        let tls = tls(args.tls || file.tls, args.tls_listen.clone().or(file.tls_listen), files)?;
         Ok(Self {
             data,
             s3: address("s3", &s3)?,
@@ -105,9 +142,29 @@ impl Config {
                 "s3-domain",
                 if args.s3_domain.is_empty() { &file.s3_domain } else { &args.s3_domain },
             )?,
+            tls,
             planner: planner_settings(args.replace_after.or(file.replace_after)),
         })
     }
+}
+
+fn tls(local_ca: bool, listen: Option<String>, files: Option<TlsFiles>) -> Result<Option<Tls>, Error> {
+    let certificate = match (local_ca, files) {
+        (true, None) => Certificate::LocalCa,
+        (false, Some(files)) => Certificate::Files(files),
+        (true, Some(_)) => {
+            return Err(Error::usage(
+                "--tls makes a certificate, and --tls-cert names one; give one of the two",
+            ));
+        }
+        (false, None) if listen.is_some() => {
+            return Err(Error::usage(
+                "--tls-listen needs a certificate; give --tls to have one made, or --tls-cert and --tls-key",
+            ));
+        }
+        (false, None) => return Ok(None),
+    };
+    Ok(Some(Tls { listen: https::address(listen)?, certificate }))
 }
 
 /// The planner's settings, but for how long it waits for a disk.
@@ -221,6 +278,18 @@ mod tests {
     }
 
     #[test]
+    fn https_has_a_certificate_of_its_own_or_of_yours() {
+        let tls = |text| with_file(text, |_| {}).unwrap().tls;
+        assert_eq!(tls(""), None);
+        let listen = "127.0.0.1:9443".parse().unwrap();
+        assert_eq!(tls("tls = true\n"), Some(Tls { listen, certificate: Certificate::LocalCa }));
+        let files = TlsFiles { certificate: "a".into(), key: "b".into() };
+        let listen = "0.0.0.0:443".parse().unwrap();
+        let expected = Tls { listen, certificate: Certificate::Files(files) };
+        assert_eq!(tls("tls-cert = 'a'\ntls-key = 'b'\ntls-listen = '0.0.0.0:443'\n"), Some(expected));
+    }
+
+    #[test]
     fn what_is_wrong_is_one_line_that_names_it() {
         for (text, part) in [
             ("sizee = '1G'\n", "sizee"),
@@ -233,6 +302,11 @@ mod tests {
             ("s3-domain = ['s3.example.com:9000']\n", "not a domain"),
             ("s3-domain = ['127.0.0.1']\n", "not a domain"),
             ("s3-domain = ['a..b']\n", "not a domain"),
+            ("tls-listen = '127.0.0.1:1'\n", "needs a certificate"),
+            ("tls = true\ntls-listen = 'here'\n", "not an address"),
+            ("tls = true\ntls-cert = 'a'\ntls-key = 'b'\n", "one of the two"),
+            ("tls-cert = 'a'\n", "--tls-key is missing"),
+            ("tls = 'yes'\n", "line 1"),
             ("[disks]\n", "disks"),
             ("=", "line 1"),
         ] {

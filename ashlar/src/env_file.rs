@@ -3,6 +3,33 @@
 use crate::error::Error;
 use crate::folder::{Folder, Secrets};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// How clients are told to reach S3.
+#[derive(Debug, Clone)]
+pub enum Endpoint {
+    Http(SocketAddr),
+    /// With the certificate that they are to trust.
+    Https(SocketAddr, PathBuf),
+}
+
+impl Endpoint {
+    pub fn url(&self) -> String {
+        match self {
+            Self::Http(addr) => format!("http://{}", reachable(*addr)),
+            Self::Https(addr, _) => format!("https://{}", reachable(*addr)),
+        }
+    }
+
+    /// The variables that aws-cli and AWS's SDKs read.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![("AWS_ENDPOINT_URL", self.url())];
+        if let Self::Https(_, ca) = self {
+            variables.push(("AWS_CA_BUNDLE", ca.display().to_string()));
+        }
+        variables
+    }
+}
 
 /// Writes it whole, readable by its owner only. Without `s3` the endpoint is left to whoever runs the gateway.
 pub fn write(
@@ -10,10 +37,10 @@ pub fn write(
     secrets: &Secrets,
     region: &str,
     admin: SocketAddr,
-    s3: Option<SocketAddr>,
+    s3: Option<&Endpoint>,
 ) -> Result<(), Error> {
     let mut text = String::from("# Written by ashlar at each start. Source it: . env.sh\n");
-    let endpoint = s3.map(|s3| ("AWS_ENDPOINT_URL", format!("http://{}", reachable(s3))));
+    let endpoint = s3.map(Endpoint::variables).unwrap_or_default();
     let lines = [
         ("AWS_ACCESS_KEY_ID", secrets.key.id.clone()),
         ("AWS_SECRET_ACCESS_KEY", secrets.key.secret.clone()),
@@ -50,6 +77,15 @@ mod tests {
     #[test]
     fn quotes_for_a_shell() {
         assert_eq!(quoted("a'b c"), r"'a'\''b c'");
+    }
+
+    #[test]
+    fn https_says_whom_to_trust() {
+        let http = Endpoint::Http("0.0.0.0:9".parse().unwrap()).variables();
+        assert_eq!(http, [("AWS_ENDPOINT_URL", "http://127.0.0.1:9".to_owned())]);
+        let https = Endpoint::Https("[::]:9".parse().unwrap(), "/data/ca.pem".into()).variables();
+        let bundle = ("AWS_CA_BUNDLE", "/data/ca.pem".to_owned());
+        assert_eq!(https, [("AWS_ENDPOINT_URL", "https://[::1]:9".to_owned()), bundle]);
     }
 
     #[test]

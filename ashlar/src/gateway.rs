@@ -5,7 +5,7 @@ use crate::error::{Error, Exit};
 use crate::fleet::{DaemonId, DaemonKind, Part, Performing, Report, Task};
 use crate::limits::SERVE_RETRY;
 use meta::record::NodeRecord;
-use objectd::{Gateway, GatewayConfig, GatewayHandle};
+use objectd::{Gateway, GatewayConfig, GatewayHandle, Https, Listeners};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use std::net::{SocketAddr, TcpListener};
@@ -13,11 +13,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// The bound ports of a gateway, which clients may connect to before it serves.
+pub struct Ports {
+    pub http: TcpListener,
+    pub https: Option<HttpsPort>,
+}
+
+pub struct HttpsPort {
+    pub listener: TcpListener,
+    pub addr: SocketAddr,
+    pub https: Arc<Https>,
+}
+
 /// A gateway, whether it serves or not.
 pub struct GatewayPart {
     node: NodeRecord,
     name: String,
     addr: SocketAddr,
+    https: Option<(SocketAddr, Arc<Https>)>,
     state: Arc<Mutex<State>>,
     stop: watch::Sender<bool>,
     serving: watch::Receiver<bool>,
@@ -36,21 +49,21 @@ enum State {
 }
 
 impl GatewayPart {
-    /// Takes the bound port, which clients may connect to from now on, and starts the gateway behind it as soon
-    /// as its log can be opened. What is in `registry` goes into its reports.
+    /// Starts the gateway behind the bound ports as soon as its log can be opened. What is in `registry` goes into its reports.
     pub fn start(
         node: NodeRecord,
         config: GatewayConfig,
-        listener: TcpListener,
+        ports: Ports,
         registry: Option<Registry>,
     ) -> Arc<Self> {
         let (stop, stopped) = watch::channel(false);
         let (serves, serving) = watch::channel(false);
         let state = Arc::new(Mutex::new(State::Starting("it is being started".to_owned())));
         let (name, addr) = (config.gateway.clone(), config.listen);
-        let keeper = Keeper { state: Arc::clone(&state), config, listener, serves };
+        let https = ports.https.as_ref().map(|port| (port.addr, Arc::clone(&port.https)));
+        let keeper = Keeper { state: Arc::clone(&state), config, ports, serves };
         let keeper = Mutex::new(Some(tokio::spawn(keeper.run(stopped))));
-        Arc::new(Self { node, name, addr, state, stop, serving, keeper, registry })
+        Arc::new(Self { node, name, addr, https, state, stop, serving, keeper, registry })
     }
 
     /// Returns when it serves.
@@ -68,10 +81,22 @@ impl GatewayPart {
     }
 }
 
+impl Ports {
+    /// The same ports for one life of the gateway.
+    fn listeners(&self) -> std::io::Result<Listeners> {
+        let again = |listener: &TcpListener| listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+        let https = match &self.https {
+            Some(port) => Some((again(&port.listener)?, Arc::clone(&port.https))),
+            None => None,
+        };
+        Ok(Listeners { http: again(&self.http)?, https })
+    }
+}
+
 struct Keeper {
     state: Arc<Mutex<State>>,
     config: GatewayConfig,
-    listener: TcpListener,
+    ports: Ports,
     serves: watch::Sender<bool>,
 }
 
@@ -126,9 +151,9 @@ impl Keeper {
             tracing::error!("the S3 gateway ended; it is started again");
             former.stop().await;
         }
-        let started = match self.listener.try_clone().and_then(tokio::net::TcpListener::from_std) {
-            Ok(listener) => {
-                let started = Gateway::start_on(self.config.clone(), listener).await;
+        let started = match self.ports.listeners() {
+            Ok(listeners) => {
+                let started = Gateway::start_on(self.config.clone(), listeners).await;
                 started.map_err(|error| error.to_string())
             }
             Err(error) => Err(format!("its socket can't be used: {error}")),
@@ -176,8 +201,19 @@ impl Part for GatewayPart {
             // Writing into a string does not fail; half a text would be skipped by who reads it.
             let _ = encode(&mut openmetrics, registry);
         }
-        let service = ServiceView { name: "s3 gateway".into(), address: self.addr.to_string(), state };
-        Report { services: vec![service], openmetrics, ..Report::default() }
+        let mut services = vec![ServiceView {
+            name: "s3 gateway".into(),
+            address: self.addr.to_string(),
+            state: state.clone(),
+        }];
+        if let Some((addr, https)) = &self.https {
+            let state = match https.trouble() {
+                Some(why) => format!("{state}, with the certificate of before: {why}"),
+                None => state,
+            };
+            services.push(ServiceView { name: "s3 gateway, https".into(), address: addr.to_string(), state });
+        }
+        Report { services, openmetrics, ..Report::default() }
     }
 
     fn perform(self: Arc<Self>, _: Task) -> Performing {

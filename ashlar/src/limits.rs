@@ -110,3 +110,14 @@ pub const SCRUB_BRISK_BYTES_PER_SECOND: u64 = 256 << 20;
 /// How often a group that changes or does not answer is tried before it is skipped, and how long apart.
 pub const SCRUB_TRIES: u32 = 3;
 pub const SCRUB_RETRY: Duration = Duration::from_secs(2);
+/// How long the local CA is good for, and the server's certificate that it signs. A client trusts the former by hand.
+pub const CA_LIFE: Duration = Duration::from_secs(3650 * 24 * 3600);
+pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long before its end the server's certificate is made again, and how often that is looked at.
+pub const CERTIFICATE_RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// How far a client's clock may be behind when it meets a new certificate.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+const _: () = assert!(CERTIFICATE_LOOK_EVERY.as_secs() < CERTIFICATE_RENEW_BEFORE.as_secs());
+const _: () = assert!(CERTIFICATE_RENEW_BEFORE.as_secs() < CERTIFICATE_LIFE.as_secs());
+const _: () = assert!(CERTIFICATE_LIFE.as_secs() < CA_LIFE.as_secs());

@@ -12,6 +12,7 @@ mod error;
 mod fleet;
 mod folder;
 mod gateway;
+mod https;
 mod keeper;
 mod limits;
 mod listen;

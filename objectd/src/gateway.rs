@@ -1,18 +1,13 @@
-//! The gateway: its configuration, its life, and the connections it serves.
+//! The gateway: its configuration and its life.
 
-use crate::arrival::Arrival;
 use crate::auth::Authenticator;
 use crate::bucket_rules::ParsedPolicies;
+use crate::connections::{self, Listeners};
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::head_guard::HeadGuard;
 use crate::keystore::MetaKeys;
-use crate::limits::{HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, STOP_TIMEOUT};
 use crate::metrics::Metrics;
 use crate::objectlog::{Claim, GarbageWorker, ObjectLog, OpenLog};
-use crate::service;
 use blockd::client::ControlHandle;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use meta::client::Client;
 use proto::control::PoolToken;
 use proto::ids::ClientId;
@@ -21,10 +16,9 @@ use rt::rng::{Rng, SystemRng};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// What a gateway is started with.
 #[derive(Clone)]
@@ -90,12 +84,12 @@ impl Gateway {
             let why = format!("the S3 gateway can't listen on {}: {error}", config.listen);
             S3Error::with(S3Code::ServiceUnavailable, why).source(error)
         })?;
-        Self::start_on(config, listener).await
+        Self::start_on(config, Listeners { http: listener, https: None }).await
     }
 
-    /// [`start`](Self::start) on a port that was bound before; `config.listen` is not looked at.
-    pub async fn start_on(config: GatewayConfig, listener: TcpListener) -> S3Result<GatewayHandle> {
-        let addr = listener.local_addr().map_err(S3Error::internal)?;
+    /// [`start`](Self::start) on ports that were bound before; `config.listen` is not looked at.
+    pub async fn start_on(config: GatewayConfig, listeners: Listeners) -> S3Result<GatewayHandle> {
+        let addr = listeners.http.local_addr().map_err(S3Error::internal)?;
         let log = ObjectLog::open(OpenLog {
             meta: config.meta.clone(),
             gateway: config.gateway.clone(),
@@ -120,13 +114,17 @@ impl Gateway {
         });
         let (stop, stopped) = oneshot::channel();
         let garbage = GarbageWorker::start(log);
-        let serving = tokio::spawn(serve(listener, Arc::clone(&shared), garbage, stopped));
+        let connections = connections::serve(listeners, Arc::clone(&shared), stopped);
+        let serving = tokio::spawn(async move {
+            connections.await;
+            drop(garbage);
+        });
         Ok(GatewayHandle { addr, shared, stop: Some(stop), serving })
     }
 }
 
 impl GatewayHandle {
-    /// Where it listens.
+    /// Where it listens for plain HTTP.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -158,74 +156,4 @@ impl Drop for GatewayHandle {
     fn drop(&mut self) {
         self.serving.abort();
     }
-}
-
-async fn serve(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    garbage: GarbageWorker,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // Dropped with this task: no connection outlives its gateway.
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (slot, listener.accept().await)
-        };
-        tokio::select! {
-            _ = &mut stopped => break,
-            (slot, accepted) = accepted => match accepted {
-                Ok((stream, peer)) => {
-                    let arrival = Arrival { peer, tls: None };
-                    let connection = serve_connection(stream, arrival, Arc::clone(&shared), graceful.watcher());
-                    while connections.try_join_next().is_some() {}
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(slot);
-                    });
-                }
-                Err(error) => {
-                    // Mostly "too many open files": it passes when connections end.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-        }
-    }
-    drop(listener);
-    if tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still in progress when the gateway stopped");
-    }
-    drop((connections, garbage));
-}
-
-async fn serve_connection(stream: TcpStream, arrival: Arrival, shared: Arc<Shared>, watcher: Watcher) {
-    // Answers are whole; waiting to fill a packet would only add a delayed ACK's 40 ms.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY can't be set");
-    }
-    let metrics = shared.metrics.clone();
-    metrics.connection_opened();
-    let stream = HeadGuard::new(stream);
-    let ambiguity = stream.ambiguity();
-    let service = hyper::service::service_fn(move |mut request: http::Request<_>| {
-        request.extensions_mut().insert(arrival);
-        let (shared, ambiguous) = (Arc::clone(&shared), ambiguity.found());
-        async move { Ok::<_, std::convert::Infallible>(service::answer(&shared, request, ambiguous).await) }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEADER_BYTES)
-        // A client that has sent all and says so still wants its answer.
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection ended early");
-    }
-    metrics.connection_closed();
 }

@@ -1,4 +1,4 @@
-//! The S3 gateway: objects over HTTP on the control plane's index and an object log on three replicas.
+//! The S3 gateway: objects over HTTP and HTTPS on the control plane's index and an object log on three replicas.
 //!
 //! A request goes through [`auth`] (who), [`target`] and [`operation`] (what), [`authorize`] (whether), and then
 //! one of [`ops`]. Bodies are read by [`payload`] and kept by [`objectlog`].
@@ -9,6 +9,7 @@ pub mod auth;
 pub mod authorize;
 pub mod bucket_rules;
 pub mod conditional;
+mod connections;
 pub mod context;
 pub mod copy_source;
 pub mod error;
@@ -30,7 +31,10 @@ pub mod range;
 mod service;
 pub mod stored_headers;
 pub mod target;
+mod tls;
 pub mod xml;
 
+pub use connections::Listeners;
 pub use gateway::{Gateway, GatewayConfig, GatewayHandle};
 pub use metrics::Metrics;
+pub use tls::{Https, TlsFiles};

@@ -66,6 +66,12 @@ pub const MAX_XML_TAG_BYTES: usize = 1024;
 
 /// Connections served at once; further ones wait in the listen queue.
 pub const MAX_CONNECTIONS: usize = 8192;
+/// How long a client may take to agree on TLS.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the certificate's files are looked at for a change.
+pub const TLS_LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The longest file of certificates or keys.
+pub const MAX_PEM_BYTES: u64 = 1 << 20;
 /// Query parameters of one request. No operation takes more than twenty.
 pub const MAX_QUERY_PARAMETERS: usize = 64;
 /// Headers of one request.

@@ -29,6 +29,8 @@ pub struct Metrics {
     received: Counter,
     sent: Counter,
     connections: Gauge,
+    tls_handshake_failures: Counter,
+    tls_reload_failures: Counter,
 }
 
 impl Metrics {
@@ -42,6 +44,8 @@ impl Metrics {
             received: Counter::default(),
             sent: Counter::default(),
             connections: Gauge::default(),
+            tls_handshake_failures: Counter::default(),
+            tls_reload_failures: Counter::default(),
         };
         registry.register(
             "requests",
@@ -62,6 +66,16 @@ impl Metrics {
         );
         registry.register_with_unit("sent", "Object data sent", Unit::Bytes, metrics.sent.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register(
+            "tls_handshake_failures",
+            "Connections to the TLS port that made no TLS connection",
+            metrics.tls_handshake_failures.clone(),
+        );
+        registry.register(
+            "tls_reload_failures",
+            "Changes of the certificate's files that could not be used",
+            metrics.tls_reload_failures.clone(),
+        );
         metrics
     }
 
@@ -93,6 +107,14 @@ impl Metrics {
     pub(crate) fn connection_closed(&self) {
         self.connections.dec();
     }
+
+    pub(crate) fn tls_handshake_failed(&self) {
+        self.tls_handshake_failures.inc();
+    }
+
+    pub(crate) fn tls_reload_failed(&self) {
+        self.tls_reload_failures.inc();
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +130,8 @@ mod tests {
         metrics.received(7);
         metrics.sent(9);
         metrics.connection_opened();
+        metrics.tls_handshake_failed();
+        metrics.tls_reload_failed();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -117,6 +141,8 @@ mod tests {
             "ashlar_s3_received_bytes_total 7",
             "ashlar_s3_sent_bytes_total 9",
             "ashlar_s3_connections 1",
+            "ashlar_s3_tls_handshake_failures_total 1",
+            "ashlar_s3_tls_reload_failures_total 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

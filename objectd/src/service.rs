@@ -1,6 +1,7 @@
 //! One request's way: authenticate, route, authorize, do, answer. In that order, always.
 
 use crate::answer::{self, RequestId};
+use crate::arrival::{Arrival, TlsVersion};
 use crate::auth::uri::Query;
 use crate::auth::{Authenticated, Principal};
 use crate::authorize::{Granted, Routed, authorize, unrouted};
@@ -54,6 +55,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
     let began = shared.clock.now();
     let id = shared.next_request();
     let (parts, body) = request.into_parts();
+    let arrival = parts.extensions.get::<Arrival>().copied();
     let head = Head { method: parts.method.clone(), path: parts.uri.path().to_owned(), id };
     let mut operation = None;
     let result = if ambiguous {
@@ -81,6 +83,8 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
     shared.metrics.answered(operation, answer.status(), took);
     tracing::debug!(
         request = %id,
+        peer = arrival.map(|arrival| tracing::field::display(arrival.peer)),
+        tls = arrival.and_then(|arrival| arrival.tls).map(TlsVersion::as_str),
         method = %head.method,
         operation = operation.map_or("none", Operation::name),
         status = answer.status().as_u16(),

@@ -5,10 +5,11 @@ use crate::control;
 use crate::daemon::config::listen;
 use crate::error::Error;
 use crate::fleet::link;
-use crate::gateway::GatewayPart;
+use crate::gateway::{GatewayPart, HttpsPort, Ports};
+use crate::https;
 use crate::listen as ports;
 use crate::process::{self, Stop};
-use ::objectd::{GatewayConfig, Metrics};
+use ::objectd::{GatewayConfig, Https, Metrics, TlsFiles};
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -32,6 +33,15 @@ pub struct ObjectdArgs {
     /// A domain below which a host names a bucket, such as s3.example.com for BUCKET.s3.example.com; again for each
     #[arg(long, value_name = "DOMAIN")]
     domain: Vec<String>,
+    /// Where HTTPS is served, beside HTTP [default: 127.0.0.1:9443, if there is a certificate]
+    #[arg(long, value_name = "HOST:PORT")]
+    tls_listen: Option<String>,
+    /// The certificate of HTTPS and those that signed it, in PEM; looked at again and again, and changed when it does
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its key in PEM, not encrypted
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     #[command(flatten)]
     #[serde(skip)]
     remote: RemoteArgs,
@@ -44,6 +54,7 @@ pub struct ObjectdArgs {
 struct Config {
     remote: Remote,
     listen: SocketAddr,
+    https: Option<(SocketAddr, TlsFiles)>,
     gateway: String,
     region: String,
     domains: Vec<String>,
@@ -60,11 +71,21 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
     let remote = args.remote.over(below);
     let address = args.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:9000".into());
     let listen = listen(&address, remote.insecure_network)?;
+    let files = https::files(args.tls_cert.or(file.tls_cert), args.tls_key.or(file.tls_key))?;
+    let tls_listen = args.tls_listen.or(file.tls_listen);
+    if tls_listen.is_some() && files.is_none() {
+        return Err(Error::usage("--tls-listen needs a certificate; give --tls-cert and --tls-key"));
+    }
+    let https = match files {
+        Some(files) => Some((https::address(tls_listen)?, files)),
+        None => None,
+    };
     let remote = remote.resolve()?;
     let domains = if args.domain.is_empty() { file.domain } else { args.domain };
     Ok(Config {
         domains: crate::config::s3_domains("domain", &domains)?,
         listen,
+        https,
         gateway: args.gateway.or(file.gateway).unwrap_or_else(|| format!("gateway-{}", remote.node.name)),
         region: crate::config::region_name(args.region.or(file.region))?,
         remote,
@@ -73,15 +94,31 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
 
 async fn serve(config: Config) -> Result<(), Error> {
     let mut stop = Stop::new()?;
-    let Config { remote, listen, gateway, region, domains } = config;
+    let Config { remote, listen, https, gateway, region, domains } = config;
     let listener = ports::bind("the S3 gateway", "listen", listen)?;
     let addr = ports::address(&listener)?;
+    let https = match https {
+        Some((listen, files)) => {
+            https::check(&files)?;
+            Some((ports::bind("HTTPS", "tls-listen", listen)?, files))
+        }
+        None => None,
+    };
     if stop.or_started(remote.register()).await?.is_none() {
         return Ok(());
     }
     // Several gateways' counts are shown side by side.
     let label = ("gateway".into(), gateway.clone().into());
     let mut registry = Registry::with_labels([label].into_iter());
+    let metrics = Metrics::register(&mut registry);
+    let https = match https {
+        Some((listener, files)) => {
+            let https = Https::load(files, metrics.clone()).map_err(https::unusable)?;
+            Some(HttpsPort { addr: ports::address(&listener)?, listener, https })
+        }
+        None => None,
+    };
+    let tls = https.as_ref().map_or(String::new(), |port| format!(" s3-tls=https://{}", port.addr));
     let gateway = GatewayConfig {
         listen: addr,
         region,
@@ -90,16 +127,17 @@ async fn serve(config: Config) -> Result<(), Error> {
         token: remote.pool,
         control: Some(control::handle(&remote.client)),
         virtual_host_bases: domains,
-        metrics: Metrics::register(&mut registry),
+        metrics,
     };
-    let gateway = GatewayPart::start(remote.node.clone(), gateway, listener, Some(registry));
+    let gateway =
+        GatewayPart::start(remote.node.clone(), gateway, Ports { http: listener, https }, Some(registry));
     let link = tokio::spawn(link::run(Arc::clone(&gateway) as _, remote.endpoint));
     let serves = async {
         gateway.serves().await;
         Ok(())
     };
     if stop.or_started(serves).await?.is_some() {
-        process::announce(&format!("ready s3=http://{addr} node={}\n", remote.node.name));
+        process::announce(&format!("ready s3=http://{addr}{tls} node={}\n", remote.node.name));
         stop.asked().await;
     }
     link.abort();

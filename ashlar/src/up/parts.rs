@@ -7,17 +7,18 @@ use crate::control;
 use crate::error::{Error, Exit};
 use crate::fleet::Fleet;
 use crate::folder::{Folder, Secrets};
-use crate::gateway::GatewayPart;
+use crate::gateway::{self, GatewayPart, HttpsPort};
+use crate::https;
 use crate::limits::{GATEWAY_PATIENCE, SHUTDOWN_STOP_DEADLINE};
 use crate::node;
 use crate::shelf::{Shelf, ShelfConfig, plan};
-use crate::up::Addresses;
+use crate::up::{Addresses, Ports};
 use compute::{Compute, ComputeConfig};
 use meta::{MetaConfig, MetaNode};
-use objectd::GatewayConfig;
+use objectd::{GatewayConfig, Https};
 use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
@@ -40,18 +41,16 @@ struct Others {
 impl Parts {
     pub async fn start(
         config: &Config,
-        folder: Folder,
+        folder: Arc<Folder>,
         secrets: &Secrets,
         addresses: Addresses,
-        admin: TcpListener,
-        s3: TcpListener,
+        ports: Ports,
     ) -> Result<Self, Error> {
         if config.disk_size_given {
             plan::check_size(&folder, config.disk_bytes)?;
         }
-        let folder = Arc::new(folder);
         let meta = MetaNode::start(MetaConfig::new(folder.path.join("meta"), node::LOCAL)).await?;
-        match Self::start_on(&meta, config, &folder, secrets, (addresses, admin, s3)).await {
+        match Self::start_on(&meta, config, &folder, secrets, (addresses, ports)).await {
             Ok(others) => Ok(Self { folder, meta, others }),
             Err(error) => {
                 if let Err(error) = meta.stop().await {
@@ -67,7 +66,7 @@ impl Parts {
         config: &Config,
         folder: &Arc<Folder>,
         secrets: &Secrets,
-        (addresses, admin, s3): (Addresses, TcpListener, TcpListener),
+        (addresses, ports): (Addresses, Ports),
     ) -> Result<Others, Error> {
         let client = meta.client();
         admin::make_pool(&client, secrets).await?;
@@ -85,6 +84,14 @@ impl Parts {
 
         let mut registry = Registry::default();
         meta.metrics().register(&mut registry);
+        let metrics = objectd::Metrics::register(&mut registry);
+        let https = match addresses.tls.zip(ports.tls) {
+            Some((addr, (listener, files))) => {
+                let https = Https::load(files, metrics.clone()).map_err(https::unusable)?;
+                Some(HttpsPort { listener, addr, https })
+            }
+            None => None,
+        };
         let gateway = GatewayConfig {
             listen: addresses.s3,
             region: config.region.clone(),
@@ -93,9 +100,10 @@ impl Parts {
             token: secrets.pool,
             control: Some(control::handle(&client)),
             virtual_host_bases: config.s3_domains.clone(),
-            metrics: objectd::Metrics::register(&mut registry),
+            metrics,
         };
-        let gateway = GatewayPart::start(node, gateway, s3, None);
+        let listening = gateway::Ports { http: ports.s3, https };
+        let gateway = GatewayPart::start(node, gateway, listening, None);
         if tokio::time::timeout(GATEWAY_PATIENCE, gateway.serves()).await.is_err() {
             tracing::error!("the S3 gateway does not serve yet; ashlar status says why");
         }
@@ -105,7 +113,7 @@ impl Parts {
         fleet.add_local(Arc::clone(&agent) as _);
         fleet.add_local(Arc::clone(&gateway) as _);
         let admin = AdminConfig {
-            listener: admin,
+            listener: ports.admin,
             data: folder.path.clone(),
             registry,
             fleet,

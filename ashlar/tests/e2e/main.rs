@@ -11,6 +11,7 @@ mod degraded;
 mod disk_full;
 mod gateways;
 mod guest;
+mod https;
 mod kill;
 mod migrate;
 mod policies;
