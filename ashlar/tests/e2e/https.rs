@@ -129,7 +129,44 @@ fn clients_use_https_with_the_local_ca() {
     up.again(&["--tls", "--s3-domain", "s3.localhost"]);
     assert_eq!(std::fs::read(up.data().join("tls/server.pem")).unwrap(), server);
     assert!(up.run(&aws, &["s3", "ls", "s3://secure"]).contains("large"));
+    locations_have_the_scheme(&up, &aws);
+    downloads_in_flight_end_well(up, &aws, &ca);
+}
+
+/// What CompleteMultipartUpload answers can be asked for as it is.
+fn locations_have_the_scheme(up: &Up, aws: &Path) {
+    let part = up.dir.path().join("small");
+    let name = ["--bucket", "secure", "--key", "parts"];
+    let run = |args: &[&str]| up.run(aws, &[&["s3api"], args, &name[..], &["--output", "text"]].concat());
+    let id = run(&["create-multipart-upload", "--query", "UploadId"]);
+    let id = ["--upload-id", id.trim()];
+    let body = ["upload-part", "--part-number", "1", "--query", "ETag", "--body", part.to_str().unwrap()];
+    let tag = run(&[&body[..], &id].concat());
+    let parts = format!("{{\"Parts\":[{{\"PartNumber\":1,\"ETag\":\"{}\"}}]}}", tag.trim().trim_matches('"'));
+    let complete = ["complete-multipart-upload", "--query", "Location", "--multipart-upload", &parts];
+    let location = run(&[&complete[..], &id].concat());
+    assert_eq!(location.trim(), format!("https://{}/secure/parts", up.tls()));
+}
+
+/// Two slow readers, one of each port, see their object's end although the gateway is told to stop.
+fn downloads_in_flight_end_well(mut up: Up, aws: &Path, ca: &str) {
+    let http = up.daemon.as_ref().unwrap().ready("s3");
+    let download = |name: &str, endpoint: &str| {
+        let url = up.run(aws, &["s3", "presign", "s3://secure/large", "--endpoint-url", endpoint]);
+        let file = up.dir.path().join(name);
+        let args = ["-sSf", "--cacert", ca, "--limit-rate", "6M", "-o", file.to_str().unwrap(), url.trim()];
+        (clean("curl").args(args).spawn().unwrap(), file)
+    };
+    let downloads = [download("by-https", &up.env["AWS_ENDPOINT_URL"]), download("by-http", &http)];
+    for (_, file) in &downloads {
+        let begun = || std::fs::metadata(file).is_ok_and(|file| file.len() > 0).then_some(());
+        eventually("a download", PATIENCE, begun);
+    }
     up.stop();
+    for (mut child, file) in downloads {
+        assert!(child.wait().unwrap().success(), "{}", file.display());
+        assert!(std::fs::read(&file).unwrap() == noise(3, 20 << 20), "{}", file.display());
+    }
 }
 
 /// A certificate for localhost that signs itself.

@@ -4,6 +4,7 @@ use super::checksums;
 use super::commit::{commit, precondition};
 use super::multipart::upload_id;
 use crate::answer;
+use crate::arrival::Arrival;
 use crate::conditional::{WriteCondition, unquote};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
@@ -31,6 +32,8 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
     let expected_type = request.header("x-amz-checksum-type")?.map(checksums::type_from_name).transpose()?;
     let expected_size = request.header("x-amz-mp-object-size")?.map(str::to_owned);
     let host = request.header("host")?.unwrap_or_default().to_owned();
+    let is_tls = request.parts.extensions.get::<Arrival>().is_some_and(|arrival| arrival.tls.is_some());
+    let scheme = if is_tls { "https" } else { "http" };
     // Here, unlike everywhere else, these headers speak of the object and not of the body.
     let expected = take_checksums(&mut request.parts.headers);
     let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
@@ -60,7 +63,7 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
     commit(shared, None, change).await?;
     let mut xml = XmlWriter::new("CompleteMultipartUploadResult");
     let path = crate::auth::uri::uri_encode(key.as_bytes(), true);
-    xml.text("Location", &format!("http://{host}/{bucket}/{path}"));
+    xml.text("Location", &format!("{scheme}://{host}/{bucket}/{path}"));
     xml.text("Bucket", &bucket);
     xml.text("Key", &key);
     xml.text("ETag", &answer::quoted(&made.etag));
