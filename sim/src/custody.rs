@@ -4,8 +4,8 @@
 //! with is trusted with nothing. As long as one in-sync member of a group was spared since a write was acked,
 //! that write must survive.
 
-use proto::DiskId;
 use proto::control::{MemberState, PoolMap};
+use proto::{DiskId, GroupEpoch};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Custody {
     stopped: Vec<BTreeSet<DiskId>>,
     /// Disks that nothing is left to.
     tampered: Vec<DiskId>,
+    /// Of each group, now.
+    epochs: Vec<GroupEpoch>,
 }
 
 impl Custody {
@@ -27,6 +29,7 @@ impl Custody {
             groups: vec![BTreeMap::new(); map.groups.len()],
             stopped: vec![BTreeSet::new(); map.groups.len()],
             tampered: Vec::new(),
+            epochs: Vec::new(),
         };
         custody.learn(map);
         custody
@@ -34,6 +37,7 @@ impl Custody {
 
     /// The map has changed: who joins holds what the others hold.
     pub fn learn(&mut self, map: &PoolMap) {
+        self.epochs = map.groups.iter().map(|group| group.epoch).collect();
         for ((held, stopped), group) in self.groups.iter_mut().zip(&mut self.stopped).zip(&map.groups) {
             let in_sync = group.members.iter().filter(|member| member.state == MemberState::InSync);
             let worst = held.values().copied().max().unwrap_or(0);
@@ -96,6 +100,12 @@ impl Custody {
     /// Whether a member in sync of the group forgot something after a moment.
     pub fn lost_since(&self, group: u32, moment: u64) -> bool {
         self.groups[group as usize].values().any(|&lost| lost > moment)
+    }
+
+    /// Whether a group has changed so often since `epoch` that a member may have left it and come back: what it
+    /// acked then counts for nothing, and its writer asks it again.
+    pub fn may_have_been_out(&self, group: u32, epoch: GroupEpoch) -> bool {
+        self.epochs[group as usize].0.saturating_sub(epoch.0) >= 2
     }
 
     pub fn is_tampered(&self, server: usize) -> bool {

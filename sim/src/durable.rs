@@ -6,7 +6,7 @@ use crate::scenario::Run;
 use crate::world::{Violation, World, violation};
 use proto::message::{ReplyBody, Request, RequestBody};
 use proto::placement::group_of;
-use proto::{ChunkId, VolumeId};
+use proto::{ChunkId, GroupEpoch, VolumeId};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Acks that are kept for a flush that may ask for them.
@@ -16,11 +16,19 @@ const MAX_ACKS: usize = 4096;
 /// where it is out counts for nothing.
 type Part = (VolumeId, u32);
 
+#[derive(Debug)]
+struct Asked {
+    part: Part,
+    epoch: GroupEpoch,
+    /// How far the disk's writes were at the answer.
+    mark: Option<u64>,
+}
+
 /// When each server acked writes of each volume and group, and how far its disk's writes were then.
 #[derive(Debug, Default)]
 pub struct Acks {
-    /// Writes and trims whose answers have not come, and how far the disk's writes were at the answer.
-    asked: BTreeMap<(u64, u64), (Part, Option<u64>)>,
+    /// Writes and trims whose answers have not come, by connection and sequence.
+    asked: BTreeMap<(u64, u64), Asked>,
     given: BTreeMap<(usize, Part), VecDeque<(u64, u64)>>,
 }
 
@@ -29,7 +37,8 @@ impl World {
     pub fn note_asked(&mut self, conn: u64, request: &Request) {
         if let RequestBody::Write { range, .. } | RequestBody::Trim { range, .. } = &request.body {
             let group = group_of(ChunkId { volume: range.volume, index: range.chunk }, GROUPS).0;
-            self.acks.asked.insert((conn, request.sequence), ((range.volume, group), None));
+            let asked = Asked { part: (range.volume, group), epoch: request.group_epoch, mark: None };
+            self.acks.asked.insert((conn, request.sequence), asked);
         }
     }
 
@@ -38,7 +47,7 @@ impl World {
         let Some(server) = self.conns.get(&conn).map(|conn| conn.server) else { return };
         if *body == ReplyBody::Ack {
             let mark = self.servers[server].disk.mark();
-            self.acks.asked.entry((conn, sequence)).and_modify(|asked| asked.1 = Some(mark));
+            self.acks.asked.entry((conn, sequence)).and_modify(|asked| asked.mark = Some(mark));
         } else {
             self.acks.asked.remove(&(conn, sequence));
         }
@@ -46,7 +55,11 @@ impl World {
 
     /// The answer has come.
     pub fn note_heard(&mut self, conn: u64, server: usize, sequence: u64) {
-        let Some((part, Some(mark))) = self.acks.asked.remove(&(conn, sequence)) else { return };
+        let asked = self.acks.asked.remove(&(conn, sequence));
+        let Some(Asked { part, epoch, mark: Some(mark) }) = asked else { return };
+        if self.custody.may_have_been_out(part.1, epoch) {
+            return;
+        }
         let moment = self.moment();
         let given = self.acks.given.entry((server, part)).or_default();
         given.push_back((moment, mark));
