@@ -23,6 +23,13 @@ impl BlockPublicAccess {
         block_public_policy: true,
         restrict_public_buckets: true,
     };
+    /// What a setting that names nothing is.
+    pub const NONE: Self = Self {
+        block_public_acls: false,
+        ignore_public_acls: false,
+        block_public_policy: false,
+        restrict_public_buckets: false,
+    };
 }
 
 /// S3's object ownership setting; ACLs are off under the first.

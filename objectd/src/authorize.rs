@@ -31,8 +31,7 @@ pub struct Granted {
     /// The bucket of the request, if the operation needs one that exists.
     pub bucket: Option<BucketRules>,
     pub source: Option<CopySource>,
-    /// The caller may not list a bucket of this request, so it isn't told that a key doesn't exist.
-    pub hides_missing: bool,
+    source_bucket: Option<BucketRules>,
     caller: Caller,
     owner: Option<String>,
     contexts: Contexts,
@@ -60,7 +59,7 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
     };
     let mut granted = Granted {
         bucket: None,
-        hides_missing: false,
+        source_bucket: None,
         caller: caller_of(&authenticated.principal),
         owner: authenticated.principal.owner().map(str::to_owned),
         contexts: known.contexts()?,
@@ -79,7 +78,6 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
     if let Some(bucket) = &granted.bucket {
         check_owners_own(operation, &granted.caller, bucket)?;
         check_expected(headers, "x-amz-expected-bucket-owner", bucket)?;
-        granted.hides_missing = granted.hides_missing_of(bucket);
     }
     if let Some(source) = &granted.source {
         let bucket = granted.rules(shared, &source.bucket).await?;
@@ -87,7 +85,7 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
             granted.check_source(need, source, &bucket)?;
         }
         check_expected(headers, "x-amz-source-expected-bucket-owner", &bucket)?;
-        granted.hides_missing |= granted.hides_missing_of(&bucket);
+        granted.source_bucket = Some(bucket);
     }
     Ok(granted)
 }
@@ -200,9 +198,11 @@ impl Granted {
         judge(need.action, &bucket.decide(asked))
     }
 
-    fn hides_missing_of(&self, bucket: &BucketRules) -> bool {
+    /// Whether the caller may not list a bucket of this request, so that it isn't told that a key doesn't exist.
+    pub fn hides_missing(&self) -> bool {
         let asked = Asked { action: "s3:ListBucket", context: &self.contexts.common, ..self.asked() };
-        !bucket.decide(asked).allowed
+        let mut buckets = self.bucket.iter().chain(&self.source_bucket);
+        buckets.any(|bucket| !bucket.decide(asked).allowed)
     }
 }
 

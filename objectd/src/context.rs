@@ -175,11 +175,13 @@ impl Known<'_> {
         let headers = self.headers;
         let operation = self.operation;
         if matches!(operation, PutObject | CopyObject | CreateMultipartUpload) {
+            claim_headers(context, headers, OF_ACLS)?;
             claim_headers(context, headers, OF_NEW_OBJECTS)?;
             claim_tags(context, headers)?;
         }
         if operation == CreateBucket {
-            claim_headers(context, headers, OF_NEW_BUCKETS)?;
+            claim_headers(context, headers, OF_ACLS)?;
+            claim_headers(context, headers, &[("s3:x-amz-object-ownership", "x-amz-object-ownership")])?;
         }
         if operation == CopyObject {
             claim_headers(context, headers, &[("s3:x-amz-metadata-directive", "x-amz-metadata-directive")])?;
@@ -212,26 +214,20 @@ const OF_NEW_OBJECTS: &Named = &[
     ("s3:object-lock-legal-hold", "x-amz-object-lock-legal-hold"),
     ("s3:object-lock-mode", "x-amz-object-lock-mode"),
     ("s3:object-lock-retain-until-date", "x-amz-object-lock-retain-until-date"),
-    ("s3:x-amz-acl", "x-amz-acl"),
-    ("s3:x-amz-grant-full-control", "x-amz-grant-full-control"),
-    ("s3:x-amz-grant-read", "x-amz-grant-read"),
-    ("s3:x-amz-grant-read-acp", "x-amz-grant-read-acp"),
-    ("s3:x-amz-grant-write", "x-amz-grant-write"),
-    ("s3:x-amz-grant-write-acp", "x-amz-grant-write-acp"),
     ("s3:x-amz-server-side-encryption", "x-amz-server-side-encryption"),
     ("s3:x-amz-server-side-encryption-aws-kms-key-id", "x-amz-server-side-encryption-aws-kms-key-id"),
     ("s3:x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-algorithm"),
     ("s3:x-amz-storage-class", "x-amz-storage-class"),
     ("s3:x-amz-website-redirect-location", "x-amz-website-redirect-location"),
 ];
-const OF_NEW_BUCKETS: &Named = &[
+/// Of new objects and new buckets.
+const OF_ACLS: &Named = &[
     ("s3:x-amz-acl", "x-amz-acl"),
     ("s3:x-amz-grant-full-control", "x-amz-grant-full-control"),
     ("s3:x-amz-grant-read", "x-amz-grant-read"),
     ("s3:x-amz-grant-read-acp", "x-amz-grant-read-acp"),
     ("s3:x-amz-grant-write", "x-amz-grant-write"),
     ("s3:x-amz-grant-write-acp", "x-amz-grant-write-acp"),
-    ("s3:x-amz-object-ownership", "x-amz-object-ownership"),
 ];
 
 fn claim_headers(context: &mut Context, headers: &HeaderMap, named: &Named) -> S3Result<()> {

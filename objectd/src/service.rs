@@ -29,7 +29,7 @@ pub struct S3Request {
     pub target: Target,
     pub query: Query,
     pub principal: Principal,
-    pub granted: Granted,
+    pub granted: Arc<Granted>,
 }
 
 impl S3Request {
@@ -113,6 +113,7 @@ async fn serve(
         Ok((authenticated, target, granted, operation)) => {
             began = true;
             let Authenticated { principal, payload, query, .. } = authenticated;
+            let granted = Arc::new(granted);
             let request = S3Request { parts, body: body.clone(), payload, target, query, principal, granted };
             ops::perform(shared, operation, request).await
         }

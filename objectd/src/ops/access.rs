@@ -138,12 +138,7 @@ const BLOCK: &str = "PublicAccessBlockConfiguration";
 /// A setting that isn't given is off. One that is misspelt must not be taken for one that isn't given.
 fn parse_block(body: &[u8]) -> S3Result<BlockPublicAccess> {
     let malformed = || S3Error::new(S3Code::MalformedXML);
-    let mut block = BlockPublicAccess {
-        block_public_acls: false,
-        ignore_public_acls: false,
-        block_public_policy: false,
-        restrict_public_buckets: false,
-    };
+    let mut block = BlockPublicAccess::NONE;
     let mut seen = BTreeSet::new();
     for child in xml::parse(body, BLOCK)?.children {
         let setting = match child.name.as_str() {
@@ -176,12 +171,7 @@ mod tests {
                 format!("<{BLOCK} xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{inner}</{BLOCK}>");
             parse_block(body.as_bytes()).map_err(|error| error.code())
         };
-        let none = BlockPublicAccess {
-            block_public_acls: false,
-            ignore_public_acls: false,
-            block_public_policy: false,
-            restrict_public_buckets: false,
-        };
+        let none = BlockPublicAccess::NONE;
         assert_eq!(parse(""), Ok(none));
         assert_eq!(
             parse("<BlockPublicPolicy>true</BlockPublicPolicy><IgnorePublicAcls> FALSE </IgnorePublicAcls>"),

@@ -30,9 +30,9 @@ pub async fn perform(
     operation: Operation,
     request: S3Request,
 ) -> S3Result<Response<Body>> {
-    let hides_missing = request.granted.hides_missing;
+    let granted = Arc::clone(&request.granted);
     dispatch(shared, operation, request).await.map_err(|error| match error.code() {
-        S3Code::NoSuchKey if hides_missing => S3Error::new(S3Code::AccessDenied).source(error),
+        S3Code::NoSuchKey if granted.hides_missing() => S3Error::new(S3Code::AccessDenied).source(error),
         _ => error,
     })
 }
