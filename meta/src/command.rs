@@ -2,6 +2,7 @@
 //! reads neither a clock nor a generator, so every replica gets the same result.
 
 use crate::error::Refusal;
+use crate::identity_command::IdentityCommand;
 use crate::object::{
     BlockPublicAccess, BucketRecord, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId,
     UploadRecord,
@@ -133,6 +134,8 @@ pub enum Command {
     DeleteBucketPolicy { bucket: String, id: u64 },
     /// Sets a bucket's public access block, or takes it away. -> `Done`
     PutPublicAccessBlock { bucket: String, id: u64, block: Option<BlockPublicAccess> },
+    /// Changes who asks, and what they may. -> `Done`
+    Identity(IdentityCommand),
 }
 
 /// What time does for a disk that was slow.

@@ -19,6 +19,10 @@ pub enum Entity {
     Upload,
     /// A range of an object log.
     Extent,
+    Account,
+    /// A user, group or role.
+    Identity,
+    Policy,
 }
 
 /// What is wrong with the list of parts of a multipart upload's completion; named as S3 names it.

@@ -6,6 +6,8 @@ pub mod command;
 pub mod error;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod identity;
+pub mod identity_command;
 pub mod limits;
 pub mod metrics;
 pub mod node;

@@ -38,6 +38,28 @@ pub const MAX_EXTENTS: usize = 65_536;
 pub const MAX_OBJECT_BYTES: u64 = 5 << 40;
 /// Longest policy of a bucket, in bytes (S3): 20 KiB.
 pub const MAX_POLICY_BYTES: usize = 20 << 10;
+/// Longest text of a policy of an identity, white space included, in bytes; IAM counts less of it.
+pub const MAX_POLICY_TEXT_BYTES: usize = 128 << 10;
+/// Characters of all inline policies of one user, group or role, white space not counted (IAM).
+pub const MAX_USER_INLINE_CHARS: usize = 2048;
+pub const MAX_GROUP_INLINE_CHARS: usize = 5120;
+pub const MAX_ROLE_INLINE_CHARS: usize = 10_240;
+/// Managed policies attached to one identity (IAM).
+pub const MAX_ATTACHED: usize = 10;
+/// Groups of one user (IAM).
+pub const MAX_GROUPS_OF_USER: usize = 10;
+/// Access keys of one user, and of an account's root (IAM).
+pub const MAX_KEYS_OF_IDENTITY: usize = 2;
+/// Longest name of a user, group, role or policy, in characters (IAM).
+pub const MAX_IAM_NAME_CHARS: usize = 128;
+/// Longest path of one, in characters (IAM).
+pub const MAX_IAM_PATH_CHARS: usize = 512;
+/// Digits of an account's number (AWS).
+pub const ACCOUNT_DIGITS: usize = 12;
+/// Longest sealed secret, in bytes.
+pub const MAX_SEALED_BYTES: usize = 256;
+/// Identities of one page.
+pub const MAX_IDENTITY_PAGE: u32 = 1000;
 /// Smallest part of a multipart upload but its last, in bytes (S3).
 pub const MIN_PART_BYTES: u64 = 5 << 20;
 /// Highest part number (S3).

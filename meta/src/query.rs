@@ -1,8 +1,10 @@
 //! What reads the control plane's state. Every answer is linearizable: it sees each change that was
 //! acknowledged before the query was asked.
 
+use crate::identity_command::{IdentityAnswer, IdentityQuery};
 use crate::object::{
-    AccessRecord, BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId, UploadRecord,
+    AccessRecord, BlockPublicAccess, BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId,
+    UploadRecord,
 };
 use crate::record::{
     AccessKey, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord, SlowRecord,
@@ -67,6 +69,8 @@ pub enum Query {
     Slow,
     /// A bucket with what says who may use it. -> `BucketAccess`
     BucketAccess { name: String },
+    /// -> `Identity`
+    Identity(IdentityQuery),
 }
 
 /// How much of an object is wanted.
@@ -130,6 +134,7 @@ pub enum Answer {
     Leases(Leases),
     Slow(Vec<SlowRecord>),
     BucketAccess(BucketAccess),
+    Identity(IdentityAnswer),
 }
 
 /// A bucket and who may use it.
@@ -137,6 +142,8 @@ pub enum Answer {
 pub struct BucketAccess {
     pub bucket: BucketRecord,
     pub access: AccessRecord,
+    /// Of the account that owns it; holds beside its own.
+    pub account_block: Option<BlockPublicAccess>,
 }
 
 /// Who may write what, as far as a catch-up has to know.

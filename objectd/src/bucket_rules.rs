@@ -51,6 +51,8 @@ impl ParsedPolicies {
 pub struct BucketRules {
     pub record: BucketRecord,
     pub access: AccessRecord,
+    /// Of the bucket and its account together.
+    block: PublicAccessBlock,
     /// `bucket/NAME`, by which decisions name its policy.
     name: String,
     /// What the policy's text is, if there is one; `None` inside if it can't be read.
@@ -71,9 +73,10 @@ pub struct Asked<'a> {
 
 impl BucketRules {
     pub fn new(found: BucketAccess, parsed: &ParsedPolicies) -> Self {
-        let BucketAccess { bucket, access } = found;
+        let BucketAccess { bucket, access, account_block } = found;
         let policy = access.policy.as_deref().map(|text| parsed.parse(&bucket, text));
-        Self { name: format!("bucket/{}", bucket.name), record: bucket, access, policy }
+        let block = block_of(access.block).with(block_of(account_block));
+        Self { name: format!("bucket/{}", bucket.name), record: bucket, access, block, policy }
     }
 
     /// The number of the account that owns it.
@@ -113,7 +116,7 @@ impl BucketRules {
             None => ResourcePolicy::Absent,
             Some(policy) => ResourcePolicy::Bucket(attached(policy.as_deref())),
         };
-        let policies = Policies { resource, block: block_of(self.access.block), ..Policies::default() };
+        let policies = Policies { resource, block: self.block, ..Policies::default() };
         evaluate(&request, &policies)
     }
 }

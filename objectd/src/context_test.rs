@@ -103,7 +103,7 @@ fn rules(policy: Option<String>, block: Option<BlockPublicAccess>) -> BucketRule
         ownership: ObjectOwnership::BucketOwnerEnforced,
     };
     let access = AccessRecord { policy, block };
-    BucketRules::new(BucketAccess { bucket, access }, &ParsedPolicies::default())
+    BucketRules::new(BucketAccess { bucket, access, account_block: None }, &ParsedPolicies::default())
 }
 
 fn anonymous_get(context: &Context) -> Asked<'_> {
@@ -331,7 +331,10 @@ fn the_block_restricts_and_a_parsed_policy_is_no_older_than_its_text() {
     let parsed = ParsedPolicies::default();
     let with = |text: Option<&str>| {
         let found = rules(text.map(str::to_owned), None);
-        BucketRules::new(BucketAccess { bucket: found.record, access: found.access }, &parsed)
+        BucketRules::new(
+            BucketAccess { bucket: found.record, access: found.access, account_block: None },
+            &parsed,
+        )
     };
     assert!(get(&with(Some(PUBLIC))));
     assert!(get(&with(Some(PUBLIC))));

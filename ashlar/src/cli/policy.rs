@@ -208,7 +208,7 @@ mod tests {
                     "Condition": {{"IpAddress": {{"aws:SourceIp": "10.0.0.0/7"}}}}}}]}}"#
             )
         });
-        BucketAccess { bucket, access: AccessRecord { policy, block } }
+        BucketAccess { bucket, access: AccessRecord { policy, block }, account_block: None }
     }
 
     fn get(found: BucketAccess, principal: &str, from: &str) -> Verdict {

@@ -6,6 +6,7 @@ use super::objects::bucket;
 use super::txn::{Txn, load};
 use super::{Outcome, keys};
 use crate::error::{Entity, ErrorKind, Refusal};
+use crate::identity::{AccountRecord, account_of};
 use crate::limits::MAX_POLICY_BYTES;
 use crate::object::{AccessRecord, BlockPublicAccess, BucketRecord};
 use crate::query::BucketAccess;
@@ -13,16 +14,23 @@ use crate::query::BucketAccess;
 pub fn of_bucket(view: &dyn Read, name: &str) -> Outcome<BucketAccess> {
     let bucket = bucket(view, name)?;
     let access = of_record(view, &bucket)?;
-    Ok(BucketAccess { bucket, access })
+    let account_block = account_block(view, &bucket)?;
+    Ok(BucketAccess { bucket, access, account_block })
+}
+
+fn account_block(view: &dyn Read, bucket: &BucketRecord) -> Outcome<Option<BlockPublicAccess>> {
+    let account: Option<AccountRecord> = load(view, &keys::account(account_of(&bucket.owner)))?;
+    Ok(account.and_then(|account| account.block))
 }
 
 pub fn put_policy(txn: &mut Txn<'_>, named: (&str, u64), text: String, public: bool) -> Outcome<()> {
     if text.is_empty() || text.len() > MAX_POLICY_BYTES {
         return Err(Refusal::invalid(format!("a bucket's policy is 1 to {MAX_POLICY_BYTES} bytes")).into());
     }
+    let account = account_block(txn, &bucket(txn, named.0)?)?;
     change(txn, named, |access| {
-        if public && access.block.is_some_and(|block| block.block_public_policy) {
-            let message = "the bucket's public access block refuses public policies";
+        if public && [access.block, account].iter().flatten().any(|block| block.block_public_policy) {
+            let message = "the public access block of the bucket or its account refuses public policies";
             return Err(Refusal::new(ErrorKind::PreconditionFailed, message));
         }
         access.policy = Some(text);

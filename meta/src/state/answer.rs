@@ -2,7 +2,8 @@
 
 use super::kv::Read;
 use super::{
-    Outcome, access, extents, keys, list, membership, objects, pool, status, stored, uploads, volumes,
+    Outcome, access, extents, identity_command, keys, list, membership, objects, pool, status, stored,
+    uploads, volumes,
 };
 use crate::error::MetaError;
 use crate::query::{Answer, ObjectPart, Query};
@@ -54,6 +55,7 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
         Query::Leases => Answer::Leases(volumes::leases(view)?),
         Query::Left => Answer::Left(pool::all(view, keys::lefts())?),
         Query::Slow => Answer::Slow(pool::all(view, keys::slows())?),
+        Query::Identity(query) => Answer::Identity(identity_command::answer(view, query)?),
     })
 }
 

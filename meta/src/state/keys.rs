@@ -4,6 +4,7 @@
 //! the pool's own tables. Object tables are in index shards, from 1 up: everything of one shard is one
 //! contiguous range, which can move to a Raft group of its own with no change of format.
 
+use crate::identity::IdentityKind;
 use crate::object::UploadId;
 use proto::ids::{DiskId, GroupId, NodeId, VolumeId};
 
@@ -40,6 +41,10 @@ enum PoolTable {
     Copied = 14,
     Slow = 15,
     Access = 16,
+    Account = 17,
+    Identity = 18,
+    IdentityKey = 19,
+    Managed = 20,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,6 +203,49 @@ pub fn access_key(id: &str) -> Vec<u8> {
 
 pub fn access_keys() -> Vec<u8> {
     pool_table(PoolTable::AccessKey, &[])
+}
+
+pub fn account(number: &str) -> Vec<u8> {
+    pool_table(PoolTable::Account, number.as_bytes())
+}
+
+pub fn accounts() -> Vec<u8> {
+    pool_table(PoolTable::Account, &[])
+}
+
+/// Numbers of accounts are of one length and have no zero byte, so no account's keys lie among another's.
+pub fn identity(kind: IdentityKind, account: &str, lower_name: &str) -> Vec<u8> {
+    let mut key = identities(kind, account);
+    key.extend_from_slice(lower_name.as_bytes());
+    key
+}
+
+pub fn identities(kind: IdentityKind, account: &str) -> Vec<u8> {
+    let kind = match kind {
+        IdentityKind::User => 1,
+        IdentityKind::Group => 2,
+        IdentityKind::Role => 3,
+    };
+    let mut key = pool_table(PoolTable::Identity, &[kind]);
+    key.extend_from_slice(account.as_bytes());
+    key.push(0);
+    key
+}
+
+pub fn identity_key(id: &str) -> Vec<u8> {
+    pool_table(PoolTable::IdentityKey, id.as_bytes())
+}
+
+pub fn managed(account: &str, lower_name: &str) -> Vec<u8> {
+    let mut key = manageds(account);
+    key.extend_from_slice(lower_name.as_bytes());
+    key
+}
+
+pub fn manageds(account: &str) -> Vec<u8> {
+    let mut key = pool_table(PoolTable::Managed, account.as_bytes());
+    key.push(0);
+    key
 }
 
 pub fn bucket(name: &str) -> Vec<u8> {
@@ -378,6 +426,10 @@ mod tests {
             (copied(GroupId(3), DiskId([9; 16])), "00000e 00000003 09090909090909090909090909090909"),
             (slow(DiskId([9; 16])), "00000f 09090909090909090909090909090909"),
             (access(5), "000010 0000000000000005"),
+            (account("012345678901"), "000011 303132333435363738393031"),
+            (identity(IdentityKind::Role, "012345678901", "r"), "000012 03 303132333435363738393031 00 72"),
+            (identity_key("AKIA"), "000013 414b4941"),
+            (managed("012345678901", "p"), "000014 303132333435363738393031 00 70"),
             (pool(), "000001"),
             (applied(), "ffff"),
         ];

@@ -4,6 +4,9 @@
 mod access;
 mod answer;
 mod extents;
+mod identity;
+mod identity_command;
+mod identity_keys;
 pub mod keys;
 pub mod kv;
 mod layout;
@@ -168,6 +171,7 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         Command::AbortUpload { bucket, key, upload } => {
             uploads::abort(txn, (&bucket, &key, upload)).map(done)
         }
+        Command::Identity(command) => identity_command::apply(txn, command).map(done),
     }
 }
 

@@ -1,7 +1,10 @@
 //! Which names, sizes and texts the state machine takes.
 
 use crate::error::Refusal;
-use crate::limits::{MAX_KEY_BYTES, MAX_LABEL_BYTES, MAX_VOLUME_NAME_BYTES};
+use crate::limits::{
+    ACCOUNT_DIGITS, MAX_IAM_NAME_CHARS, MAX_IAM_PATH_CHARS, MAX_KEY_BYTES, MAX_LABEL_BYTES,
+    MAX_VOLUME_NAME_BYTES,
+};
 
 /// A volume's name: `[a-z0-9][a-z0-9._-]{0,62}`.
 pub fn volume(name: &str) -> Result<(), Refusal> {
@@ -50,8 +53,38 @@ pub fn label(what: &str, label: &str) -> Result<(), Refusal> {
     )))
 }
 
+/// An account's number.
+pub fn account(number: &str) -> Result<(), Refusal> {
+    if number.len() == ACCOUNT_DIGITS && number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!("an account's number is {ACCOUNT_DIGITS} digits")))
+}
+
+/// The name of a user, group, role or policy: letters, digits and `+=,.@_-` (IAM).
+pub fn iam(name: &str) -> Result<(), Refusal> {
+    let good = name.bytes().all(|c| c.is_ascii_alphanumeric() || b"+=,.@_-".contains(&c));
+    if good && (1..=MAX_IAM_NAME_CHARS).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!(
+        "a name is 1 to {MAX_IAM_NAME_CHARS} letters, digits or any of +=,.@_-, not '{}'",
+        shown(name)
+    )))
+}
+
+/// The path of one: `/`, or visible ASCII between slashes (IAM).
+pub fn path(path: &str) -> Result<(), Refusal> {
+    let ends = path.starts_with('/') && path.ends_with('/');
+    let plain = path.bytes().all(|c| c.is_ascii_graphic() && !b"*?$:".contains(&c));
+    if ends && plain && path.len() <= MAX_IAM_PATH_CHARS {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!("a path begins and ends with a slash, not '{}'", shown(path))))
+}
+
 /// The start of a text that somebody sent, safe to show.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     text.chars().take(MAX_LABEL_BYTES).flat_map(char::escape_default).collect()
 }
 

@@ -1,0 +1,59 @@
+//! Which function makes each change of accounts, identities and their keys, and answers each question about them.
+
+use super::identity_keys::{self, Holder};
+use super::kv::Read;
+use super::txn::Txn;
+use super::{Outcome, identity};
+use crate::identity_command::{IdentityAnswer, IdentityCommand, IdentityPage, IdentityQuery};
+
+pub fn apply(txn: &mut Txn<'_>, command: IdentityCommand) -> Outcome<()> {
+    use IdentityCommand as C;
+    match command {
+        C::CreateAccount(record) => identity::create_account(txn, record),
+        C::PutAccountBlock { account, block } => identity::put_block(txn, &account, block),
+        C::CreateIdentity(record) => identity::create(txn, &record),
+        C::DeleteIdentity(of) => identity::delete(txn, &of),
+        C::PutInlinePolicy { of, policy } => identity::put_inline(txn, &of, policy),
+        C::DeleteInlinePolicy { of, name } => identity::delete_inline(txn, &of, &name),
+        C::PutTrust { role, text } => identity::put_trust(txn, &role, text),
+        C::SetMember { group, user, member } => identity::set_member(txn, &group, &user, member),
+        C::CreateManagedPolicy(policy) => identity::create_managed(txn, &policy),
+        C::DeleteManagedPolicy { arn } => identity::delete_managed(txn, &arn),
+        C::SetAttached { of, arn, attached } => identity::set_attached(txn, &of, &arn, attached),
+        C::CreateIdentityKey(key) => identity_keys::create(txn, key),
+        C::SetIdentityKeyActive { account, user, id, active } => {
+            identity_keys::set_active(txn, holder(&account, &user), &id, active)
+        }
+        C::DeleteIdentityKey { account, user, id } => {
+            identity_keys::delete(txn, holder(&account, &user), &id)
+        }
+    }
+}
+
+pub fn answer(view: &dyn Read, query: &IdentityQuery) -> Outcome<IdentityAnswer> {
+    use IdentityAnswer as A;
+    use IdentityQuery as Q;
+    Ok(match query {
+        Q::Identify { key } => A::Identified(Box::new(identity_keys::identify(view, key)?)),
+        Q::Effective(of) => A::Effective(Box::new(identity::effective(view, of)?)),
+        Q::Identities { kind, account, path, after, limit } => {
+            A::Identities(identity::page(view, (*kind, account), path, after.as_deref(), *limit)?)
+        }
+        Q::Members(group) => {
+            identity::identity(view, group)?;
+            A::Identities(IdentityPage { identities: identity::members(view, group)?, next: None })
+        }
+        Q::IdentityKeys { account, user } => {
+            A::IdentityKeys(identity_keys::list(view, holder(account, user))?)
+        }
+        Q::Accounts => A::Accounts(identity::accounts(view)?),
+        Q::Account { number } => A::Account(identity::account(view, number)?),
+        Q::AccountExists { number } => A::Exists(identity_keys::account_exists(view, number)?),
+        Q::ManagedPolicy { arn } => A::ManagedPolicies(vec![identity::managed(view, arn)?]),
+        Q::ManagedPolicies { account } => A::ManagedPolicies(identity::all_managed(view, account)?),
+    })
+}
+
+fn holder<'a>(account: &'a str, user: &'a Option<String>) -> Holder<'a> {
+    Holder { account, user: user.as_deref() }
+}
