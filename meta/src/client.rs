@@ -1,12 +1,12 @@
 //! How everybody else talks to the control plane: one client, in the same process or over the admin API.
 
-use crate::command::{Command, DeleteObject, LostDisk, Pardon, Response};
-use crate::error::{ErrorKind, MetaError, Refusal};
+use crate::command::{Command, LostDisk, Pardon, Response};
+use crate::error::{ErrorKind, MetaError};
 use crate::metrics::MetaMetrics;
 use crate::node::Local;
 use crate::object::{
-    BlockPublicAccess, BucketRecord, BucketUsage, CompletedPart, Extent, ObjectRecord, PartRecord,
-    Precondition, UploadId, UploadRecord,
+    Annotations, BlockPublicAccess, BucketRecord, BucketUsage, CompletedPart, Extent, ObjectRecord,
+    PartRecord, Precondition, UploadId, UploadRecord, VersionRef,
 };
 use crate::query::{
     Answer, BucketAccess, BucketPage, ExtentPage, Leases, ListObjects, ListUploads, ObjectPage, ObjectPart,
@@ -20,6 +20,7 @@ use crate::remote::Remote;
 use proto::control::{Copied, Lease, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId, VolumeEpoch, VolumeId};
 use rt::clock::{Clock, SystemClock};
+use rt::rng::{Rng, SystemRng};
 use std::sync::Arc;
 
 /// A handle to the control plane. Clones share it.
@@ -47,6 +48,8 @@ macro_rules! expect {
         }
     };
 }
+
+mod versions;
 
 impl Client {
     /// A client of the admin API at `url` (such as `http://127.0.0.1:7000`).
@@ -428,7 +431,7 @@ impl Client {
         expect!(self.query(Query::Usage { bucket: bucket.to_owned() }).await?, Answer::Usage)
     }
 
-    /// Commits an index entry whose data is already durable.
+    /// Commits an object's index entry, without annotations, whose data is already durable.
     pub async fn put_object(
         &self,
         bucket: &str,
@@ -436,10 +439,10 @@ impl Client {
         record: ObjectRecord,
         precondition: Precondition,
     ) -> Result<(), MetaError> {
-        let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        self.done(Command::PutObject { bucket, key, record, precondition }).await
+        self.put_version((bucket, key), record, Annotations::default(), precondition).await.map(|_| ())
     }
 
+    /// The object that the key leads to now.
     pub async fn object(&self, bucket: &str, key: &str, part: ObjectPart) -> Result<ObjectRecord, MetaError> {
         let query = Query::Object { bucket: bucket.to_owned(), key: key.to_owned(), part };
         expect!(self.query(query).await?, Answer::Object)
@@ -452,20 +455,11 @@ impl Client {
         key: &str,
         precondition: Precondition,
     ) -> Result<bool, MetaError> {
-        let objects = vec![DeleteObject { key: key.to_owned(), precondition }];
-        let mut results = self.delete_objects(bucket, objects).await?;
+        let object = self.deletion(key.to_owned(), None, precondition);
+        let mut results = self.delete_versions(bucket, vec![object]).await?;
         let missing = || MetaError::new(ErrorKind::Corrupt, "the control plane answered for no object");
-        results.pop().ok_or_else(missing)?.map_err(MetaError::from)
-    }
-
-    /// Per object: whether it was there, or why it was not deleted.
-    pub async fn delete_objects(
-        &self,
-        bucket: &str,
-        objects: Vec<DeleteObject>,
-    ) -> Result<Vec<Result<bool, Refusal>>, MetaError> {
-        let command = Command::DeleteObjects { bucket: bucket.to_owned(), objects };
-        expect!(self.propose(command).await?, Response::Deleted)
+        let deletion = results.pop().ok_or_else(missing)?.map_err(MetaError::from)?;
+        Ok(deletion.existed)
     }
 
     pub async fn list_objects(&self, list: ListObjects) -> Result<ObjectPage, MetaError> {
@@ -475,8 +469,14 @@ impl Client {
 
 /// Multipart uploads.
 impl Client {
-    pub async fn create_upload(&self, bucket: &str, upload: UploadRecord) -> Result<(), MetaError> {
-        self.done(Command::CreateUpload { bucket: bucket.to_owned(), upload }).await
+    pub async fn create_upload(
+        &self,
+        bucket: &str,
+        upload: UploadRecord,
+        annotations: Annotations,
+    ) -> Result<(), MetaError> {
+        let bucket = bucket.to_owned();
+        self.done(Command::CreateAnnotatedUpload { bucket, upload, annotations }).await
     }
 
     pub async fn upload(&self, bucket: &str, key: &str, upload: UploadId) -> Result<UploadRecord, MetaError> {
@@ -495,17 +495,20 @@ impl Client {
         self.done(Command::PutPart { bucket, key, upload, part }).await
     }
 
-    /// The object as it was put. Of `record`, its etag, last_modified_ms and checksums are taken.
+    /// Which version it made, if the bucket ever kept any. Of `record`, its etag, last_modified_ms and checksums
+    /// are taken.
     pub async fn complete_upload(
         &self,
         (bucket, key, upload): (&str, &str, UploadId),
         parts: Vec<CompletedPart>,
         record: ObjectRecord,
         precondition: Precondition,
-    ) -> Result<ObjectRecord, MetaError> {
+    ) -> Result<Option<VersionRef>, MetaError> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        let command = Command::CompleteUpload { bucket, key, upload, parts, record, precondition };
-        expect!(self.propose(command).await?, Response::Completed)
+        let (now_ms, nonce) = (self.now_ms(), SystemRng.u64());
+        let command =
+            Command::CompleteVersion { bucket, key, upload, parts, record, precondition, now_ms, nonce };
+        expect!(self.propose(command).await?, Response::Version)
     }
 
     pub async fn abort_upload(&self, bucket: &str, key: &str, upload: UploadId) -> Result<(), MetaError> {

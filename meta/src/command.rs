@@ -4,8 +4,8 @@
 use crate::error::Refusal;
 use crate::identity_command::IdentityCommand;
 use crate::object::{
-    BlockPublicAccess, BucketRecord, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId,
-    UploadRecord,
+    Annotations, BlockPublicAccess, BucketRecord, CompletedPart, DefaultRetention, Extent, ObjectRecord,
+    PartRecord, Precondition, Retention, UploadId, UploadRecord, VersionRef, Versioning,
 };
 use crate::record::{AccessKey, Attachment, DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeRecord};
 use proto::control::{Copied, Lease, PoolMap};
@@ -136,6 +136,58 @@ pub enum Command {
     PutPublicAccessBlock { bucket: String, id: u64, block: Option<BlockPublicAccess> },
     /// Changes who asks, and what they may. -> `Done`
     Identity(IdentityCommand),
+    /// As `CreateBucket`, with object lock and so with versioning. -> `Bucket`
+    CreateLockedBucket { name: String, owner: String, now_ms: u64 },
+    /// Has the bucket with this id keep versions, or not any more. Refused (`PreconditionFailed`) if it has an
+    /// object lock and would stop. -> `Done`
+    PutVersioning { bucket: String, id: u64, versioning: Versioning },
+    /// Gives the bucket with this id an object lock, or changes its default. Refused (`PreconditionFailed`) if it
+    /// doesn't keep versions. -> `Done`
+    PutObjectLock { bucket: String, id: u64, default: Option<DefaultRetention> },
+    /// `PutObject` of a new version, if the bucket keeps any. The control plane puts its own time in the place of
+    /// `now_ms`, here and below, so that no gateway's clock ends a retention. (`PutObject` is only in logs of earlier builds, and
+    /// refused in a bucket that ever kept versions.) -> `Version`
+    PutVersion {
+        bucket: String,
+        key: String,
+        record: ObjectRecord,
+        annotations: Annotations,
+        precondition: Precondition,
+        now_ms: u64,
+        nonce: u64,
+    },
+    /// `DeleteObjects` of versions; an object named without one gets a delete marker, if the bucket keeps
+    /// versions. -> `DeletedVersions`, in the same order
+    DeleteVersions { bucket: String, objects: Vec<DeleteVersion>, now_ms: u64 },
+    /// `CreateUpload` of an object with annotations. -> `Done`
+    CreateAnnotatedUpload { bucket: String, upload: UploadRecord, annotations: Annotations },
+    /// `CompleteUpload` that makes a new version. -> `Version`
+    CompleteVersion {
+        bucket: String,
+        key: String,
+        upload: UploadId,
+        parts: Vec<CompletedPart>,
+        record: ObjectRecord,
+        precondition: Precondition,
+        now_ms: u64,
+        nonce: u64,
+    },
+    /// Changes what can be changed of an object or a version. -> `Version`
+    Annotate { bucket: String, key: String, version: Option<VersionRef>, change: Annotate, now_ms: u64 },
+}
+
+/// What [`Command::Annotate`] changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Annotate {
+    /// In the place of all that are there.
+    Tags(Vec<(String, String)>),
+    Retention {
+        /// `None` takes it away.
+        retention: Option<Retention>,
+        /// The caller may, and wants to, loosen one of governance.
+        bypass_governance: bool,
+    },
+    LegalHold(bool),
 }
 
 /// What time does for a disk that was slow.
@@ -155,6 +207,30 @@ pub struct DeleteObject {
     pub precondition: Precondition,
 }
 
+/// One object of [`Command::DeleteVersions`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteVersion {
+    pub key: String,
+    pub version: Option<VersionRef>,
+    /// `None` or `IfMatch`.
+    pub precondition: Precondition,
+    /// The caller may, and wants to, delete what is retained by governance.
+    pub bypass_governance: bool,
+    /// Of the delete marker, if it makes one.
+    pub nonce: u64,
+}
+
+/// What became of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Deletion {
+    /// Whether anything that was named was there.
+    pub existed: bool,
+    /// The version that was named, or the delete marker that was made.
+    pub version: Option<VersionRef>,
+    /// Whether that is, or was, a delete marker.
+    pub marker: bool,
+}
+
 /// What a command did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
@@ -170,6 +246,10 @@ pub enum Response {
     Completed(ObjectRecord),
     Map(PoolMap),
     Lost(LostDisk),
+    /// The version that was put or changed; `None` in a bucket that never kept versions.
+    Version(Option<VersionRef>),
+    /// Per object: what became of it, or why it was not deleted.
+    DeletedVersions(Vec<Result<Deletion, Refusal>>),
 }
 
 /// What a disk's loss came to.

@@ -23,6 +23,10 @@ pub enum Entity {
     /// A user, group or role.
     Identity,
     Policy,
+    /// A version of an object. "In use": it is locked against deletion.
+    Version,
+    /// What stands for a deleted object. "Exists": what was asked for is one.
+    DeleteMarker,
 }
 
 /// What is wrong with the list of parts of a multipart upload's completion; named as S3 names it.

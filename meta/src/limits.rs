@@ -60,6 +60,14 @@ pub const ACCOUNT_DIGITS: usize = 12;
 pub const MAX_SEALED_BYTES: usize = 256;
 /// Identities of one page.
 pub const MAX_IDENTITY_PAGE: u32 = 1000;
+/// Tags of one object (S3).
+pub const MAX_TAGS: usize = 10;
+/// Longest name of a tag, in characters (S3).
+pub const MAX_TAG_NAME_CHARS: usize = 128;
+/// Longest value of a tag, in characters (S3).
+pub const MAX_TAG_VALUE_CHARS: usize = 256;
+/// Longest default retention, in days (S3): 100 years.
+pub const MAX_RETENTION_DAYS: u32 = 36_500;
 /// Smallest part of a multipart upload but its last, in bytes (S3).
 pub const MIN_PART_BYTES: u64 = 5 << 20;
 /// Highest part number (S3).

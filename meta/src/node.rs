@@ -162,9 +162,15 @@ impl Local {
     }
 
     pub(crate) async fn propose(&self, mut command: Command) -> Result<Response, MetaError> {
-        if let Command::DiskSeen { seen_ms, .. } = &mut command {
+        match &mut command {
             // One clock for all disks: the keepers' clocks may differ by more than a disk may be silent.
-            *seen_ms = self.clock.wall().0;
+            Command::DiskSeen { seen_ms, .. } => *seen_ms = self.clock.wall().0,
+            // And for all locks: no gateway's clock ends a retention.
+            Command::PutVersion { now_ms, .. }
+            | Command::DeleteVersions { now_ms, .. }
+            | Command::CompleteVersion { now_ms, .. }
+            | Command::Annotate { now_ms, .. } => *now_ms = self.clock.wall().0,
+            _ => {}
         }
         self.proposer.propose(command).await
     }

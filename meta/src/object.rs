@@ -217,3 +217,154 @@ pub struct CompletedPart {
     /// Without quotes.
     pub etag: String,
 }
+
+/// Whether a bucket keeps what is overwritten and deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Versioning {
+    /// It never did.
+    #[default]
+    Off,
+    Enabled,
+    /// Earlier versions are kept; what is put now is the null version, in the place of any other.
+    Suspended,
+}
+
+/// Names a version other than the null one; 32 hexadecimal digits in text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VersionId {
+    /// Its place among its key's versions: the lower, the newer.
+    pub slot: u64,
+    /// Random, and kept with the version: nobody comes upon an id by guessing.
+    pub nonce: u64,
+}
+
+impl fmt::Display for VersionId {
+    /// The place is masked, so that nobody is led to read an order out of ids, which S3 doesn't promise.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.nonce, self.slot ^ self.nonce)
+    }
+}
+
+/// What a request names a version by, and what an answer shows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VersionRef {
+    /// The version that was put while versions were not kept: "null".
+    Null,
+    Id(VersionId),
+}
+
+impl fmt::Display for VersionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+/// A text that is no version's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAVersion;
+
+impl FromStr for VersionRef {
+    type Err = NotAVersion;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "null" {
+            return Ok(Self::Null);
+        }
+        let mut bytes = [0; 16];
+        let lower = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        hex::decode_to_slice(text, &mut bytes).ok().filter(|()| lower).ok_or(NotAVersion)?;
+        let id = u128::from_be_bytes(bytes);
+        let nonce = u64::try_from(id >> 64).map_err(|_| NotAVersion)?;
+        let masked = u64::try_from(id & u128::from(u64::MAX)).map_err(|_| NotAVersion)?;
+        Ok(Self::Id(VersionId { slot: masked ^ nonce, nonce }))
+    }
+}
+
+/// How a version's retention can be ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetentionMode {
+    /// By who may bypass it.
+    Governance,
+    /// By nobody.
+    Compliance,
+}
+
+/// A version can't be deleted before this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    pub mode: RetentionMode,
+    pub until_ms: u64,
+}
+
+/// What can be changed of a version after it was put.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Annotations {
+    /// In the order given; no name twice.
+    pub tags: Vec<(String, String)>,
+    pub retention: Option<Retention>,
+    /// `None` if it was never said.
+    pub legal_hold: Option<bool>,
+}
+
+/// How long what is put is retained, if its own request doesn't say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultRetention {
+    pub mode: RetentionMode,
+    pub period: RetentionPeriod,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetentionPeriod {
+    Days(u32),
+    /// Of 365 days each.
+    Years(u32),
+}
+
+/// A bucket's object lock. A bucket that has one never loses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ObjectLock {
+    pub default: Option<DefaultRetention>,
+}
+
+/// What a bucket does with versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BucketVersioning {
+    pub versioning: Versioning,
+    pub lock: Option<ObjectLock>,
+}
+
+/// A version that is an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionedObject {
+    pub record: ObjectRecord,
+    /// `None` in a bucket that never kept versions.
+    pub version: Option<VersionRef>,
+    pub annotations: Annotations,
+}
+
+/// What a name, or a name and a version, leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FoundVersion {
+    Object(Box<VersionedObject>),
+    DeleteMarker { version: VersionRef, last_modified_ms: u64 },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_ids_are_read_as_they_are_written() {
+        let id = VersionId { slot: 0x0123_4567_89ab_cdef, nonce: 0xfff0_0000_0000_0001 };
+        assert_eq!(id.to_string(), "fff0000000000001fed3456789abcdee");
+        assert_eq!(id.to_string().parse(), Ok(VersionRef::Id(id)));
+        assert_eq!("null".parse(), Ok(VersionRef::Null));
+        assert_eq!(VersionRef::Null.to_string(), "null");
+        for bad in ["", "Null", "x", "FFF0000000000001fed3456789abcdee", "fff0000000000001fed3456789abcde"] {
+            assert_eq!(bad.parse::<VersionRef>(), Err(NotAVersion), "{bad}");
+        }
+    }
+}

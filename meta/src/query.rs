@@ -3,8 +3,8 @@
 
 use crate::identity_command::{IdentityAnswer, IdentityQuery};
 use crate::object::{
-    AccessRecord, BlockPublicAccess, BucketRecord, BucketUsage, Extent, ObjectRecord, PartRecord, UploadId,
-    UploadRecord,
+    AccessRecord, BlockPublicAccess, BucketRecord, BucketUsage, BucketVersioning, Extent, FoundVersion,
+    ObjectRecord, PartRecord, UploadId, UploadRecord, VersionId, VersionRef,
 };
 use crate::record::{
     AccessKey, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord, SlowRecord,
@@ -71,6 +71,12 @@ pub enum Query {
     BucketAccess { name: String },
     /// -> `Identity`
     Identity(IdentityQuery),
+    /// -> `Versioning`
+    Versioning { bucket: String },
+    /// An object, or one of its versions. -> `Version`
+    Version { bucket: String, key: String, version: Option<VersionRef>, part: ObjectPart },
+    /// -> `Versions`
+    ListVersions(ListVersions),
 }
 
 /// How much of an object is wanted.
@@ -107,6 +113,18 @@ pub struct ListUploads {
     pub limit: u32,
 }
 
+/// A page of versions and delete markers in order of key, each key's newest first (S3 ListObjectVersions).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ListVersions {
+    pub bucket: String,
+    pub prefix: String,
+    pub delimiter: Option<String>,
+    pub after_key: Option<String>,
+    /// With `after_key`: that key's versions after this one are still to come. Without it, none of them is.
+    pub after_version: Option<VersionRef>,
+    pub limit: u32,
+}
+
 /// The answer to a [`Query`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
@@ -135,6 +153,9 @@ pub enum Answer {
     Slow(Vec<SlowRecord>),
     BucketAccess(BucketAccess),
     Identity(IdentityAnswer),
+    Versioning(BucketVersioning),
+    Version(FoundVersion),
+    Versions(VersionPage),
 }
 
 /// A bucket and who may use it.
@@ -246,4 +267,27 @@ pub struct UploadPage {
     pub common_prefixes: Vec<String>,
     /// `after_key` and `after_upload` of the next page, if more follow.
     pub next: Option<(String, Option<UploadId>)>,
+}
+
+/// What a listing shows of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedVersion {
+    pub key: String,
+    pub version: VersionRef,
+    /// Whether it is what its key leads to.
+    pub latest: bool,
+    /// A delete marker has no size and no ETag.
+    pub marker: bool,
+    pub size: u64,
+    pub etag: String,
+    pub last_modified_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VersionPage {
+    pub versions: Vec<ListedVersion>,
+    pub common_prefixes: Vec<String>,
+    /// `after_key` and `after_version` of the next page, if more follow. Of the null version too this is an id,
+    /// which goes on naming its place when the version is gone: clients delete page by page.
+    pub next: Option<(String, Option<VersionId>)>,
 }

@@ -2,10 +2,11 @@
 
 use super::kv::Read;
 use super::{
-    Outcome, access, extents, identity_command, keys, list, membership, objects, pool, status, stored,
-    uploads, volumes,
+    Outcome, access, extents, identity_command, keys, list, membership, objects, pool, status, uploads,
+    versions, volumes,
 };
 use crate::error::MetaError;
+use crate::object::FoundVersion;
 use crate::query::{Answer, ObjectPart, Query};
 use crate::record::{VolumeRecord, VolumeState};
 
@@ -56,13 +57,19 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
         Query::Left => Answer::Left(pool::all(view, keys::lefts())?),
         Query::Slow => Answer::Slow(pool::all(view, keys::slows())?),
         Query::Identity(query) => Answer::Identity(identity_command::answer(view, query)?),
+        Query::Versioning { bucket } => Answer::Versioning(versions::of_bucket(view, bucket)?),
+        Query::Version { bucket, key, version, part } => {
+            Answer::Version(versions::read(view, bucket, (key, *version), *part)?)
+        }
+        Query::ListVersions(query) => Answer::Versions(list::versions(view, query)?),
     })
 }
 
 fn object(view: &dyn Read, bucket: &str, key: &str, part: ObjectPart) -> Outcome<Answer> {
-    let bucket = objects::bucket(view, bucket)?;
-    let record = stored::load_record(view, bucket.id, key, part)?;
-    Ok(Answer::Object(record.ok_or_else(objects::no_such_key)?))
+    match versions::read(view, bucket, (key, None), part)? {
+        FoundVersion::Object(object) => Ok(Answer::Object(object.record)),
+        FoundVersion::DeleteMarker { .. } => Err(versions::no_such_key().into()),
+    }
 }
 
 fn all_volumes(view: &dyn Read) -> Outcome<Vec<VolumeRecord>> {

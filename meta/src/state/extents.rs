@@ -1,5 +1,5 @@
 //! Who owns which bytes of the object logs. Every byte that was ever committed is either referenced by
-//! exactly one object or part, or on the garbage queue until it is trimmed: each change of an index entry
+//! exactly one version or part, or on the garbage queue until it is trimmed: each change of an index entry
 //! moves extents between the two in the same batch.
 
 use super::kv::{Read, Step};
@@ -18,8 +18,21 @@ use serde::{Deserialize, Serialize};
 /// Who names an extent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {
-    Object { bucket: u64, key: String },
-    Part { bucket: u64, upload: UploadId, number: u16 },
+    /// What is in the plain slot.
+    Object {
+        bucket: u64,
+        key: String,
+    },
+    Part {
+        bucket: u64,
+        upload: UploadId,
+        number: u16,
+    },
+    Version {
+        bucket: u64,
+        key: String,
+        slot: u64,
+    },
 }
 
 /// The value of the reference table. The length comes first: a range scan needs no more.

@@ -18,9 +18,10 @@ const END: [u8; 2] = [0x00, 0x01];
 /// Stands for a zero byte in a name.
 const ZERO: [u8; 2] = [0x00, 0xff];
 
-/// The version of an object in a bucket without versioning. The lowest slot holds the newest version, and
-/// this is the highest: an object from before versioning is older than every later one.
-const NULL_VERSION: [u8; 8] = [0xff; 8];
+/// The slot of an object in a bucket without versioning. The lowest slot holds the newest version, and this is
+/// the highest: an object from before versioning is older than every later one. A null version that was put
+/// since has a slot of its own, which the null table names.
+pub const PLAIN_SLOT: u64 = u64::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -45,6 +46,7 @@ enum PoolTable {
     Identity = 18,
     IdentityKey = 19,
     Managed = 20,
+    Versioning = 22,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,7 @@ enum IndexTable {
     Upload = 5,
     Part = 6,
     Usage = 7,
+    Null = 8,
 }
 
 fn pool_table(table: PoolTable, rest: &[u8]) -> Vec<u8> {
@@ -256,6 +259,11 @@ pub fn buckets() -> Vec<u8> {
     pool_table(PoolTable::Bucket, &[])
 }
 
+/// What a bucket does with versions.
+pub fn versioning(bucket: u64) -> Vec<u8> {
+    pool_table(PoolTable::Versioning, &bucket.to_be_bytes())
+}
+
 /// What says who may use a bucket.
 pub fn access(bucket: u64) -> Vec<u8> {
     pool_table(PoolTable::Access, &bucket.to_be_bytes())
@@ -268,19 +276,39 @@ fn named(table: IndexTable, bucket: u64, name: &str) -> Vec<u8> {
     key
 }
 
-fn versioned(table: IndexTable, bucket: u64, name: &str) -> Vec<u8> {
+fn versioned(table: IndexTable, bucket: u64, name: &str, slot: u64) -> Vec<u8> {
     let mut key = named(table, bucket, name);
     key.extend_from_slice(&END);
-    key.extend_from_slice(&NULL_VERSION);
+    key.extend_from_slice(&slot.to_be_bytes());
     key
 }
 
-pub fn object(bucket: u64, name: &str) -> Vec<u8> {
-    versioned(IndexTable::Object, bucket, name)
+pub fn object(bucket: u64, name: &str, slot: u64) -> Vec<u8> {
+    versioned(IndexTable::Object, bucket, name, slot)
 }
 
-pub fn inline(bucket: u64, name: &str) -> Vec<u8> {
-    versioned(IndexTable::Inline, bucket, name)
+/// What every version's key of this very name starts with.
+pub fn versions(bucket: u64, name: &str) -> Vec<u8> {
+    let mut key = named(IndexTable::Object, bucket, name);
+    key.extend_from_slice(&END);
+    key
+}
+
+/// The slot in a key of the object table.
+pub fn slot_of(key: &[u8]) -> Option<u64> {
+    let slot = key.get(key.len().checked_sub(8)?..)?;
+    Some(u64::from_be_bytes(slot.try_into().ok()?))
+}
+
+pub fn inline(bucket: u64, name: &str, slot: u64) -> Vec<u8> {
+    versioned(IndexTable::Inline, bucket, name, slot)
+}
+
+/// Where the slot of a name's null version is kept, if that isn't the plain one.
+pub fn null(bucket: u64, name: &str) -> Vec<u8> {
+    let mut key = named(IndexTable::Null, bucket, name);
+    key.extend_from_slice(&END);
+    key
 }
 
 pub fn upload(bucket: u64, name: &str, id: UploadId) -> Vec<u8> {
@@ -399,8 +427,11 @@ mod tests {
     #[test]
     fn golden_bytes_never_change() {
         let golden = [
-            (object(5, "a\0b"), "0001010000000000000005 6100ff62 0001 ffffffffffffffff"),
-            (inline(5, "a"), "0001020000000000000005 61 0001 ffffffffffffffff"),
+            (object(5, "a\0b", PLAIN_SLOT), "0001010000000000000005 6100ff62 0001 ffffffffffffffff"),
+            (object(5, "a", 258), "0001010000000000000005 61 0001 0000000000000102"),
+            (inline(5, "a", PLAIN_SLOT), "0001020000000000000005 61 0001 ffffffffffffffff"),
+            (null(5, "a"), "0001080000000000000005 61 0001"),
+            (versioning(5), "000016 0000000000000005"),
             (reference(VolumeId(2), 4096), "000103 0000000000000002 0000000000001000"),
             (garbage(VolumeId(2), 4096), "000104 0000000000000002 0000000000001000"),
             (
@@ -441,14 +472,18 @@ mod tests {
     proptest! {
         #[test]
         fn raw_order_is_the_order_of_names(a in "[\\x00\\x01a/é\u{10ffff}]{0,6}", b in "[\\x00\\x01a/é\u{10ffff}]{0,6}") {
-            let raw = object(1, &a).cmp(&object(1, &b));
+            // The oldest version of one name comes before the newest of the next.
+            let (oldest, newest) = (|name: &str| object(1, name, PLAIN_SLOT), |name: &str| object(1, name, 0));
+            let raw = if a == b { oldest(&a).cmp(&oldest(&b)) } else { oldest(&a).cmp(&newest(&b)) };
             prop_assert_eq!(raw, a.as_bytes().cmp(b.as_bytes()));
-            let name = Named::name(&object(1, &a));
+            let name = Named::name(&newest(&a));
             prop_assert_eq!(name.as_ref(), Some(&a));
-            prop_assert_eq!(object(1, &b).starts_with(&Named::Objects.prefix(1, &a)), b.starts_with(&a));
-            prop_assert!(Named::Objects.past(1, &a) > object(1, &a));
+            prop_assert_eq!(slot_of(&object(1, &a, 77)), Some(77));
+            prop_assert_eq!(newest(&b).starts_with(&versions(1, &a)), a == b);
+            prop_assert_eq!(newest(&b).starts_with(&Named::Objects.prefix(1, &a)), b.starts_with(&a));
+            prop_assert!(Named::Objects.past(1, &a) > oldest(&a));
             if b > a {
-                prop_assert!(Named::Objects.past(1, &a) < object(1, &b));
+                prop_assert!(Named::Objects.past(1, &a) < newest(&b));
             }
         }
     }

@@ -9,19 +9,22 @@ use super::uploads::{At, find};
 use super::{Outcome, keys};
 use crate::error::{ErrorKind, MetaError, Refusal};
 use crate::limits::{MAX_DELIMITER_BYTES, MAX_KEY_BYTES, MAX_PAGE};
-use crate::object::{BucketRecord, PartRecord, UploadId, UploadRecord};
-use crate::query::{BucketPage, ListObjects, ListUploads, ListedObject, ObjectPage, PartPage, UploadPage};
+use crate::object::{BucketRecord, PartRecord, UploadId, UploadRecord, VersionId, VersionRef};
+use crate::query::{
+    BucketPage, ListObjects, ListUploads, ListVersions, ListedObject, ListedVersion, ObjectPage, PartPage,
+    UploadPage, VersionPage,
+};
 use keys::Named;
 
 pub fn objects(view: &dyn Read, list: &ListObjects) -> Outcome<ObjectPage> {
     let bucket = bucket(view, &list.bucket)?;
-    let walk = Walk::new(Named::Objects, bucket.id, &list.prefix, list.delimiter.as_deref(), list.limit)?;
+    let walk = Walk::new(Walked::Objects, bucket.id, &list.prefix, list.delimiter.as_deref(), list.limit)?;
     let mut page = ObjectPage::default();
     let start = walk.start(list.after.as_deref());
     let more = walk.run(view, start, &mut |found| {
         match found {
             Found::Prefix(prefix) => page.common_prefixes.push(prefix),
-            Found::Name(key, value) => {
+            Found::Name(key, _, value) => {
                 let head = stored::head(value)?;
                 let (size, etag) = (head.size, head.etag.to_owned());
                 let last_modified_ms = head.last_modified_ms;
@@ -39,7 +42,7 @@ pub fn objects(view: &dyn Read, list: &ListObjects) -> Outcome<ObjectPage> {
 
 pub fn uploads(view: &dyn Read, list: &ListUploads) -> Outcome<UploadPage> {
     let bucket = bucket(view, &list.bucket)?;
-    let walk = Walk::new(Named::Uploads, bucket.id, &list.prefix, list.delimiter.as_deref(), list.limit)?;
+    let walk = Walk::new(Walked::Uploads, bucket.id, &list.prefix, list.delimiter.as_deref(), list.limit)?;
     let start = match (&list.after_key, list.after_upload) {
         (Some(key), Some(id)) if key.starts_with(&list.prefix) => {
             keys::successor(keys::upload(bucket.id, key, id))
@@ -50,7 +53,7 @@ pub fn uploads(view: &dyn Read, list: &ListUploads) -> Outcome<UploadPage> {
     let more = walk.run(view, start, &mut |found| {
         match found {
             Found::Prefix(prefix) => page.common_prefixes.push(prefix),
-            Found::Name(_, value) => page.uploads.push(decode(value)?),
+            Found::Name(_, _, value) => page.uploads.push(decode(value)?),
         }
         Ok(())
     })?;
@@ -58,6 +61,51 @@ pub fn uploads(view: &dyn Read, list: &ListUploads) -> Outcome<UploadPage> {
         let upload = page.uploads.last().map(|upload: &UploadRecord| (&upload.key, Some(upload.id)));
         let prefix = page.common_prefixes.last().map(|prefix| (prefix, None::<UploadId>));
         page.next = upload.max(prefix).map(|(key, id)| (key.clone(), id));
+    }
+    Ok(page)
+}
+
+pub fn versions(view: &dyn Read, list: &ListVersions) -> Outcome<VersionPage> {
+    let bucket = bucket(view, &list.bucket)?;
+    let walk = Walk::new(Walked::Versions, bucket.id, &list.prefix, list.delimiter.as_deref(), list.limit)?;
+    let mut page = VersionPage::default();
+    let (start, mut newest) = match (list.after_key.as_deref(), list.after_version) {
+        (Some(key), Some(version)) if key.starts_with(&list.prefix) => {
+            let newest = stored::newest(view, bucket.id, key)?.map(|newest| (key.to_owned(), newest.slot));
+            (walk.start_within(view, key, version)?, newest)
+        }
+        (after, _) => (walk.start(after), None),
+    };
+    let mut last = None;
+    let more = walk.run(view, start, &mut |found| {
+        let (key, slot, value) = match found {
+            Found::Prefix(prefix) => {
+                page.common_prefixes.push(prefix);
+                return Ok(());
+            }
+            Found::Name(key, slot, value) => (key, slot, value),
+        };
+        let head = stored::head(value)?;
+        if newest.as_ref().is_none_or(|(name, _)| *name != key) {
+            newest = Some((key.clone(), slot));
+        }
+        let latest = newest.as_ref().is_some_and(|(_, first)| *first == slot);
+        last = Some(head.kind.id(slot));
+        page.versions.push(ListedVersion {
+            key,
+            version: head.kind.named(slot),
+            latest,
+            marker: head.kind.is_marker(),
+            size: head.size,
+            etag: head.etag.to_owned(),
+            last_modified_ms: head.last_modified_ms,
+        });
+        Ok(())
+    })?;
+    if more {
+        let version = page.versions.last().map(|version| (&version.key, last));
+        let prefix = page.common_prefixes.last().map(|prefix| (prefix, None::<VersionId>));
+        page.next = version.max(prefix).map(|(key, id)| (key.clone(), id));
     }
     Ok(page)
 }
@@ -121,12 +169,23 @@ fn page_of<T: serde::de::DeserializeOwned>(
 enum Found<'a> {
     /// A common prefix.
     Prefix(String),
-    /// A name and its record.
-    Name(String, &'a [u8]),
+    /// A name, its slot if it is of an object, and its record.
+    Name(String, u64, &'a [u8]),
+}
+
+/// What of a bucket is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Walked {
+    /// The newest version of each name, unless it is a delete marker.
+    Objects,
+    /// All versions.
+    Versions,
+    Uploads,
 }
 
 /// A walk over a bucket's objects or uploads.
 struct Walk<'a> {
+    what: Walked,
     table: Named,
     bucket: u64,
     prefix: &'a str,
@@ -136,7 +195,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(
-        table: Named,
+        what: Walked,
         bucket: u64,
         prefix: &'a str,
         delimiter: Option<&'a str>,
@@ -146,7 +205,11 @@ impl<'a> Walk<'a> {
         if prefix.len() > MAX_KEY_BYTES || delimiter.is_some_and(|d| d.len() > MAX_DELIMITER_BYTES) {
             return Err(Refusal::invalid("the prefix or the delimiter is too long"));
         }
-        Ok(Self { table, bucket, prefix, delimiter, limit: limit.min(MAX_PAGE) as usize })
+        let table = match what {
+            Walked::Objects | Walked::Versions => Named::Objects,
+            Walked::Uploads => Named::Uploads,
+        };
+        Ok(Self { what, table, bucket, prefix, delimiter, limit: limit.min(MAX_PAGE) as usize })
     }
 
     /// The common prefix that a name is rolled up into, if it is.
@@ -166,6 +229,19 @@ impl<'a> Walk<'a> {
         after.map_or(first.clone(), |after| after.max(first))
     }
 
+    /// Where a page starts that follows a version, which need not be there any more. Of a null version that is
+    /// gone nobody knows where it was: nothing of its name is left out.
+    fn start_within(&self, view: &dyn Read, key: &str, version: VersionRef) -> Outcome<Vec<u8>> {
+        let slot = match version {
+            VersionRef::Id(id) => Some(id.slot),
+            VersionRef::Null => stored::null(view, self.bucket, key)?.map(|null| null.slot),
+        };
+        Ok(match slot {
+            Some(slot) => keys::successor(keys::object(self.bucket, key, slot)),
+            None => keys::versions(self.bucket, key),
+        })
+    }
+
     /// Walks up to `limit` names and common prefixes; says whether more follow.
     fn run(
         &self,
@@ -182,24 +258,16 @@ impl<'a> Walk<'a> {
             if !key.starts_with(&within) {
                 return Step::Stop;
             }
-            if taken == self.limit {
-                more = true;
-                return Step::Stop;
-            }
-            taken += 1;
-            let Some(name) = Named::name(key) else {
-                failed = Some(MetaError::new(ErrorKind::Corrupt, "a key of the index can't be read"));
-                return Step::Stop;
-            };
-            let (found, step) = match self.rolled_up(&name) {
-                Some(prefix) => {
-                    let past = keys::successor(self.table.prefix(self.bucket, prefix));
-                    (Found::Prefix(prefix.to_owned()), Step::Seek(past))
+            match self.visit(key, value, taken == self.limit, take) {
+                Ok(Visited::Skipped(step)) => step,
+                Ok(Visited::Taken(step)) => {
+                    taken += 1;
+                    step
                 }
-                None => (Found::Name(name, value), Step::Next),
-            };
-            match take(found) {
-                Ok(()) => step,
+                Ok(Visited::Left) => {
+                    more = true;
+                    Step::Stop
+                }
                 Err(error) => {
                     failed = Some(error);
                     Step::Stop
@@ -208,6 +276,48 @@ impl<'a> Walk<'a> {
         })?;
         failed.map_or(Ok(more), |error| Err(error.into()))
     }
+
+    /// Takes what an entry comes to, unless the page is full.
+    fn visit(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        is_full: bool,
+        take: &mut dyn FnMut(Found<'_>) -> Result<(), MetaError>,
+    ) -> Result<Visited, MetaError> {
+        let corrupt = || MetaError::new(ErrorKind::Corrupt, "a key of the index can't be read");
+        let name = Named::name(key).ok_or_else(corrupt)?;
+        let slot = keys::slot_of(key).ok_or_else(corrupt)?;
+        // Older versions are passed over by a seek; the plain slot is always a name's last.
+        let next_name = match self.what {
+            Walked::Objects if slot != keys::PLAIN_SLOT => Step::Seek(self.table.past(self.bucket, &name)),
+            Walked::Objects | Walked::Versions | Walked::Uploads => Step::Next,
+        };
+        if self.what == Walked::Objects && stored::head(value)?.kind.is_marker() {
+            return Ok(Visited::Skipped(next_name));
+        }
+        if is_full {
+            return Ok(Visited::Left);
+        }
+        let (found, step) = match self.rolled_up(&name) {
+            Some(prefix) => {
+                let past = keys::successor(self.table.prefix(self.bucket, prefix));
+                (Found::Prefix(prefix.to_owned()), Step::Seek(past))
+            }
+            None => (Found::Name(name, slot, value), next_name),
+        };
+        take(found)?;
+        Ok(Visited::Taken(step))
+    }
+}
+
+/// What a walk did with an entry.
+enum Visited {
+    /// It is deleted.
+    Skipped(Step),
+    Taken(Step),
+    /// The page is full without it.
+    Left,
 }
 
 /// A bucket's usage.

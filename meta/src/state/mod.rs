@@ -11,6 +11,7 @@ pub mod keys;
 pub mod kv;
 mod layout;
 mod list;
+mod locks;
 mod loss;
 mod membership;
 mod names;
@@ -21,14 +22,18 @@ mod status;
 mod stored;
 pub mod txn;
 mod uploads;
+mod versions;
 mod volumes;
 
 use crate::command::{Command, Response};
 use crate::error::{MetaError, Refusal};
+use crate::object::Annotations;
 use crate::record::DiskHealth;
 pub use answer::answer;
 use loss::OnLastCopy;
+use std::collections::BTreeSet;
 use txn::Txn;
+use versions::NewObject;
 
 /// Why a command did not go through: refused, which every replica agrees on, or the storage below broke.
 #[derive(Debug)]
@@ -155,23 +160,57 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             access::put_block(txn, (&bucket, id), block).map(done)
         }
         Command::PutObject { bucket, key, record, precondition } => {
-            objects::put(txn, &bucket, &key, record, &precondition).map(done)
+            objects::put(txn, (&bucket, &key), record, &precondition).map(done)
         }
         Command::DeleteObjects { bucket, objects } => {
             objects::delete_many(txn, &bucket, &objects).map(Response::Deleted)
         }
-        Command::CreateUpload { bucket, upload } => uploads::create(txn, &bucket, &upload).map(done),
+        Command::CreateUpload { bucket, upload } => {
+            uploads::create(txn, &bucket, &upload, &Annotations::default()).map(done)
+        }
         Command::PutPart { bucket, key, upload, part } => {
             uploads::put_part(txn, (&bucket, &key, upload), &part).map(done)
         }
         Command::CompleteUpload { bucket, key, upload, parts, record, precondition } => {
-            uploads::complete(txn, (&bucket, &key, upload), &parts, record, &precondition)
-                .map(Response::Completed)
+            objects::refuse_versions(txn, &bucket)?;
+            let at = (bucket.as_str(), key.as_str(), upload);
+            let whole = uploads::complete(txn, at, &parts, record, &precondition, (0, 0))?;
+            Ok(Response::Completed(whole.0))
         }
         Command::AbortUpload { bucket, key, upload } => {
             uploads::abort(txn, (&bucket, &key, upload)).map(done)
         }
         Command::Identity(command) => identity_command::apply(txn, command).map(done),
+        Command::CreateLockedBucket { name, owner, now_ms } => {
+            let bucket = objects::create_bucket(txn, name, owner, now_ms)?;
+            versions::lock_new(txn, &bucket)?;
+            Ok(Response::Bucket(bucket))
+        }
+        Command::PutVersioning { bucket, id, versioning } => {
+            versions::configure(txn, (&bucket, id), versioning).map(done)
+        }
+        Command::PutObjectLock { bucket, id, default } => {
+            locks::configure(txn, (&bucket, id), default).map(done)
+        }
+        Command::PutVersion { bucket, key, record, annotations, precondition, now_ms, nonce } => {
+            let new =
+                NewObject { record, annotations, precondition: &precondition, handed_over: BTreeSet::new() };
+            versions::put(txn, (&bucket, &key), new, (now_ms, nonce)).map(Response::Version)
+        }
+        Command::DeleteVersions { bucket, objects, now_ms } => {
+            versions::delete_many(txn, &bucket, &objects, now_ms).map(Response::DeletedVersions)
+        }
+        Command::CreateAnnotatedUpload { bucket, upload, annotations } => {
+            uploads::create(txn, &bucket, &upload, &annotations).map(done)
+        }
+        Command::CompleteVersion { bucket, key, upload, parts, record, precondition, now_ms, nonce } => {
+            let at = (bucket.as_str(), key.as_str(), upload);
+            let made = uploads::complete(txn, at, &parts, record, &precondition, (now_ms, nonce))?;
+            Ok(Response::Version(made.1))
+        }
+        Command::Annotate { bucket, key, version, change, now_ms } => {
+            locks::annotate(txn, &bucket, (&key, version), change, now_ms).map(Response::Version)
+        }
     }
 }
 

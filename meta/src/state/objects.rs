@@ -1,19 +1,16 @@
-//! Buckets and the object index: put, delete, preconditions, usage.
+//! Buckets, what may be put into them, and their usage.
 
-use super::extents::{self, Owner};
 use super::kv::{Read, Step};
 use super::pool::next_number;
-use super::stored::{self, Stored};
 use super::txn::{Txn, load};
-use super::{Fail, Outcome, keys, names};
-use crate::command::DeleteObject;
+use super::versions::{self, NewObject};
+use super::{Outcome, keys, names};
+use crate::command::{DeleteObject, DeleteVersion};
 use crate::error::{Entity, ErrorKind, MetaError, Refusal};
-use crate::limits::{
-    MAX_EXTENTS, MAX_INLINE_BYTES, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PAGE, MAX_PARTS,
-};
+use crate::limits::{MAX_EXTENTS, MAX_INLINE_BYTES, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PARTS};
 use crate::object::{
-    BlockPublicAccess, Body, BucketRecord, BucketUsage, Checksum, Extent, ObjectOwnership, ObjectRecord,
-    Precondition, StoredHeaders,
+    Annotations, BlockPublicAccess, Body, BucketRecord, BucketUsage, Checksum, Extent, ObjectOwnership,
+    ObjectRecord, Precondition, StoredHeaders, Versioning,
 };
 use std::collections::BTreeSet;
 
@@ -38,7 +35,9 @@ pub fn create_bucket(txn: &mut Txn<'_>, name: String, owner: String, now_ms: u64
 
 pub fn delete_bucket(txn: &mut Txn<'_>, name: &str) -> Outcome<()> {
     let bucket = bucket(txn, name)?;
-    for (table, what) in [(keys::Named::Objects, "objects"), (keys::Named::Uploads, "unfinished uploads")] {
+    for (table, what) in
+        [(keys::Named::Objects, "objects or versions of them"), (keys::Named::Uploads, "unfinished uploads")]
+    {
         if has_any(txn, &table.prefix(bucket.id, ""))? {
             let message = format!("bucket '{name}' has {what}; delete them first");
             return Err(Refusal::new(ErrorKind::InUse(Entity::Bucket), message).into());
@@ -46,8 +45,10 @@ pub fn delete_bucket(txn: &mut Txn<'_>, name: &str) -> Outcome<()> {
     }
     txn.delete(keys::bucket(name));
     txn.delete(keys::usage(bucket.id));
-    if txn.get(&keys::access(bucket.id))?.is_some() {
-        txn.delete(keys::access(bucket.id));
+    for settings in [keys::access(bucket.id), keys::versioning(bucket.id)] {
+        if txn.get(&settings)?.is_some() {
+            txn.delete(settings);
+        }
     }
     Ok(())
 }
@@ -66,60 +67,18 @@ pub fn bucket(view: &dyn Read, name: &str) -> Outcome<BucketRecord> {
     load(view, &keys::bucket(name))?.ok_or_else(|| missing().into())
 }
 
+/// A put as logs of earlier builds have it. Whoever proposes it today doesn't know of versions, and would take
+/// one away.
 pub fn put(
     txn: &mut Txn<'_>,
-    bucket_name: &str,
-    key: &str,
+    (bucket_name, key): (&str, &str),
     record: ObjectRecord,
     precondition: &Precondition,
 ) -> Outcome<()> {
-    let bucket = bucket(txn, bucket_name)?;
-    names::key(key)?;
-    check_record(&record)?;
-    replace(txn, bucket.id, key, record, precondition, &BTreeSet::new())
-}
-
-/// Puts an entry in place of the one that is there. Its extents are new, or of the entry it displaces, or
-/// in `handed_over` (offsets that somebody else owned until now: the parts of an upload).
-pub fn replace(
-    txn: &mut Txn<'_>,
-    bucket: u64,
-    key: &str,
-    record: ObjectRecord,
-    precondition: &Precondition,
-    handed_over: &BTreeSet<Extent>,
-) -> Outcome<()> {
-    let there = stored::load(txn, bucket, key)?;
-    check_precondition(there.as_ref(), precondition)?;
-    let displaced = there.as_ref().map_or(&[][..], Stored::extents);
-    if let Body::Extents(new) = &record.body {
-        let owner = Owner::Object { bucket, key: key.to_owned() };
-        let kept: BTreeSet<&Extent> = displaced.iter().collect();
-        let mut used = BTreeSet::new();
-        for extent in new {
-            if !used.insert(extent) {
-                return Err(Refusal::invalid(format!("{extent:?} is named twice")).into());
-            }
-            if handed_over.contains(extent) {
-                extents::own(txn, extent, &owner)?;
-            } else if !kept.contains(extent) {
-                extents::claim(txn, std::slice::from_ref(extent), &owner)?;
-            }
-        }
-        let gone: Vec<Extent> = displaced.iter().filter(|extent| !used.contains(extent)).copied().collect();
-        extents::release(txn, &gone)?;
-    } else {
-        extents::release(txn, displaced)?;
-    }
-    let size = record.size;
-    stored::store(txn, bucket, key, record, there.as_ref().is_some_and(Stored::is_inline))?;
-    change_usage(txn, bucket, |usage| {
-        match &there {
-            Some(there) => usage.bytes = usage.bytes.saturating_sub(there.size),
-            None => usage.objects += 1,
-        }
-        usage.bytes += size;
-    })
+    refuse_versions(txn, bucket_name)?;
+    let (annotations, handed_over) = (Annotations::default(), BTreeSet::new());
+    let new = NewObject { record, annotations, precondition, handed_over };
+    versions::put(txn, (bucket_name, key), new, (0, 0)).map(|_| ())
 }
 
 pub fn delete_many(
@@ -127,52 +86,26 @@ pub fn delete_many(
     bucket_name: &str,
     objects: &[DeleteObject],
 ) -> Outcome<Vec<Result<bool, Refusal>>> {
-    let bucket = bucket(txn, bucket_name)?;
-    if objects.len() > MAX_PAGE as usize {
-        return Err(Refusal::invalid(format!("at most {MAX_PAGE} objects can be deleted at once")).into());
-    }
-    let mut results = Vec::with_capacity(objects.len());
-    for object in objects {
-        // One that is refused has changed nothing: its checks come before its changes.
-        match delete_one(txn, bucket.id, object) {
-            Ok(was_there) => results.push(Ok(was_there)),
-            Err(Fail::Refused(refusal)) => results.push(Err(refusal)),
-            Err(broken) => return Err(broken),
+    refuse_versions(txn, bucket_name)?;
+    let plain = |object: &DeleteObject| {
+        let (key, precondition) = (object.key.clone(), object.precondition.clone());
+        DeleteVersion { key, version: None, precondition, bypass_governance: false, nonce: 0 }
+    };
+    let objects: Vec<DeleteVersion> = objects.iter().map(plain).collect();
+    let deleted = versions::delete_many(txn, bucket_name, &objects, 0)?;
+    Ok(deleted.into_iter().map(|result| result.map(|deletion| deletion.existed)).collect())
+}
+
+pub fn refuse_versions(view: &dyn Read, bucket_name: &str) -> Outcome<()> {
+    match versions::of_bucket(view, bucket_name)?.versioning {
+        Versioning::Off => Ok(()),
+        Versioning::Enabled | Versioning::Suspended => {
+            Err(Refusal::invalid("the bucket keeps versions, which this command does not know").into())
         }
     }
-    Ok(results)
 }
 
-fn delete_one(txn: &mut Txn<'_>, bucket: u64, object: &DeleteObject) -> Outcome<bool> {
-    names::key(&object.key)?;
-    let there = stored::load(txn, bucket, &object.key)?;
-    check_precondition(there.as_ref(), &object.precondition)?;
-    let Some(there) = there else { return Ok(false) };
-    extents::release(txn, there.extents())?;
-    stored::remove(txn, bucket, &object.key, &there);
-    change_usage(txn, bucket, |usage| {
-        usage.objects = usage.objects.saturating_sub(1);
-        usage.bytes = usage.bytes.saturating_sub(there.size);
-    })?;
-    Ok(true)
-}
-
-pub fn no_such_key() -> Refusal {
-    Refusal::not_found(Entity::Key, "the object does not exist")
-}
-
-fn check_precondition(there: Option<&Stored>, precondition: &Precondition) -> Result<(), Refusal> {
-    let failed = |message: &str| Err(Refusal::new(ErrorKind::PreconditionFailed, message));
-    match (precondition, there) {
-        (Precondition::None, _) | (Precondition::IfNoneMatchAny, None) => Ok(()),
-        (Precondition::IfNoneMatchAny, Some(_)) => failed("the object exists"),
-        (Precondition::IfMatch(_), None) => Err(no_such_key()),
-        (Precondition::IfMatch(etag), Some(there)) if etag == "*" || *etag == there.etag => Ok(()),
-        (Precondition::IfMatch(_), Some(_)) => failed("the object has another ETag"),
-    }
-}
-
-fn check_record(record: &ObjectRecord) -> Result<(), Refusal> {
+pub fn check_record(record: &ObjectRecord) -> Result<(), Refusal> {
     if record.size > MAX_OBJECT_BYTES {
         return Err(Refusal::invalid("the object is larger than 5 TiB"));
     }

@@ -2,42 +2,70 @@
 
 use super::extents::{self, Owner};
 use super::kv::Read;
-use super::objects::{bucket, change_usage, check_digests, check_extents, check_metadata, replace};
+use super::objects::{bucket, change_usage, check_digests, check_extents, check_metadata};
 use super::pool::all;
 use super::txn::{Txn, load};
-use super::{Outcome, keys, names};
-use crate::error::{Entity, ErrorKind, PartFault, Refusal};
+use super::versions::{self, NewObject, Stamp};
+use super::{Outcome, keys, locks, names};
+use crate::error::{Entity, ErrorKind, MetaError, PartFault, Refusal};
 use crate::limits::{MAX_EXTENTS, MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES};
 use crate::object::{
-    Body, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId, UploadRecord,
+    Annotations, Body, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId, UploadRecord,
+    VersionRef,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names an upload: bucket, key, id.
 pub type At<'a> = (&'a str, &'a str, UploadId);
 
-pub fn create(txn: &mut Txn<'_>, bucket_name: &str, upload: &UploadRecord) -> Outcome<()> {
+/// Begins an upload. What its object is annotated with is checked now, once: a retention that is over when the
+/// object is made does no harm.
+pub fn create(
+    txn: &mut Txn<'_>,
+    bucket_name: &str,
+    upload: &UploadRecord,
+    annotations: &Annotations,
+) -> Outcome<()> {
     let bucket = bucket(txn, bucket_name)?;
     names::key(&upload.key)?;
     names::label("an upload's owner", &upload.owner)?;
     check_metadata(&upload.headers, &upload.user_metadata)?;
+    locks::check_new(&versions::of(txn, bucket.id)?, annotations, upload.initiated_ms)?;
     let key = keys::upload(bucket.id, &upload.key, upload.id);
     if txn.get(&key)?.is_some() {
         return Err(Refusal::new(ErrorKind::Exists(Entity::Upload), "the upload's id is taken").into());
     }
-    txn.put(key, upload)?;
+    // Uploads of earlier builds, and those without annotations, have none behind them.
+    match annotations == &Annotations::default() {
+        true => txn.put(key, upload)?,
+        false => txn.put(key, &(upload, annotations))?,
+    }
     change_usage(txn, bucket.id, |usage| usage.uploads += 1)
 }
 
 /// The upload and its bucket's id.
-pub fn find(view: &dyn Read, (bucket_name, key, id): At<'_>) -> Outcome<(u64, UploadRecord)> {
+pub fn find(view: &dyn Read, at: At<'_>) -> Outcome<(u64, UploadRecord)> {
+    let (bucket, upload, _) = find_annotated(view, at)?;
+    Ok((bucket, upload))
+}
+
+fn find_annotated(
+    view: &dyn Read,
+    (bucket_name, key, id): At<'_>,
+) -> Outcome<(u64, UploadRecord, Annotations)> {
     let bucket = bucket(view, bucket_name)?;
     let missing = || {
         let message = "the upload does not exist; it may have been aborted or completed";
         Refusal::not_found(Entity::Upload, message)
     };
-    let upload = load(view, &keys::upload(bucket.id, key, id))?.ok_or_else(missing)?;
-    Ok((bucket.id, upload))
+    let value = view.get(&keys::upload(bucket.id, key, id))?.ok_or_else(missing)?;
+    let corrupt = |error| MetaError::new(ErrorKind::Corrupt, "an upload can't be read").with_source(error);
+    let (upload, rest) = postcard::take_from_bytes(&value).map_err(corrupt)?;
+    let annotations = match rest {
+        [] => Annotations::default(),
+        rest => postcard::from_bytes(rest).map_err(corrupt)?,
+    };
+    Ok((bucket.id, upload, annotations))
 }
 
 pub fn put_part(txn: &mut Txn<'_>, at: At<'_>, part: &PartRecord) -> Outcome<()> {
@@ -66,8 +94,9 @@ pub fn complete(
     list: &[CompletedPart],
     record: ObjectRecord,
     precondition: &Precondition,
-) -> Outcome<ObjectRecord> {
-    let (bucket, upload) = find(txn, at)?;
+    stamp: Stamp,
+) -> Outcome<(ObjectRecord, Option<VersionRef>)> {
+    let (bucket, upload, annotations) = find_annotated(txn, at)?;
     check_digests(&record.etag, &record.checksums)?;
     let there = parts_of(txn, bucket, upload.id)?;
     let chosen = choose(list, &there)?;
@@ -89,8 +118,10 @@ pub fn complete(
     };
     let used: BTreeSet<u16> = list.iter().map(|part| part.number).collect();
     forget(txn, bucket, at, there.values(), &used)?;
-    replace(txn, bucket, at.1, whole.clone(), precondition, &extents.into_iter().collect())?;
-    Ok(whole)
+    let handed_over = extents.into_iter().collect();
+    let new = NewObject { record: whole.clone(), annotations, precondition, handed_over };
+    let version = versions::insert(txn, bucket, at.1, new, stamp)?;
+    Ok((whole, version))
 }
 
 /// The listed parts, if the list is one that S3 allows.

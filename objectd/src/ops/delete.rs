@@ -15,7 +15,7 @@ use axum::body::Body;
 use http::header::IF_MATCH;
 use http::{Response, StatusCode};
 use meta::MetaError;
-use meta::command::DeleteObject;
+use meta::command::{DeleteObject, DeleteVersion};
 use meta::object::Precondition;
 use std::sync::Arc;
 
@@ -46,15 +46,16 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
     let (body, _) = plan.reader(request.body).collect().await?;
     let mut asked = Asked::parse(&body)?;
     asked.refuse_denied(&request.granted);
-    let sent: Vec<DeleteObject> = asked
+    let sent: Vec<DeleteVersion> = asked
         .objects
         .iter()
-        .filter_map(|named| named.as_ref().ok().map(|named| named.object.clone()))
+        .filter_map(|named| named.as_ref().ok())
+        .map(|named| shared.meta.deletion(named.object.key.clone(), None, named.object.precondition.clone()))
         .collect();
     let results = if sent.is_empty() {
         Vec::new()
     } else {
-        shared.meta.delete_objects(&bucket, sent).await.map_err(fault::meta)?
+        shared.meta.delete_versions(&bucket, sent).await.map_err(fault::meta)?
     };
     shared.log.garbage_made();
     let mut results = results.into_iter();

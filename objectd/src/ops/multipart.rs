@@ -19,7 +19,7 @@ use crate::xml::XmlWriter;
 use axum::body::Body;
 use http::header::ETAG;
 use http::{HeaderName, Response, StatusCode};
-use meta::object::{ChecksumType, PartRecord, UploadId, UploadRecord};
+use meta::object::{Annotations, ChecksumType, PartRecord, UploadId, UploadRecord};
 use rt::rng::{Rng, SystemRng};
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub async fn create(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Respo
         checksum: chosen.map(|(algorithm, kind)| (checksums::to_index(algorithm), kind)),
     };
     let id = upload.id;
-    shared.meta.create_upload(bucket, upload).await.map_err(fault::meta)?;
+    shared.meta.create_upload(bucket, upload, Annotations::default()).await.map_err(fault::meta)?;
     let mut xml = XmlWriter::new("InitiateMultipartUploadResult");
     xml.text("Bucket", bucket);
     xml.text("Key", key);
