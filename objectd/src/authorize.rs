@@ -11,12 +11,13 @@ use crate::copy_source::CopySource;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
+use crate::identity_rules::IdentityRules;
 use crate::operation::Operation;
 use crate::target::Target;
 use http::HeaderMap;
 use http::request::Parts;
 use meta::error::{Entity, ErrorKind};
-use policy::{Caller, Decision, Facts, Need, On, Policies, Reason, Request, evaluate};
+use policy::{Caller, Decision, Facts, Need, On, Policies, Reason, Request};
 
 /// A request whose sender is known, and what it asks for.
 pub struct Routed<'a> {
@@ -33,6 +34,7 @@ pub struct Granted {
     pub source: Option<CopySource>,
     source_bucket: Option<BucketRules>,
     caller: Caller,
+    rules: IdentityRules,
     owner: Option<String>,
     contexts: Contexts,
     facts: Facts,
@@ -61,6 +63,7 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
         bucket: None,
         source_bucket: None,
         caller: caller_of(&authenticated.principal),
+        rules: IdentityRules::of(&authenticated.principal, &shared.parsed_identities),
         owner: authenticated.principal.owner().map(str::to_owned),
         contexts: known.contexts()?,
         facts: known.facts()?,
@@ -137,6 +140,7 @@ impl Granted {
     fn asked(&self) -> Asked<'_> {
         Asked {
             caller: &self.caller,
+            rules: &self.rules,
             owner: self.owner.as_deref(),
             action: "",
             key: None,
@@ -174,7 +178,7 @@ impl Granted {
             resource_account: self.caller.account(),
             context: &self.contexts.own,
         };
-        judge(action, &evaluate(&request, &Policies::default()))
+        judge(action, &self.rules.decide(&request, Policies::default()))
     }
 
     /// Each key is judged by itself when the body was read. A caller who may delete none of them, whatever they
@@ -183,7 +187,7 @@ impl Granted {
         let decision = bucket.decide(Asked { action, key: Some(""), ..self.asked() });
         let hopeless = match &decision.reason {
             Reason::Unreadable(..) | Reason::Restricted(_) => true,
-            Reason::NoAllow(_) => !bucket.has_policy(),
+            Reason::NoAllow(_) => !bucket.has_policy() && self.rules.is_empty(),
             _ => false,
         };
         if hopeless { judge(action, &decision) } else { Ok(()) }

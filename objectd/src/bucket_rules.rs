@@ -4,12 +4,12 @@
 //! (promise 10). Only the work of parsing is kept, beside the text that it was done for.
 
 use crate::context::account_of;
+use crate::identity_rules::IdentityRules;
 use crate::limits::MAX_PARSED_POLICIES;
 use meta::object::{AccessRecord, BlockPublicAccess, BucketRecord};
 use meta::query::BucketAccess;
 use policy::{
     Attached, Caller, Context, Decision, Kind, Policies, Policy, PublicAccessBlock, Request, ResourcePolicy,
-    evaluate,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,6 +63,8 @@ pub struct BucketRules {
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     pub caller: &'a Caller,
+    /// What the caller's own policies say.
+    pub rules: &'a IdentityRules,
     /// The owner that the caller acts for, if it is known.
     pub owner: Option<&'a str>,
     pub action: &'a str,
@@ -117,7 +119,7 @@ impl BucketRules {
             Some(policy) => ResourcePolicy::Bucket(attached(policy.as_deref())),
         };
         let policies = Policies { resource, block: self.block, ..Policies::default() };
-        evaluate(&request, &policies)
+        asked.rules.decide(&request, policies)
     }
 }
 

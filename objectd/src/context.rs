@@ -17,27 +17,14 @@ use crate::http_date;
 use crate::operation::Operation;
 use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
+pub use meta::identity::account_of;
 use policy::{Caller, Context, Facts};
 
-/// The owner that `ashlar up` makes its key for, and the number by which policies name that account.
-const FIRST_OWNER: &str = "root";
-const FIRST_ACCOUNT: &str = "000000000000";
-
-/// The account's number, by which policies name it. An owner that is no number is an account that no policy can
-/// name. No two owners are one account.
-pub fn account_of(owner: &str) -> &str {
-    match owner {
-        FIRST_OWNER => FIRST_ACCOUNT,
-        FIRST_ACCOUNT => FIRST_OWNER,
-        other => other,
-    }
-}
-
-/// Who asks. Every key is its account's root's.
+/// Who asks.
 pub fn caller_of(principal: &Principal) -> Caller {
     match principal {
         Principal::Anonymous => Caller::Anonymous,
-        Principal::Key { owner, .. } => Caller::Root { account: account_of(owner).to_owned() },
+        Principal::Key { holder, .. } => holder.caller(),
     }
 }
 
@@ -52,15 +39,7 @@ pub fn principal_keys(context: &mut Context, principal: &Principal) {
         Principal::Anonymous => {
             context.set("aws:PrincipalType", "Anonymous").set("aws:userid", "anonymous");
         }
-        Principal::Key { owner, .. } => {
-            let account = account_of(owner);
-            context
-                .set("aws:PrincipalType", "Account")
-                .set("aws:userid", account)
-                .set("aws:PrincipalAccount", account)
-                .set("aws:PrincipalArn", format!("arn:aws:iam::{account}:root"))
-                .set("aws:PrincipalIsAWSService", "false");
-        }
+        Principal::Key { holder, .. } => holder.set_keys(context),
     }
 }
 

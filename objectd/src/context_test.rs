@@ -1,9 +1,11 @@
 use super::*;
 use crate::arrival::TlsVersion;
-use crate::auth::Signature;
+use crate::auth::{Holder, Signature};
+use crate::identity_rules::IdentityRules;
 use crate::payload::{PayloadAuth, PayloadMode};
 use meta::object::{AccessRecord, BlockPublicAccess, BucketRecord, ObjectOwnership};
 use meta::query::BucketAccess;
+use std::sync::LazyLock;
 
 use crate::bucket_rules::{Asked, BucketRules, ParsedPolicies};
 
@@ -42,7 +44,11 @@ impl Sent {
         }
         let principal = match self.owner {
             None => Principal::Anonymous,
-            Some(owner) => Principal::Key { access_key_id: "AKIA".into(), owner: owner.into() },
+            Some(owner) => Principal::Key {
+                access_key_id: "AKIA".into(),
+                owner: owner.into(),
+                holder: Holder::root(owner),
+            },
         };
         let signature = self
             .owner
@@ -106,8 +112,11 @@ fn rules(policy: Option<String>, block: Option<BlockPublicAccess>) -> BucketRule
     BucketRules::new(BucketAccess { bucket, access, account_block: None }, &ParsedPolicies::default())
 }
 
+static NO_RULES: LazyLock<IdentityRules> = LazyLock::new(IdentityRules::default);
+
 fn anonymous_get(context: &Context) -> Asked<'_> {
-    Asked { caller: &Caller::Anonymous, owner: None, action: "s3:GetObject", key: Some("k"), context }
+    let rules = &*NO_RULES;
+    Asked { caller: &Caller::Anonymous, rules, owner: None, action: "s3:GetObject", key: Some("k"), context }
 }
 
 /// `{"Operator": {"key": "value"}}`

@@ -1,9 +1,11 @@
 //! The gateway: its configuration and its life.
 
 use crate::auth::Authenticator;
+use crate::auth::seal::Sealer;
 use crate::bucket_rules::ParsedPolicies;
 use crate::connections::{self, Listeners};
 use crate::error::{S3Code, S3Error, S3Result};
+use crate::identity_rules::ParsedIdentities;
 use crate::keystore::MetaKeys;
 use crate::metrics::Metrics;
 use crate::objectlog::{Claim, GarbageWorker, ObjectLog, OpenLog};
@@ -57,6 +59,7 @@ pub struct Shared {
     pub bases: Vec<String>,
     pub authenticator: Authenticator,
     pub parsed_policies: ParsedPolicies,
+    pub parsed_identities: ParsedIdentities,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     /// `x-amz-id-2`: which gateway answered.
@@ -99,10 +102,12 @@ impl Gateway {
         });
         let log = log.await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let keys = Arc::new(MetaKeys(config.meta.clone()));
+        let sealer = Arc::new(Sealer::new(&config.token));
+        let keys = Arc::new(MetaKeys { meta: config.meta.clone(), sealer });
         let shared = Arc::new(Shared {
             authenticator: Authenticator::new(keys, Arc::clone(&clock), config.region.as_str()),
             parsed_policies: ParsedPolicies::default(),
+            parsed_identities: ParsedIdentities::default(),
             meta: config.meta,
             log: Arc::clone(&log),
             region: config.region,

@@ -40,6 +40,9 @@ operations! {
     PutPublicAccessBlock
     GetPublicAccessBlock
     DeletePublicAccessBlock
+    PutPublicAccessBlockOfAccount
+    GetPublicAccessBlockOfAccount
+    DeletePublicAccessBlockOfAccount
     // Reads of settings that no bucket has yet: answered with AWS's "there is none".
     GetBucketCors
     GetBucketEncryption
@@ -76,7 +79,14 @@ impl Operation {
 
     /// Whether it is done to a bucket that must exist, or to what is in one.
     pub const fn needs_bucket(self) -> bool {
-        !matches!(self, Self::ListBuckets | Self::CreateBucket)
+        !matches!(
+            self,
+            Self::ListBuckets
+                | Self::CreateBucket
+                | Self::PutPublicAccessBlockOfAccount
+                | Self::GetPublicAccessBlockOfAccount
+                | Self::DeletePublicAccessBlockOfAccount
+        )
     }
 
     /// Whether it reads what `x-amz-copy-source` names.
@@ -84,6 +94,11 @@ impl Operation {
         matches!(self, Self::CopyObject | Self::UploadPartCopy)
     }
 }
+
+/// The header that makes a request one of S3 Control's: it names the account, and nothing of S3 itself has it.
+pub const ACCOUNT_ID: &str = "x-amz-account-id";
+/// Where S3 Control keeps an account's public access block.
+const ACCOUNT_BLOCK: &str = "v20180820/configuration/publicAccessBlock";
 
 /// Sub-resources of S3 that select another operation than the bare one. Any that [`Operation::route`] does not
 /// serve is 501.
@@ -137,6 +152,11 @@ impl Operation {
     pub fn route(method: &Method, target: &Target, query: &Query, headers: &HeaderMap) -> S3Result<Self> {
         let mut named = SUBRESOURCES.iter().copied().filter(|name| query.contains(name));
         let selected: Vec<&str> = named.by_ref().collect();
+        if let Some(account) = headers.get(ACCOUNT_ID) {
+            return Self::of_account(method, target, account.as_bytes())
+                .filter(|_| selected.is_empty())
+                .ok_or_else(|| S3Error::new(S3Code::NotImplemented).extra("Header", ACCOUNT_ID));
+        }
         let found = match (&target.bucket, &target.key) {
             (None, _) => Self::of_service(method, &selected),
             (Some(_), None) => Self::of_bucket(method, &selected, query),
@@ -149,6 +169,21 @@ impl Operation {
             None if selected.is_empty() => Err(S3Error::new(S3Code::MethodNotAllowed)),
             None => Err(S3Error::new(S3Code::NotImplemented).extra("Resource", selected.join("&"))),
         }
+    }
+
+    /// Path-style, or on a host whose first label is the account.
+    fn of_account(method: &Method, target: &Target, account: &[u8]) -> Option<Self> {
+        let (bucket, key) = (target.bucket.as_deref()?, target.key.as_deref()?);
+        let on_host = bucket.as_bytes() == account && key == ACCOUNT_BLOCK;
+        if !on_host && ACCOUNT_BLOCK.split_once('/') != Some((bucket, key)) {
+            return None;
+        }
+        Some(match method.as_str() {
+            "PUT" => Self::PutPublicAccessBlockOfAccount,
+            "GET" => Self::GetPublicAccessBlockOfAccount,
+            "DELETE" => Self::DeletePublicAccessBlockOfAccount,
+            _ => return None,
+        })
     }
 
     fn of_service(method: &Method, selected: &[&str]) -> Option<Self> {
@@ -275,8 +310,41 @@ mod tests {
         }
         assert_eq!(route("PUT", "/buc/k", true), Ok(CopyObject));
         assert_eq!(route("PUT", "/buc/k?partNumber=1&uploadId=u", true), Ok(UploadPartCopy));
-        // GetObject is there twice, the two copies follow.
-        assert_eq!(cases.len() + 1, Operation::ALL.len());
+        // GetObject is there twice, the two copies and the three of accounts follow.
+        assert_eq!(cases.len() + 4, Operation::ALL.len());
+    }
+
+    #[test]
+    fn accounts_are_told_from_buckets_by_their_header() {
+        const PATH: &str = "/v20180820/configuration/publicAccessBlock";
+        let route = |method: &str, host: &str, path: &str, account: Option<&'static str>| {
+            let (path, query) = path.split_once('?').unwrap_or((path, ""));
+            let target = Target::parse(host, path, &["base".to_owned()]).unwrap();
+            let mut headers = HeaderMap::new();
+            if let Some(account) = account {
+                headers.insert(ACCOUNT_ID, http::HeaderValue::from_static(account));
+            }
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            Operation::route(&method, &target, &Query::parse(Some(query)).unwrap(), &headers)
+                .map_err(|error| error.code())
+        };
+        let account = Some("111122223333");
+        let served = [
+            ("PUT", Operation::PutPublicAccessBlockOfAccount),
+            ("GET", Operation::GetPublicAccessBlockOfAccount),
+            ("DELETE", Operation::DeletePublicAccessBlockOfAccount),
+        ];
+        for (method, operation) in served {
+            assert_eq!(route(method, "h", PATH, account), Ok(operation));
+            assert_eq!(route(method, "111122223333.base", PATH, account), Ok(operation));
+            assert_eq!(route(method, "222222222222.base", PATH, account), Err(S3Code::NotImplemented));
+        }
+        assert_eq!(route("GET", "h", PATH, None), Ok(Operation::GetObject));
+        for (method, path) in [("POST", PATH), ("GET", "/buc/k"), ("GET", "/"), ("PUT", "/buc")] {
+            assert_eq!(route(method, "h", path, account), Err(S3Code::NotImplemented), "{method} {path}");
+        }
+        let queried = format!("{PATH}?acl");
+        assert_eq!(route("GET", "h", &queried, account), Err(S3Code::NotImplemented));
     }
 
     /// What the gateway looks up for an operation is what its row of the table of permissions is about.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use objectd::auth::{Authenticator, KeyRecord, KeyStatus, KeyStore, Secret};
+use objectd::auth::{Authenticator, Holder, KeyRecord, KeyStatus, KeyStore, Secret};
 use objectd::error::{S3Code, S3Result};
 use objectd::payload::{BodyPlan, PayloadDigest};
 use rt::clock::SystemClock;
@@ -21,6 +21,7 @@ impl KeyStore for OneKey {
             secret: Secret::new("secret"),
             status: KeyStatus::Active,
             owner: "owner".into(),
+            holder: Holder::root("owner"),
         });
         Box::pin(async move { Ok(record) })
     }

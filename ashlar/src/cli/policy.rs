@@ -3,14 +3,19 @@
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::output::{fields, show};
 use crate::error::{Error, Exit};
+use meta::identity::IdentityKind;
+use meta::identity_command::{IdentityAnswer, IdentityQuery};
 use meta::query::{Answer, BucketAccess, Query};
-use objectd::auth::Principal;
+use objectd::auth::{Holder, Principal, Who};
 use objectd::bucket_rules::{Asked, BucketRules, ParsedPolicies};
 use objectd::context::{account_of, caller_of, principal_keys, time_keys};
+use objectd::identity_rules::{IdentityRules, ParsedIdentities};
+use objectd::principals::Named;
 use policy::{At, Context, Decision, Layer, Reason, ResourceType, resource_type};
 use rt::clock::{Clock, SystemClock};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -21,7 +26,7 @@ pub enum Command {
         /// The bucket whose policy and public access block are asked
         #[arg(long, value_name = "NAME")]
         bucket: String,
-        /// Who asks: anonymous, or an account by its number or its root's ARN
+        /// Who asks: anonymous, an account by its number or its root's ARN, or a user or role by its ARN
         #[arg(long, value_name = "WHO")]
         principal: String,
         /// What is asked for, such as s3:GetObject
@@ -52,10 +57,15 @@ struct Verdict {
 
 pub fn run(command: Command) -> Result<(), Error> {
     let Command::Test { client, bucket, principal, action, resource, context } = command;
-    let principal = parse_principal(&principal)?;
+    let named = parse_principal(&principal)?;
     let key = parse_resource(&bucket, resource.as_deref())?;
     check_action(&action, key.as_deref())?;
-    let Answer::BucketAccess(found) = Client::new(&client)?.ask(Query::BucketAccess { name: bucket })? else {
+    let daemon = Client::new(&client)?;
+    let principal = match named {
+        Whom::Known(principal) => principal,
+        Whom::Named(named) => look_up(&daemon, named)?,
+    };
+    let Answer::BucketAccess(found) = daemon.ask(Query::BucketAccess { name: bucket })? else {
         return Err(Error::failed("the control plane's answer is not about a bucket"));
     };
     let mut keys = Context::new();
@@ -84,7 +94,8 @@ fn decide(
 ) -> Verdict {
     let rules = BucketRules::new(found, &ParsedPolicies::default());
     let caller = caller_of(principal);
-    let asked = Asked { caller: &caller, owner: principal.owner(), action, key, context };
+    let own = IdentityRules::of(principal, &ParsedIdentities::default());
+    let asked = Asked { caller: &caller, rules: &own, owner: principal.owner(), action, key, context };
     explain(rules.decide(asked), rules.has_policy())
 }
 
@@ -140,21 +151,58 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn parse_principal(text: &str) -> Result<Principal, Error> {
+/// Who is asked about.
+#[derive(Debug)]
+enum Whom {
+    Known(Principal),
+    /// A user or role, to be looked up.
+    Named(Named),
+}
+
+fn parse_principal(text: &str) -> Result<Whom, Error> {
     if text == "anonymous" {
-        return Ok(Principal::Anonymous);
+        return Ok(Whom::Known(Principal::Anonymous));
+    }
+    if let Some(named) = Named::parse(text) {
+        return Ok(Whom::Named(named));
     }
     let number =
         text.strip_prefix("arn:aws:iam::").and_then(|rest| rest.strip_suffix(":root")).unwrap_or(text);
     if number.len() != policy::limits::ACCOUNT_DIGITS || !number.bytes().all(|byte| byte.is_ascii_digit()) {
         let why = format!(
-            "{text} is nobody: a principal is anonymous, an account's number, or arn:aws:iam::NUMBER:root (there \
-             are no users or roles)"
+            "{text} is nobody: a principal is anonymous, an account's number, arn:aws:iam::NUMBER:root, or the ARN \
+             of a user or role"
         );
         return Err(Error::usage(why));
     }
     // Names and numbers of owners change places with each other.
-    Ok(Principal::Key { access_key_id: String::new(), owner: account_of(number).to_owned() })
+    let owner = account_of(number);
+    Ok(Whom::Known(Principal::Key {
+        access_key_id: String::new(),
+        owner: owner.to_owned(),
+        holder: Holder::root(owner),
+    }))
+}
+
+/// A user or role with its policies. A role is asked about as its sessions are, without policies of their own.
+fn look_up(daemon: &Client, named: Named) -> Result<Principal, Error> {
+    let Answer::Identity(IdentityAnswer::Effective(found)) =
+        daemon.ask(Query::Identity(IdentityQuery::Effective(named.of)))?
+    else {
+        return Err(Error::failed("the control plane's answer is not about a user or role"));
+    };
+    if named.arn.is_some_and(|arn| arn != found.record.arn()) {
+        let why = format!("there is nobody of that path; its ARN is {}", found.record.arn());
+        return Err(Error::new(Exit::NotFound, why));
+    }
+    let account = found.record.of.account.clone();
+    let who = match found.record.of.kind {
+        IdentityKind::Role => Who::Role { role: Arc::new(*found), session: "test".to_owned() },
+        IdentityKind::User | IdentityKind::Group => Who::User(Arc::new(*found)),
+    };
+    let owner = account_of(&account).to_owned();
+    let holder = Holder { account, who, temporary: None };
+    Ok(Principal::Key { access_key_id: String::new(), owner, holder })
 }
 
 /// The key in the resource's ARN, if it is of an object.
@@ -214,7 +262,8 @@ mod tests {
     fn get(found: BucketAccess, principal: &str, from: &str) -> Verdict {
         let mut context = Context::new();
         context.set("aws:SourceIp", from);
-        decide(found, &parse_principal(principal).unwrap(), ("s3:GetObject", Some("k")), &context)
+        let Whom::Known(principal) = parse_principal(principal).unwrap() else { panic!() };
+        decide(found, &principal, ("s3:GetObject", Some("k")), &context)
     }
 
     #[test]
@@ -241,7 +290,9 @@ mod tests {
 
     #[test]
     fn questions_that_make_no_sense_are_usage_errors() {
-        for bad in ["", "*", "alice", "arn:aws:iam::111122223333:user/alice", "1234"] {
+        let user = parse_principal("arn:aws:iam::111122223333:user/a/alice").unwrap();
+        assert!(matches!(user, Whom::Named(named) if named.of.name == "alice"));
+        for bad in ["", "*", "alice", "arn:aws:iam::111122223333:group/alice", "1234"] {
             assert_eq!(parse_principal(bad).unwrap_err().exit, Exit::Usage, "{bad}");
         }
         assert_eq!(parse_resource("site", Some("arn:aws:s3:::site/a/b")).unwrap().as_deref(), Some("a/b"));

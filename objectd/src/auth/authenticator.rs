@@ -11,6 +11,7 @@ use rt::clock::Clock;
 use super::canonical;
 use super::chunk_signer::{ChunkSigner, signatures_equal};
 use super::credentials::{self, Claim, Credentials, Place, single_header};
+use super::holder::Holder;
 use super::keys::{KeyRecord, KeyStatus, KeyStore};
 use super::timestamp::Timestamp;
 use super::uri::Query;
@@ -32,8 +33,8 @@ const CONTENT_SHA256: &str = "x-amz-content-sha256";
 pub enum Principal {
     /// It had no credentials at all.
     Anonymous,
-    /// It was signed with this key.
-    Key { access_key_id: String, owner: String },
+    /// It was signed with this key, of an owner's account.
+    Key { access_key_id: String, owner: String, holder: Holder },
 }
 
 impl Principal {
@@ -113,7 +114,11 @@ impl Authenticator {
         let signed_ms = u64::try_from(claim.timestamp.unix_s()).unwrap_or(0).saturating_mul(1000);
         Ok(Authenticated {
             signature: Some(Signature { signed_ms, content_sha256: payload_hash }),
-            principal: Principal::Key { access_key_id: claim.scope.access_key_id, owner: key.owner },
+            principal: Principal::Key {
+                access_key_id: claim.scope.access_key_id,
+                owner: key.owner,
+                holder: key.holder,
+            },
             payload: PayloadAuth::new(mode, Some(signer))?,
             query,
             presigned: claim.place != Place::Header,

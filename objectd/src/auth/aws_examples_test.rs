@@ -5,8 +5,8 @@
 
 use http::Request;
 
-use super::Principal;
 use super::fixture::{EXAMPLE_S, KEY_ID, authenticate};
+use super::{Holder, Principal};
 use crate::error::S3Code;
 use crate::payload::PayloadMode;
 
@@ -40,7 +40,9 @@ async fn get_object() {
         &[HOST, ("Range", "bytes=0-9"), ("x-amz-content-sha256", EMPTY)],
     );
     let found = authenticate(request, EXAMPLE_S).await.expect("signed");
-    assert_eq!(found.principal, Principal::Key { access_key_id: KEY_ID.into(), owner: "owner".into() });
+    let holder = Holder::root("owner");
+    let signer = Principal::Key { access_key_id: KEY_ID.into(), owner: "owner".into(), holder };
+    assert_eq!(found.principal, signer);
     assert!(!found.presigned && matches!(found.payload.mode(), PayloadMode::Sha256(_)));
 }
 

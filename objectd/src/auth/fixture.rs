@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rt::clock::{Clock, Instant, WallMillis};
 
+use super::holder::Holder;
 use super::keys::{KeyFuture, KeyRecord, KeyStatus, KeyStore, Secret};
 use super::{Authenticated, Authenticator};
 use crate::error::S3Result;
@@ -36,8 +37,12 @@ impl KeyStore for TwoKeys {
             DISABLED_KEY_ID => Some(KeyStatus::Disabled),
             _ => None,
         };
-        let record =
-            status.map(|status| KeyRecord { secret: Secret::new(SECRET), status, owner: "owner".into() });
+        let record = status.map(|status| KeyRecord {
+            secret: Secret::new(SECRET),
+            status,
+            owner: "owner".into(),
+            holder: Holder::root("owner"),
+        });
         Box::pin(async move { Ok(record) })
     }
 }

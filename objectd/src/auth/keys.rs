@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use super::holder::Holder;
 use crate::error::S3Result;
 
 /// A secret access key. Shown redacted; there is no way to print it but [`Secret::reveal`].
@@ -37,8 +38,10 @@ pub enum KeyStatus {
 pub struct KeyRecord {
     pub secret: Secret,
     pub status: KeyStatus,
-    /// Who the key acts for: the id shown as `<Owner><ID>`.
+    /// The account it belongs to: the id shown as `<Owner><ID>`.
     pub owner: String,
+    /// Who in it the key acts for.
+    pub holder: Holder,
 }
 
 /// A future that borrows its maker; the trait below must be usable as `dyn`.

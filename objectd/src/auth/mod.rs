@@ -10,14 +10,17 @@ mod authenticator;
 mod canonical;
 mod chunk_signer;
 mod credentials;
+mod holder;
 mod keys;
 mod scope;
+pub mod seal;
 mod timestamp;
 pub mod uri;
 
 pub use authenticator::{Authenticated, Authenticator, Principal, Signature};
 pub use chunk_signer::ChunkSigner;
 pub(crate) use credentials::single_header;
+pub use holder::{Holder, Temporary, Who};
 pub use keys::{KeyFuture, KeyRecord, KeyStatus, KeyStore, Secret};
 
 #[cfg(test)]

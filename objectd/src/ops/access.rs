@@ -4,12 +4,12 @@
 
 use crate::answer;
 use crate::bucket_rules::BucketRules;
-use crate::context::account_of;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::{MAX_POLICY_BODY_BYTES, MAX_XML_BYTES};
 use crate::payload::BodyPlan;
+use crate::principals;
 use crate::service::S3Request;
 use crate::xml::{self, XmlWriter};
 use axum::body::Body;
@@ -51,22 +51,21 @@ fn malformed(what: &str, at: &str) -> S3Error {
     S3Error::with(S3Code::MalformedPolicy, message)
 }
 
-/// A policy names nobody who doesn't exist. There are accounts, each with its root, and no users or roles yet.
+/// A policy names nobody who doesn't exist.
 async fn check_principals(shared: &Shared, bucket: &BucketRules, policy: &Policy) -> S3Result<()> {
-    if policy.principals().all(|name| matches!(name, PrincipalName::Everyone)) {
-        return Ok(());
-    }
-    let keys = shared.meta.access_keys().await.map_err(fault::meta)?;
-    let mut owners: BTreeSet<String> = keys.into_iter().map(|key| key.owner).collect();
-    owners.insert(bucket.record.owner.clone());
     for name in policy.principals() {
         let (known, shown) = match name {
             PrincipalName::Everyone => (true, "*"),
             PrincipalName::Account(number) => {
-                (owners.iter().any(|owner| account_of(owner) == number), number.as_str())
+                let own = number == bucket.account();
+                (own || shared.meta.account_exists(number).await.map_err(fault::meta)?, number.as_str())
             }
-            PrincipalName::CanonicalUser(id) => (owners.contains(id), id.as_str()),
-            PrincipalName::Arn(name) | PrincipalName::Federated(name) => (false, name.as_str()),
+            // An account's canonical id is its owner here.
+            PrincipalName::CanonicalUser(id) => {
+                (shared.meta.account_exists(id).await.map_err(fault::meta)?, id.as_str())
+            }
+            PrincipalName::Arn(arn) => (principals::exists(shared, arn).await?, arn.as_str()),
+            PrincipalName::Federated(name) => (false, name.as_str()),
             // Services act for the store itself; none does yet, so naming one gives nothing to anybody.
             PrincipalName::Service(name) => (true, name.as_str()),
         };
@@ -117,13 +116,17 @@ pub fn block(request: &S3Request) -> S3Result<Response<Body>> {
         let error = S3Error::new(S3Code::NoSuchPublicAccessBlockConfiguration);
         error.extra("BucketName", request.bucket().unwrap_or_default())
     };
-    let block = request.granted.bucket()?.access.block.ok_or_else(missing)?;
+    Ok(write_block(request.granted.bucket()?.access.block.ok_or_else(missing)?))
+}
+
+/// A public access block's answer.
+pub fn write_block(block: BlockPublicAccess) -> Response<Body> {
     let mut xml = XmlWriter::new(BLOCK);
     xml.value("BlockPublicAcls", block.block_public_acls);
     xml.value("IgnorePublicAcls", block.ignore_public_acls);
     xml.value("BlockPublicPolicy", block.block_public_policy);
     xml.value("RestrictPublicBuckets", block.restrict_public_buckets);
-    Ok(answer::xml(xml))
+    answer::xml(xml)
 }
 
 pub async fn delete_block(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
@@ -136,7 +139,7 @@ pub async fn delete_block(shared: &Shared, request: &S3Request) -> S3Result<Resp
 const BLOCK: &str = "PublicAccessBlockConfiguration";
 
 /// A setting that isn't given is off. One that is misspelt must not be taken for one that isn't given.
-fn parse_block(body: &[u8]) -> S3Result<BlockPublicAccess> {
+pub fn parse_block(body: &[u8]) -> S3Result<BlockPublicAccess> {
     let malformed = || S3Error::new(S3Code::MalformedXML);
     let mut block = BlockPublicAccess::NONE;
     let mut seen = BTreeSet::new();

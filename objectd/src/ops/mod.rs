@@ -1,6 +1,7 @@
 //! The operations, one file a topic. Each is reached only from here, after authorization.
 
 mod access;
+mod account;
 mod attributes;
 mod bucket;
 mod checksums;
@@ -60,6 +61,9 @@ async fn dispatch(
         Operation::PutPublicAccessBlock => access::put_block(shared, request).await,
         Operation::GetPublicAccessBlock => access::block(&request),
         Operation::DeletePublicAccessBlock => access::delete_block(shared, &request).await,
+        Operation::PutPublicAccessBlockOfAccount => account::put_block(shared, request).await,
+        Operation::GetPublicAccessBlockOfAccount => account::block(shared, &request).await,
+        Operation::DeletePublicAccessBlockOfAccount => account::delete_block(shared, &request).await,
         Operation::GetBucketCors => settings::absent(&request, S3Code::NoSuchCORSConfiguration),
         Operation::GetBucketEncryption => {
             settings::absent(&request, S3Code::ServerSideEncryptionConfigurationNotFoundError)

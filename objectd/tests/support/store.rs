@@ -22,7 +22,7 @@ pub const SECRET: &str = "a secret that only tests know";
 pub const DISABLED_KEY_ID: &str = "AKIADISABLED";
 pub const REGION: &str = "ashlar-1";
 const DISK_BYTES: u64 = 1 << 30;
-const TOKEN: PoolToken = PoolToken([7; 32]);
+pub const TOKEN: PoolToken = PoolToken([7; 32]);
 const NODE: NodeId = NodeId(1);
 
 /// A running store. Fields are dropped, and so stopped, from the gateway down.

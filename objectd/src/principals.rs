@@ -1,0 +1,71 @@
+//! Users and roles by the ARNs that policies name them with.
+
+use crate::error::S3Result;
+use crate::fault;
+use crate::gateway::Shared;
+use meta::error::{Entity, ErrorKind};
+use meta::identity::{IdentityKind, IdentityName};
+
+/// Whom an ARN of a principal names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub of: IdentityName,
+    /// Of a user or role, which has a path; a session's ARN has none.
+    pub arn: Option<String>,
+}
+
+impl Named {
+    /// `arn:aws:iam::ACCOUNT:user/PATH/NAME`, the same of a role, or `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`.
+    pub fn parse(arn: &str) -> Option<Self> {
+        let (service, rest) = arn.strip_prefix("arn:aws:")?.split_once("::")?;
+        let (account, resource) = rest.split_once(':')?;
+        let (kind, path) = resource.split_once('/')?;
+        let last = path.rsplit_once('/').map_or(path, |(_, name)| name);
+        let (kind, name, whole) = match (service, kind) {
+            ("iam", "user") => (IdentityKind::User, last, Some(arn.to_owned())),
+            ("iam", "role") => (IdentityKind::Role, last, Some(arn.to_owned())),
+            ("sts", "assumed-role") => (IdentityKind::Role, path.split_once('/')?.0, None),
+            _ => return None,
+        };
+        let of = IdentityName { kind, account: account.to_owned(), name: name.to_owned() };
+        (!name.is_empty()).then_some(Self { of, arn: whole })
+    }
+}
+
+/// Whether there is one whom this ARN names.
+pub async fn exists(shared: &Shared, arn: &str) -> S3Result<bool> {
+    let Some(named) = Named::parse(arn) else { return Ok(false) };
+    match shared.meta.effective(&named.of).await {
+        Ok(found) => Ok(named.arn.is_none_or(|arn| arn == found.record.arn())),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound(Entity::Identity | Entity::Account) | ErrorKind::Invalid => Ok(false),
+            _ => Err(fault::meta(error)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arns_name_users_and_roles() {
+        let named =
+            |arn: &str| Named::parse(arn).map(|named| (named.of.kind, named.of.account, named.of.name));
+        let of = |kind, name: &str| Some((kind, "000000000000".to_owned(), name.to_owned()));
+        assert_eq!(named("arn:aws:iam::000000000000:user/alice"), of(IdentityKind::User, "alice"));
+        assert_eq!(named("arn:aws:iam::000000000000:user/a/b/alice"), of(IdentityKind::User, "alice"));
+        assert_eq!(named("arn:aws:iam::000000000000:role/r"), of(IdentityKind::Role, "r"));
+        assert_eq!(named("arn:aws:sts::000000000000:assumed-role/r/s"), of(IdentityKind::Role, "r"));
+        for bad in [
+            "",
+            "arn:aws:iam::000000000000:root",
+            "arn:aws:iam::000000000000:group/g",
+            "arn:aws:iam::000000000000:user/",
+            "arn:aws:sts::000000000000:assumed-role/r",
+            "arn:aws:s3:::bucket/key",
+        ] {
+            assert_eq!(named(bad), None, "{bad}");
+        }
+    }
+}
