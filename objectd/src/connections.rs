@@ -6,6 +6,7 @@ use crate::head_guard::HeadGuard;
 use crate::limits::{HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_HEADERS, STOP_TIMEOUT};
 use crate::service;
 use crate::tls::Https;
+use crate::write_guard::WriteGuard;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustls::{ProtocolVersion, ServerConnection};
@@ -95,6 +96,7 @@ impl Connection {
         }
         let metrics = self.shared.metrics.clone();
         metrics.connection_opened();
+        let stream = WriteGuard::of_socket(stream, Arc::clone(&self.shared.clock), metrics.clone());
         match https {
             None => self.serve(stream, None).await,
             Some(https) => {

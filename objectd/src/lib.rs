@@ -34,6 +34,7 @@ mod service;
 pub mod stored_headers;
 pub mod target;
 mod tls;
+mod write_guard;
 pub mod xml;
 
 pub use connections::Listeners;

@@ -82,6 +82,12 @@ pub const MAX_HEADER_BYTES: usize = 32 << 10;
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may take to send the next bytes of a body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an answer may wait for its client to read the next [`MIN_WRITE_BYTES`]. What waits for disks is not counted.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Less than this in that time is a client that holds its connection rather than reads.
+pub const MIN_WRITE_BYTES: usize = 16 << 10;
+/// Bytes of an answer that the kernel takes before it can send them.
+pub const UNSENT_BYTES: u32 = 512 << 10;
 /// Bytes of a failed request's body that are read away, so that the client sees the answer.
 pub const DRAIN_BYTES: usize = 32 << 20;
 /// The same for a request that was refused by its head: its sender may be anybody.

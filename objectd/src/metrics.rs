@@ -29,6 +29,7 @@ pub struct Metrics {
     received: Counter,
     sent: Counter,
     connections: Gauge,
+    write_timeouts: Counter,
     tls_handshake_failures: Counter,
     tls_reload_failures: Counter,
 }
@@ -44,6 +45,7 @@ impl Metrics {
             received: Counter::default(),
             sent: Counter::default(),
             connections: Gauge::default(),
+            write_timeouts: Counter::default(),
             tls_handshake_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
         };
@@ -66,6 +68,11 @@ impl Metrics {
         );
         registry.register_with_unit("sent", "Object data sent", Unit::Bytes, metrics.sent.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register(
+            "write_timeouts",
+            "Connections ended because their client did not read its answer",
+            metrics.write_timeouts.clone(),
+        );
         registry.register(
             "tls_handshake_failures",
             "Connections to the TLS port that made no TLS connection",
@@ -108,6 +115,15 @@ impl Metrics {
         self.connections.dec();
     }
 
+    pub(crate) fn write_timed_out(&self) {
+        self.write_timeouts.inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn write_timeouts(&self) -> u64 {
+        self.write_timeouts.get()
+    }
+
     pub(crate) fn tls_handshake_failed(&self) {
         self.tls_handshake_failures.inc();
     }
@@ -130,6 +146,7 @@ mod tests {
         metrics.received(7);
         metrics.sent(9);
         metrics.connection_opened();
+        metrics.write_timed_out();
         metrics.tls_handshake_failed();
         metrics.tls_reload_failed();
         let mut text = String::new();
@@ -141,6 +158,7 @@ mod tests {
             "ashlar_s3_received_bytes_total 7",
             "ashlar_s3_sent_bytes_total 9",
             "ashlar_s3_connections 1",
+            "ashlar_s3_write_timeouts_total 1",
             "ashlar_s3_tls_handshake_failures_total 1",
             "ashlar_s3_tls_reload_failures_total 1",
         ] {

@@ -8,6 +8,8 @@ use crate::limits::{
     DRAIN_TIMEOUT, MAX_PEM_BYTES, REFUSED_DRAIN_BYTES, TLS_HANDSHAKE_TIMEOUT, TLS_LOOK_EVERY,
 };
 use crate::metrics::Metrics;
+use crate::write_guard::WriteGuard;
+use rt::clock::{Clock, SystemClock, WallMillis};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -24,6 +26,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+/// What a TLS connection is made on.
+type Socket = WriteGuard<TcpStream>;
 
 /// The first byte of every TLS connection: a handshake record (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -79,11 +86,11 @@ impl Https {
     }
 
     /// The TLS connection, unless the client does not make one in time.
-    pub(crate) async fn handshake(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    pub(crate) async fn handshake(&self, stream: Socket) -> Option<TlsStream<Socket>> {
         self.handshake_within(TLS_HANDSHAKE_TIMEOUT, stream).await
     }
 
-    async fn handshake_within(&self, limit: Duration, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    async fn handshake_within(&self, limit: Duration, stream: Socket) -> Option<TlsStream<Socket>> {
         let why = match tokio::time::timeout(limit, self.accept(stream)).await {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => error.to_string(),
@@ -94,7 +101,7 @@ impl Https {
         None
     }
 
-    async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    async fn accept(&self, stream: Socket) -> io::Result<TlsStream<Socket>> {
         let mut first = [0];
         if stream.peek(&mut first).await? == 1
             && first[0] != HANDSHAKE_RECORD
@@ -113,7 +120,7 @@ impl Drop for Https {
     }
 }
 
-async fn refuse_plain_text(mut stream: TcpStream) -> io::Result<()> {
+async fn refuse_plain_text(mut stream: Socket) -> io::Result<()> {
     stream.write_all(PLAIN_TEXT_ANSWER.as_bytes()).await?;
     stream.shutdown().await?;
     // Closing a socket with unread data resets it, and the client might never see the answer.
@@ -135,7 +142,7 @@ async fn look_again(identity: Arc<Identity>, metrics: Metrics, every: Duration) 
         tokio::time::sleep(every).await;
         let looked = Arc::clone(&identity);
         // Certificates may lie on a file system that hangs.
-        match tokio::task::spawn_blocking(move || looked.look()).await {
+        match tokio::task::spawn_blocking(move || looked.look(SystemClock.wall())).await {
             Ok(Look::Same) => {}
             Ok(Look::Replaced) => {
                 tracing::info!(certificate = %identity.files.certificate.display(), "HTTPS has a new certificate");
@@ -181,18 +188,26 @@ impl Identity {
     fn load(files: TlsFiles, provider: Arc<CryptoProvider>) -> S3Result<Identity> {
         let loaded = files.read().and_then(|pem| Ok((pem.fingerprint(), pem.certified(&files, &provider)?)));
         let (fingerprint, current) = loaded.map_err(|why| S3Error::with(S3Code::InvalidArgument, why))?;
+        // There is no better one to go on with, and the clock may be what is wrong.
+        if let Err(why) = not_expired(&current, &files, SystemClock.wall()) {
+            tracing::warn!(why, "clients will not trust HTTPS");
+        }
         let state = Mutex::new(State { current, seen: Ok(fingerprint), trouble: None });
         Ok(Identity { files, provider, state })
     }
 
-    /// Takes what the files hold now, if it can be used.
-    fn look(&self) -> Look {
+    /// Takes what the files hold now, if it can be used and has not expired: whatever is served then is no worse.
+    fn look(&self, now: WallMillis) -> Look {
         let found = self.files.read();
         let seen = found.as_ref().map(Pem::fingerprint).map_err(String::clone);
         if self.state().seen == seen {
             return Look::Same;
         }
-        let made = found.and_then(|pem| pem.certified(&self.files, &self.provider));
+        let made = found.and_then(|pem| {
+            let certified = pem.certified(&self.files, &self.provider)?;
+            not_expired(&certified, &self.files, now)?;
+            Ok(certified)
+        });
         let mut state = self.state();
         state.seen = seen;
         match made {
@@ -217,6 +232,19 @@ impl ResolvesServerCert for Identity {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.state().current))
     }
+}
+
+/// Nobody trusts a certificate after its time.
+fn not_expired(certified: &CertifiedKey, files: &TlsFiles, now: WallMillis) -> Result<(), String> {
+    let certificate = files.certificate.display();
+    let own = certified.end_entity_cert().map_err(|error| format!("{certificate}: {error}"))?;
+    let (_, parsed) = X509Certificate::from_der(own)
+        .map_err(|error| format!("the certificate {certificate} can't be read: {error}"))?;
+    let end = parsed.validity().not_after;
+    if i128::from(end.timestamp()) * 1000 < i128::from(now.0) {
+        return Err(format!("the certificate {certificate} has expired, on {end}"));
+    }
+    Ok(())
 }
 
 /// The content of both files.

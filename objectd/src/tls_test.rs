@@ -52,6 +52,9 @@ fn made() -> Made<rcgen::KeyPair> {
     generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
+/// Certificates that rcgen makes without further words last from 1975 to 4096.
+const NOW: WallMillis = WallMillis(1_800_000_000_000);
+
 fn kept(look: Look) -> String {
     match look {
         Look::Kept(why) => why,
@@ -98,22 +101,48 @@ fn a_bad_change_keeps_the_certificate_and_is_told_once() {
     folder.put_pair(&first);
     let identity = folder.identity().unwrap();
     let serves = |made: &Made<rcgen::KeyPair>| identity.state().current.cert[0] == *made.cert.der();
-    assert_eq!(identity.look(), Look::Same);
+    assert_eq!(identity.look(NOW), Look::Same);
     // A certificate of another key, as between the two writes of whoever replaces them.
     folder.put("cert.pem", &second.cert.pem());
-    assert!(kept(identity.look()).contains("cert.pem"));
-    assert_eq!(identity.look(), Look::Same);
+    assert!(kept(identity.look(NOW)).contains("cert.pem"));
+    assert_eq!(identity.look(NOW), Look::Same);
     assert!(serves(&first) && identity.state().trouble.is_some());
     folder.put("key.pem", &second.signing_key.serialize_pem());
-    assert_eq!(identity.look(), Look::Replaced);
+    assert_eq!(identity.look(NOW), Look::Replaced);
     assert!(serves(&second) && identity.state().trouble.is_none());
     std::fs::remove_file(folder.files().certificate).unwrap();
-    assert!(kept(identity.look()).contains("can't read"));
-    assert_eq!(identity.look(), Look::Same);
+    assert!(kept(identity.look(NOW)).contains("can't read"));
+    assert_eq!(identity.look(NOW), Look::Same);
     assert!(serves(&second));
     folder.put("cert.pem", &second.cert.pem());
-    assert_eq!(identity.look(), Look::Replaced);
+    assert_eq!(identity.look(NOW), Look::Replaced);
     assert!(serves(&second) && identity.state().trouble.is_none());
+}
+
+#[test]
+fn an_expired_certificate_never_takes_the_place_of_another() {
+    let folder = Folder::new();
+    let first = made();
+    folder.put_pair(&first);
+    let identity = folder.identity().unwrap();
+    let serves = |made: &Made<rcgen::KeyPair>| identity.state().current.cert[0] == *made.cert.der();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+    let ends = WallMillis(1_798_761_600_000);
+    let second = Made { cert: params.self_signed(&key).unwrap(), signing_key: key };
+    folder.put_pair(&second);
+    let why = kept(identity.look(WallMillis(ends.0 + 1)));
+    assert!(why.contains("expired") && why.contains("cert.pem"), "{why}");
+    assert!(serves(&first) && identity.state().trouble.is_some());
+    assert_eq!(identity.look(NOW), Look::Same, "it is told once");
+    // One that still lasts is taken, to its last moment.
+    folder.put_pair(&first);
+    assert_eq!(identity.look(NOW), Look::Replaced);
+    assert!(identity.state().trouble.is_none());
+    folder.put_pair(&second);
+    assert_eq!(identity.look(ends), Look::Replaced);
+    assert!(serves(&second));
 }
 
 #[tokio::test]
@@ -141,10 +170,12 @@ async fn until(done: impl Fn() -> bool) {
     panic!("nobody looked");
 }
 
-async fn pair() -> (TcpStream, TcpStream) {
+async fn pair() -> (TcpStream, Socket) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (client, listener.accept().await.unwrap().0)
+    let server = listener.accept().await.unwrap().0;
+    let metrics = Metrics::register(&mut Registry::default());
+    (client, WriteGuard::of_socket(server, Arc::new(SystemClock), metrics))
 }
 
 fn connector(
@@ -182,7 +213,7 @@ async fn a_connection_goes_on_while_new_ones_get_the_new_certificate() {
         let (mut client, mut server) = (client.unwrap(), server.unwrap());
         assert_eq!(server.get_ref().1.protocol_version(), Some(version.version));
         folder.put_pair(&second);
-        assert_eq!(https.identity.look(), Look::Replaced);
+        assert_eq!(https.identity.look(NOW), Look::Replaced);
         let mut buffer = [0; 5];
         client.write_all(b"hello").await.unwrap();
         server.read_exact(&mut buffer).await.unwrap();
