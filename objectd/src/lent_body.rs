@@ -22,16 +22,25 @@ struct Inner {
     body: Incoming,
     /// Whether anything was asked of it: only then was a waiting client told to go on.
     asked: bool,
+    /// For an empty one nobody is told to go on.
+    empty: bool,
 }
 
 impl LentBody {
     pub fn new(body: Incoming) -> Self {
-        Self(Arc::new(Mutex::new(Inner { body, asked: false })))
+        let empty = body.is_end_stream();
+        Self(Arc::new(Mutex::new(Inner { body, asked: false, empty })))
     }
 
     /// Whether somebody began to read it.
     pub fn was_asked(&self) -> bool {
         self.lock().asked
+    }
+
+    /// Whether a client that waits for a `100 Continue` has got one.
+    pub fn was_continued(&self) -> bool {
+        let inner = self.lock();
+        inner.asked && !inner.empty
     }
 
     /// Reads what is left away, up to `max` bytes and for at most `wait`.

@@ -14,7 +14,7 @@ use crate::ops;
 use crate::payload::PayloadAuth;
 use crate::target::Target;
 use axum::body::Body;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, SERVER};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, SERVER};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -56,8 +56,15 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
     let id = shared.next_request();
     let (parts, body) = request.into_parts();
     let arrival = parts.extensions.get::<Arrival>().copied();
-    let head = Head { method: parts.method.clone(), path: parts.uri.path().to_owned(), id };
+    let head = Head {
+        method: parts.method.clone(),
+        path: parts.uri.path().to_owned(),
+        expects: parts.headers.contains_key(EXPECT),
+        id,
+    };
     let mut operation = None;
+    let body = LentBody::new(body);
+    let expects = head.expects.then(|| body.clone());
     let result = if ambiguous {
         let why = "A request has one Content-Length or one Transfer-Encoding";
         Err(S3Error::with(S3Code::InvalidRequest, why))
@@ -75,6 +82,10 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
             answer
         }
     };
+    if expects.is_some_and(|body| !body.was_continued()) {
+        // Botocore takes the status of an answer that no 100 came before for that of the connection's next answer too.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if head.method == Method::HEAD {
         answer = answer::without_body(answer);
     }
@@ -97,17 +108,18 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
 struct Head {
     method: Method,
     path: String,
+    /// Whether its client waits for a `100 Continue`.
+    expects: bool,
     id: RequestId,
 }
 
 async fn serve(
     shared: &Arc<Shared>,
     parts: Parts,
-    body: Incoming,
+    mut body: LentBody,
     operation: &mut Option<Operation>,
 ) -> S3Result<Response<Body>> {
-    let mut body = LentBody::new(body);
-    let expects = parts.headers.contains_key(http::header::EXPECT);
+    let expects = parts.headers.contains_key(EXPECT);
     let mut began = false;
     let result = match begin(shared, &parts, operation).await {
         Ok((authenticated, target, granted, operation)) => {
