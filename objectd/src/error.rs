@@ -57,6 +57,7 @@ codes! {
     InternalError 500 "We encountered an internal error. Please try again."
     InvalidAccessKeyId 403 "The AWS access key ID that you provided does not exist in our records."
     InvalidArgument 400 "Invalid Argument"
+    InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
     InvalidBucketName 400 "The specified bucket is not valid."
     InvalidChunkSizeError 403 "Only the last chunk is allowed to have a size less than 8192 bytes"
     InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid."

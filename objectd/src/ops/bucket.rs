@@ -68,7 +68,12 @@ pub async fn create(shared: &Shared, request: S3Request) -> S3Result<Response<Bo
     let name = request.bucket()?.to_owned();
     let owner = request.principal.require()?.to_owned();
     let headers = &request.parts.headers;
-    refuse_unserved(headers)?;
+    refuse_unserved(headers).map_err(|error| match error.code() {
+        S3Code::AccessControlListNotSupported => {
+            S3Error::new(S3Code::InvalidBucketAclWithObjectOwnership).source(error)
+        }
+        _ => error,
+    })?;
     check_create_headers(headers)?;
     let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
     let (body, _) = plan.reader(request.body).collect().await?;
@@ -94,7 +99,11 @@ fn check_create_headers(headers: &HeaderMap) -> S3Result<()> {
     }
     match text("x-amz-object-ownership")? {
         None | Some("BucketOwnerEnforced") => Ok(()),
-        Some(_) => unserved("x-amz-object-ownership"),
+        Some("BucketOwnerPreferred" | "ObjectWriter") => unserved("x-amz-object-ownership"),
+        Some(other) => {
+            let why = format!("Invalid x-amz-object-ownership header: {other}");
+            Err(S3Error::with(S3Code::InvalidArgument, why).extra("ArgumentName", "x-amz-object-ownership"))
+        }
     }
 }
 
@@ -121,6 +130,8 @@ fn check_location(body: &[u8], region: &str) -> S3Result<()> {
 pub fn head(shared: &Shared) -> S3Result<Response<Body>> {
     let mut answer = answer::empty(StatusCode::OK);
     answer::set(&mut answer, REGION, &shared.region);
+    // There are no access points, so no name is an alias of one.
+    answer::set(&mut answer, HeaderName::from_static("x-amz-access-point-alias"), "false");
     Ok(answer)
 }
 
