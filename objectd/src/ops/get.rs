@@ -2,7 +2,7 @@
 
 use super::checksums;
 use crate::answer;
-use crate::auth::single_header;
+use crate::auth::{Principal, single_header};
 use crate::conditional::{ReadConditions, Verdict, unquote};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
@@ -256,6 +256,11 @@ fn describe(answer: &mut Response<Body>, request: &S3Request, record: &ObjectRec
     ];
     for (name, parameter, kept) in shown {
         match request.query.get(parameter) {
+            // Else anybody could give a public bucket's links the type of a page that its owner never made.
+            Some(_) if matches!(request.principal, Principal::Anonymous) => {
+                let why = "Request specific response headers cannot be used for anonymous GET requests.";
+                return Err(S3Error::with(S3Code::InvalidRequest, why));
+            }
             Some(asked) if HeaderValue::from_bytes(asked.as_bytes()).is_err() => {
                 return Err(S3Error::with(S3Code::InvalidArgument, "A header can't have this value")
                     .extra("ArgumentName", parameter));
