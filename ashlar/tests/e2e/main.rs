@@ -15,6 +15,7 @@ mod https;
 mod kill;
 mod migrate;
 mod policies;
+mod s3_suite;
 mod surface;
 mod virtual_hosts;
 mod vm;

@@ -1,0 +1,140 @@
+"""Clients, buckets and keys for the cases."""
+
+import contextlib
+import uuid
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+import wire as wires
+
+
+def pytest_sessionstart(session):
+    """Without an endpoint nothing may pass for having run."""
+    try:
+        wires.from_environment()
+    except KeyError as missing:
+        raise pytest.UsageError(f"{missing} is not set; see README.md")
+
+
+@pytest.fixture(scope="session")
+def wire():
+    return wires.from_environment()
+
+
+@pytest.fixture(scope="session")
+def region(wire):
+    return wire.keys.region
+
+
+def client(wire, **config):
+    settings = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, **config}
+    return boto3.client(
+        "s3",
+        endpoint_url=wire.endpoint.geturl(),
+        region_name=wire.keys.region,
+        aws_access_key_id=wire.keys.access,
+        aws_secret_access_key=wire.keys.secret,
+        verify=wire.ca or True,
+        config=Config(**settings),
+    )
+
+
+@pytest.fixture(scope="session")
+def s3(wire):
+    """boto3 at its defaults, but that a failure is seen at once."""
+    return client(wire)
+
+
+@pytest.fixture(scope="session")
+def configured(wire):
+    """Makes boto3 clients of other configurations."""
+    return lambda **config: client(wire, **config)
+
+
+def new_bucket_name():
+    return f"suite-{uuid.uuid4().hex[:20]}"
+
+
+def make_bucket(s3, name):
+    region = s3.meta.region_name
+    if region == "us-east-1":
+        s3.create_bucket(Bucket=name)
+    else:
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
+
+
+def remove_bucket(s3, name):
+    with contextlib.suppress(ClientError):
+        s3.delete_bucket_policy(Bucket=name)
+    try:
+        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=name):
+            for upload in page.get("Uploads", []):
+                s3.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
+            for found in page.get("Contents", []):
+                s3.delete_object(Bucket=name, Key=found["Key"])
+        s3.delete_bucket(Bucket=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucket":
+            raise
+
+
+@pytest.fixture
+def buckets(s3):
+    """Makes buckets that go with the case; a name may be claimed that the case makes itself."""
+    names = []
+
+    def make(name=None, create=True):
+        names.append(name or new_bucket_name())
+        if create:
+            make_bucket(s3, names[-1])
+        return names[-1]
+
+    yield make
+    for name in names:
+        remove_bucket(s3, name)
+
+
+@pytest.fixture
+def fresh(buckets):
+    """An empty bucket for this case alone."""
+    return buckets()
+
+
+@pytest.fixture(scope="session")
+def bucket(s3):
+    """A bucket that cases share: each uses keys of its own, and none may count on what else is there."""
+    name = new_bucket_name()
+    make_bucket(s3, name)
+    yield name
+    remove_bucket(s3, name)
+
+
+@pytest.fixture
+def key(request):
+    return f"{request.node.originalname}/{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def upload(s3, bucket, key):
+    """A multipart upload of `key` that is aborted after the case, unless that is done."""
+    made = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    yield made
+    with contextlib.suppress(s3.exceptions.NoSuchUpload):
+        s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=made)
+
+
+@contextlib.contextmanager
+def fails(code, status=None):
+    """The call in the block fails with this code, and status if it is given. Yields the error's fields afterwards."""
+    found = {}
+    with pytest.raises(ClientError) as raised:
+        yield found
+    response = raised.value.response
+    found.update(response["Error"])
+    assert response["Error"]["Code"] == code, response
+    if status is not None:
+        assert response["ResponseMetadata"]["HTTPStatusCode"] == status, response
