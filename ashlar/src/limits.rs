@@ -68,6 +68,9 @@ pub const DAEMON_GONE: Duration = Duration::from_secs(6);
 pub const MAX_POLL_BYTES: usize = 4 << 20;
 /// Between two tries to start a gateway, or to serve an attached volume that could not be served.
 pub const SERVE_RETRY: Duration = Duration::from_secs(2);
+/// How long a VM may be connected to its disk without a word before QEMU is told to start the disk again; QEMU speaks at
+/// once, unless it has lost sight of it.
+pub const WAKE_AFTER: Duration = Duration::from_millis(1500);
 /// How often an agent looks whether what it serves is attached elsewhere by now.
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 /// How long a machine waits for a VM to come in, and then for the word that all of it has.

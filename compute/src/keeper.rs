@@ -24,6 +24,8 @@ pub(crate) enum Request {
     End { reason: String },
     /// Run a command of the monitor.
     Ask { command: &'static str, arguments: Value, answer: oneshot::Sender<Result<Value, ComputeError>> },
+    /// Have QEMU start the guest's disk again; whether it was in a state for that.
+    Wake { answer: oneshot::Sender<Result<bool, ComputeError>> },
 }
 
 /// What has been tried to stop the VM.
@@ -107,19 +109,31 @@ impl Keeper {
                 is_new.then_some((Stopping::PowerDown(Duration::ZERO), Duration::ZERO))
             }
             Request::Ask { command, arguments, answer } => {
-                // Answers have no number: one to what stopping sent would be taken for this one's.
-                let outcome = match (&mut self.qmp, stopping) {
-                    (Some(qmp), Stopping::No) => qmp.execute_with(command, arguments).await,
-                    (_, Stopping::No) => {
-                        Err(ComputeError::new(ErrorKind::Unavailable, "its monitor is gone"))
-                    }
-                    _ => Err(ComputeError::new(ErrorKind::Conflict, "it is being stopped")),
+                let outcome = match self.monitor(stopping) {
+                    Ok(qmp) => qmp.execute_with(command, arguments).await,
+                    Err(error) => Err(error),
                 };
                 // Nobody may be waiting any more.
                 let _ = answer.send(outcome);
                 None
             }
+            Request::Wake { answer } => {
+                let outcome = match self.monitor(stopping) {
+                    Ok(qmp) => wake(qmp).await,
+                    Err(error) => Err(error),
+                };
+                let _ = answer.send(outcome);
+                None
+            }
         }
+    }
+
+    fn monitor(&mut self, stopping: Stopping) -> Result<&mut Qmp, ComputeError> {
+        // Answers have no number: one to what stopping sent would be taken for another's.
+        if stopping != Stopping::No {
+            return Err(ComputeError::new(ErrorKind::Conflict, "it is being stopped"));
+        }
+        self.qmp.as_mut().ok_or_else(|| ComputeError::new(ErrorKind::Unavailable, "its monitor is gone"))
     }
 
     async fn tell(&mut self, command: &str) -> bool {
@@ -153,6 +167,26 @@ impl Keeper {
         }
         self.state.send_replace(state);
     }
+}
+
+/// Stops the guest's processors for a moment, with which QEMU stops and starts its devices. One at a time with every
+/// other command, so that no move of the guest can begin in between: a guest that has been sent must not go on here.
+async fn wake(qmp: &mut Qmp) -> Result<bool, ComputeError> {
+    let moving = qmp.execute("query-migrate").await?;
+    if !matches!(moving["status"].as_str(), None | Some("none" | "failed" | "cancelled" | "completed")) {
+        return Ok(false);
+    }
+    match qmp.status().await?.as_str() {
+        "running" => {
+            qmp.execute("stop").await?;
+        }
+        // By an earlier wake that did not come to its end, or a daemon that ended between taking a guest in and letting
+        // it go on: nothing else pauses a guest. One that was sent away is in another state.
+        "paused" => {}
+        _ => return Ok(false),
+    }
+    qmp.execute("cont").await?;
+    Ok(true)
 }
 
 async fn next(qmp: &mut Option<Qmp>) -> Option<Message> {

@@ -153,6 +153,15 @@ impl Compute {
         self.go_on(&vm).await
     }
 
+    /// Has a guest go on that a daemon paused, or took in, and then ended.
+    pub async fn go_on_if_paused(&self, name: &str) -> Result<(), ComputeError> {
+        let vm = self.find(name)?;
+        if ask(&vm, "query-status", json!({})).await?["status"] == "paused" {
+            self.go_on(&vm).await?;
+        }
+        Ok(())
+    }
+
     /// Ends the QEMU of a guest that was sent.
     pub async fn end(&self, name: &str, reason: &str) -> Result<(), ComputeError> {
         end(self.find(name)?, reason).await;

@@ -20,6 +20,16 @@ pub const LOG_ALL: u64 = VhostUserVirtioFeatures::LOG_ALL.bits();
 /// Protocol features were negotiated, so queues start disabled.
 pub const PROTOCOL_FEATURES: u64 = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
 
+/// Whether front ends may add and remove memory regions one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemorySlots {
+    /// Some front ends can't do without (libblkio).
+    Offered,
+    /// For QEMU: with them it sends only what has changed since its last message, so that one that continues on a new
+    /// connection (`continuing.rs`) would send no memory at all. Without them it has at most 8 regions.
+    Withheld,
+}
+
 /// Logical sectors in a physical block, as a power of two.
 const PHYSICAL_BLOCK_EXP: u8 = 3;
 const SECTORS_PER_BLOCK: u16 = 1 << PHYSICAL_BLOCK_EXP;
@@ -45,15 +55,19 @@ pub fn features() -> u64 {
     bits.iter().fold(EVENT_IDX | FLUSH | PROTOCOL_FEATURES | LOG_ALL, |all, bit| all | 1 << bit)
 }
 
-/// Every vhost-user protocol feature offered.
-pub fn protocol_features() -> VhostUserProtocolFeatures {
+/// Every vhost-user protocol feature offered, or all but memory slots.
+pub fn protocol_features(slots: MemorySlots) -> VhostUserProtocolFeatures {
+    let slots = match slots {
+        MemorySlots::Offered => VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS,
+        MemorySlots::Withheld => VhostUserProtocolFeatures::empty(),
+    };
     VhostUserProtocolFeatures::MQ
         | VhostUserProtocolFeatures::CONFIG
         | VhostUserProtocolFeatures::REPLY_ACK
         | VhostUserProtocolFeatures::BACKEND_REQ
         | VhostUserProtocolFeatures::INFLIGHT_SHMFD
         | VhostUserProtocolFeatures::LOG_SHMFD
-        | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
+        | slots
 }
 
 /// `struct virtio_blk_config` of a volume, zero-padded to what the protocol can carry.

@@ -1,5 +1,7 @@
 //! The control thread: accepts front ends, one at a time, and runs their sessions.
 
+use crate::config_space;
+use crate::continuing::{self, SET_FEATURES};
 use crate::data::{Command, DataLink};
 use crate::error::Error;
 use crate::session::{Offer, Session, refused};
@@ -21,6 +23,8 @@ struct State {
     is_stopping: bool,
     /// The present session's connection.
     connection: Option<UnixStream>,
+    /// Its front end has begun to speak.
+    is_heard: bool,
     /// Where the present session's front end takes requests.
     backend: Option<BackendSocket>,
     /// This session's end was ours, and `last_error` says why.
@@ -33,6 +37,8 @@ struct State {
 #[derive(Debug, Clone)]
 pub struct LineStatus {
     pub is_connected: bool,
+    /// Connected, and not a word yet.
+    pub is_silent: bool,
     pub sessions: u64,
     pub last_error: Option<String>,
 }
@@ -66,6 +72,7 @@ impl Line {
         let state = self.lock();
         LineStatus {
             is_connected: state.connection.is_some(),
+            is_silent: state.connection.is_some() && !state.is_heard,
             sessions: state.sessions,
             last_error: state.last_error.clone(),
         }
@@ -82,8 +89,12 @@ impl Line {
         }
         state.connection = Some(stream.try_clone()?);
         state.sessions += 1;
-        state.is_hung_up = false;
+        (state.is_heard, state.is_hung_up) = (false, false);
         Ok(true)
+    }
+
+    fn heard(&self) {
+        self.lock().is_heard = true;
     }
 
     fn end(&self, error: Option<String>) {
@@ -152,13 +163,9 @@ fn serve(stream: UnixStream, line: &Line, offer: &Offer, data: &DataLink) -> Res
     }
     let own = stream.try_clone().map_err(|error| Error::system("a session's connection", error))?;
     let session = Arc::new(Mutex::new(Session::new(offer.clone(), data.clone())));
-    let mut handler = BackendReqHandler::from_stream(stream, Arc::clone(&session));
-    let error = loop {
-        match take_message(&own, &mut handler, &session, line) {
-            Ok(()) | Err(ProtocolError::SocketRetry(_)) => {}
-            Err(ProtocolError::Disconnected) => break None,
-            Err(error) => break Some(error.to_string()),
-        }
+    let error = match handle(stream, &own, &session, offer, line) {
+        ProtocolError::Disconnected => None,
+        error => Some(error.to_string()),
     };
     if let Some(error) = &error {
         tracing::info!(%error, "a session ended");
@@ -167,6 +174,33 @@ fn serve(stream: UnixStream, line: &Line, offer: &Offer, data: &DataLink) -> Res
     let ended = data.ask(Command::EndSession);
     line.end(error);
     ended
+}
+
+/// Takes messages until the session ends, and says why it did.
+fn handle(
+    stream: UnixStream,
+    own: &UnixStream,
+    session: &Arc<Mutex<Session>>,
+    offer: &Offer,
+    line: &Line,
+) -> ProtocolError {
+    let first = tap::await_request(own);
+    line.heard();
+    let mut handler = if first == Some(SET_FEATURES) {
+        tracing::info!("a front end continues with what it agreed on with a device before this one");
+        match continuing::handler(stream, session, config_space::protocol_features(offer.memory_slots)) {
+            Ok(handler) => handler,
+            Err(error) => return error,
+        }
+    } else {
+        BackendReqHandler::from_stream(stream, Arc::clone(session))
+    };
+    loop {
+        match take_message(own, &mut handler, session, line) {
+            Ok(()) | Err(ProtocolError::SocketRetry(_)) => {}
+            Err(error) => return error,
+        }
+    }
 }
 
 /// Takes one message from a front end.

@@ -1,5 +1,6 @@
 //! A device: its socket, its two threads, and the handle that ends them.
 
+use crate::config_space::MemorySlots;
 use crate::control::{self, Line};
 use crate::data::{Backend, Command, DataLink, DataThread, VOLUME};
 use crate::engine::{Counters, Disk, Engine};
@@ -35,6 +36,7 @@ pub struct DeviceConfig {
     pub volume: VolumeConfig,
     /// When the volume is opened, which fences its former writer.
     pub open: Open,
+    pub memory_slots: MemorySlots,
 }
 
 impl DeviceConfig {
@@ -47,6 +49,7 @@ impl DeviceConfig {
             max_queue_size: MAX_QUEUE_SIZE,
             volume,
             open: Open::AtOnce,
+            memory_slots: MemorySlots::Offered,
         }
     }
 }
@@ -61,6 +64,7 @@ pub(crate) struct Front {
     pub num_queues: u16,
     pub max_queue_size: u16,
     pub open: Open,
+    pub memory_slots: MemorySlots,
 }
 
 /// A vhost-user-blk device.
@@ -83,6 +87,8 @@ pub struct DeviceHandle {
 pub struct DeviceStatus {
     pub socket: PathBuf,
     pub is_connected: bool,
+    /// The front end that is connected has not said a word yet.
+    pub is_silent: bool,
     pub sessions: u64,
     pub reads: u64,
     pub read_bytes: u64,
@@ -104,11 +110,11 @@ impl Device {
     /// Serves a volume. With [`Open::AtOnce`], waits until the volume is open, as long as its own limit at most;
     /// front ends that connect meanwhile wait too.
     pub fn serve(config: DeviceConfig) -> Result<DeviceHandle, Error> {
-        let DeviceConfig { socket, serial, num_queues, max_queue_size, volume, open } = config;
+        let DeviceConfig { socket, serial, num_queues, max_queue_size, volume, open, memory_slots } = config;
         let size_bytes = volume.lease.size_bytes;
         let driver = VolumeDriver::new(volume, VOLUME)
             .map_err(|error| Error::caused(ErrorKind::Volume, "the volume can't be opened", error))?;
-        let front = Front { socket, serial, size_bytes, num_queues, max_queue_size, open };
+        let front = Front { socket, serial, size_bytes, num_queues, max_queue_size, open, memory_slots };
         Self::serve_backend(front, driver)
     }
 
@@ -140,6 +146,7 @@ impl Device {
             size_bytes: Arc::clone(&handle.size_bytes),
             num_queues: config.num_queues,
             max_queue_size: config.max_queue_size,
+            memory_slots: config.memory_slots,
         };
         let listener =
             handle.listener.try_clone().map_err(|error| Error::system("the device's socket", error))?;
@@ -190,6 +197,7 @@ impl DeviceHandle {
         DeviceStatus {
             socket: self.socket.clone(),
             is_connected: line.is_connected,
+            is_silent: line.is_silent,
             sessions: line.sessions,
             reads: of(&self.counters.reads),
             read_bytes: of(&self.counters.read_bytes),

@@ -3,6 +3,7 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
+use crate::config_space::MemorySlots;
 use crate::data::{Backend, Done};
 use crate::device::{Device, DeviceHandle, DeviceStatus, Front};
 use crate::error::ErrorKind;
@@ -173,6 +174,7 @@ pub(crate) fn config(folder: &Path) -> Front {
         num_queues: 4,
         max_queue_size: 256,
         open: Open::AtOnce,
+        memory_slots: MemorySlots::Offered,
     }
 }
 

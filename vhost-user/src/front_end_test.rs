@@ -1,5 +1,6 @@
 //! A front end that sends every byte itself, so that it can break one rule at a time.
 
+use crate::config_space::{MemorySlots, protocol_features};
 use crate::device::{Device, DeviceHandle, Front};
 use crate::device_tests::{MemoryVolume, config, until};
 use crate::opening::Open;
@@ -71,12 +72,19 @@ impl FrontEnd {
         self.negotiate();
     }
 
+    /// The same, without a word on the connection.
+    pub fn reconnect_silently(&mut self, volume: &MemoryVolume) {
+        self.device = Device::serve_backend(config(self.folder.path()), volume.clone()).unwrap();
+        self.stream = UnixStream::connect(config(self.folder.path()).socket).unwrap();
+        self.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    }
+
     fn negotiate(&mut self) {
         self.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         assert!(self.tell(GET_FEATURES, &[], &[]));
         assert_eq!(self.reply(), Some(crate::config_space::features()));
         assert!(self.tell(SET_FEATURES, &FEATURES.to_le_bytes(), &[]));
-        let protocol = crate::config_space::protocol_features().bits();
+        let protocol = protocol_features(MemorySlots::Offered).bits();
         assert!(self.tell(SET_PROTOCOL_FEATURES, &protocol.to_le_bytes(), &[]));
     }
 

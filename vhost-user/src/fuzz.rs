@@ -2,6 +2,7 @@
 //! and what the tests call with mutated sessions. Everything a front end or a guest may do must end in an error
 //! of its session, an error of a request, or a request that lies within the disk.
 
+use crate::config_space::MemorySlots;
 use crate::control::{Line, take_message};
 use crate::data::{Command, DataLink};
 use crate::engine::{Disk, Enabled, Engine, Logging, Submission};
@@ -215,6 +216,7 @@ pub fn run_session(image: &[u8], messages: &[Message]) -> Outcome {
         size_bytes: Arc::new(DISK_BYTES.into()),
         num_queues: NUM_QUEUES,
         max_queue_size: MAX_QUEUE_SIZE,
+        memory_slots: MemorySlots::Offered,
     };
     let session = Arc::new(Mutex::new(Session::new(offer, DataLink::Inline(Arc::clone(&rig)))));
     let line = Line::default();

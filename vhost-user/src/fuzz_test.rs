@@ -3,7 +3,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
 use super::*;
-use crate::config_space::{features, protocol_features};
+use crate::config_space::{MemorySlots, features, protocol_features};
 
 const VERSION: u8 = 1;
 const NEED_REPLY: u8 = 8;
@@ -50,7 +50,7 @@ fn recorded() -> Vec<Message> {
     vec![
         plain(1, vec![]),
         plain(15, vec![]),
-        plain(16, words(&[protocol_features().bits()])),
+        plain(16, words(&[protocol_features(MemorySlots::Offered).bits()])),
         plain(17, vec![]),
         message(21, 0b011_001, vec![]),
         plain(3, vec![]),

@@ -8,6 +8,7 @@
 
 mod chain;
 mod config_space;
+mod continuing;
 mod control;
 mod data;
 mod device;
@@ -52,6 +53,7 @@ mod test_client;
 mod test_guest;
 mod vring;
 
+pub use config_space::MemorySlots;
 pub use device::{Device, DeviceConfig, DeviceHandle, DeviceStatus};
 pub use error::{Error, ErrorKind};
 pub use opening::Open;

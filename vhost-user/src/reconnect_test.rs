@@ -3,7 +3,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "test sizes are small")]
 
 use crate::device_tests::{MemoryVolume, until};
-use crate::front_end_tests::{FrontEnd, pair};
+use crate::front_end_tests::{FEATURES, FrontEnd, SET_FEATURES, pair};
 use crate::inflight::{Record, Shape};
 use crate::test_guest::{DATA, QUEUE_SIZE, readable, writable};
 use std::fs::File;
@@ -114,6 +114,30 @@ fn a_device_that_dies_is_followed_by_one_that_knows() {
     assert!(front.call.read().is_ok(), "the guest hears of it");
     assert_eq!(front.stop_queue(), Some(8));
     assert!(front.guest.used().is_empty());
+}
+
+#[test]
+fn a_front_end_that_asks_for_nothing_again_goes_on() {
+    let volume = MemoryVolume::new();
+    let mut front = FrontEnd::of(&volume);
+    let record = front.get_record();
+    front.start(&record, 0);
+    let first = front.offer(1);
+    front.kick();
+    assert_eq!(front.reap(1), [first]);
+    assert_eq!(front.stop_queue(), Some(1));
+    // Its guest is paused when the device goes, and goes on when another has come.
+    front.device.halt();
+    front.reconnect_silently(&volume);
+    until("a silent connection", || front.device.status().is_silent);
+    let second = front.offer(2);
+    assert!(front.ask(SET_FEATURES, &FEATURES.to_le_bytes(), &[]), "replies are agreed on");
+    assert!(!front.device.status().is_silent);
+    front.start(&record, 1);
+    assert_eq!(front.reap(1), [second]);
+    assert_eq!((front.statuses(1..3), front.device.status().errors), (vec![0; 2], 0));
+    assert_eq!(front.stop_queue(), Some(2));
+    front.device.stop();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The handler keeps what the messages configure and tells the data thread what runs. Any error it returns
 //! ends the session; the crate that decodes the messages has checked their sizes and descriptors' counts.
 
-use crate::config_space::{self, EVENT_IDX, FLUSH, LOG_ALL, PROTOCOL_FEATURES};
+use crate::config_space::{self, EVENT_IDX, FLUSH, LOG_ALL, MemorySlots, PROTOCOL_FEATURES};
 use crate::data::{Command, DataLink, EngineAsk};
 use crate::dirty::DirtyLog;
 use crate::engine::{Enabled, Logging, WriteCache};
@@ -32,6 +32,7 @@ pub struct Offer {
     pub size_bytes: Arc<AtomicU64>,
     pub num_queues: u16,
     pub max_queue_size: u16,
+    pub memory_slots: MemorySlots,
 }
 
 /// A session's configuration so far.
@@ -278,11 +279,11 @@ impl VhostUserBackendReqHandlerMut for Session {
     }
 
     fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
-        Ok(config_space::protocol_features())
+        Ok(config_space::protocol_features(self.offer.memory_slots))
     }
 
     fn set_protocol_features(&mut self, features: u64) -> Result<()> {
-        if features & !config_space::protocol_features().bits() != 0 {
+        if features & !config_space::protocol_features(self.offer.memory_slots).bits() != 0 {
             return Err(ProtocolError::FeatureMismatch);
         }
         self.protocol_features = features;

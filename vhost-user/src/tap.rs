@@ -34,8 +34,9 @@ pub enum Next {
     BadLogCall,
 }
 
-/// Waits for the next message and looks at it.
-pub fn look(stream: &UnixStream) -> Next {
+/// Waits for the next message: which it is. None is for the protocol crate to say something about: the connection's
+/// end, or a header in pieces, which is legal and never sent.
+pub fn await_request(stream: &UnixStream) -> Option<u32> {
     let mut header = [0; HEADER_BYTES];
     let peeked = loop {
         match recv(stream, &mut header, RecvFlags::PEEK) {
@@ -43,11 +44,13 @@ pub fn look(stream: &UnixStream) -> Next {
             outcome => break outcome,
         }
     };
-    // A header in pieces is legal and never sent: then the crate says what it thinks of the message.
-    if !matches!(peeked, Ok((HEADER_BYTES, _))) {
-        return Next::Other;
-    }
-    match word(&header, 0) {
+    matches!(peeked, Ok((HEADER_BYTES, _))).then(|| word(&header, 0))
+}
+
+/// Waits for the next message and looks at it.
+pub fn look(stream: &UnixStream) -> Next {
+    let Some(request) = await_request(stream) else { return Next::Other };
+    match request {
         SET_BACKEND_REQ_FD => {
             let socket = receive(stream, RecvFlags::PEEK).and_then(|(_, fd)| fd).map(UnixStream::from);
             Next::BackendSocket(socket)

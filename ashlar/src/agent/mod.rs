@@ -5,6 +5,7 @@ mod metrics;
 mod moving;
 mod relay;
 mod takeover;
+mod waking;
 
 use crate::api::ServiceView;
 use crate::control;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use vhost_user::{Device, DeviceConfig, DeviceHandle, Open};
+use vhost_user::{Device, DeviceConfig, DeviceHandle, MemorySlots, Open};
 
 pub struct Agent {
     /// The machine it serves.
@@ -175,6 +176,7 @@ impl Agent {
     pub async fn tend(self: Arc<Self>, mut exits: mpsc::Receiver<VmExit>) {
         let mut retry = tokio::time::interval(SERVE_RETRY);
         let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
+        let mut silent = waking::Silent::default();
         loop {
             tokio::select! {
                 exit = exits.recv() => match exit {
@@ -188,6 +190,7 @@ impl Agent {
                 _ = retry.tick() => {
                     self.serve_failed().await;
                     self.tend_moves().await;
+                    self.wake_disks(&mut silent).await;
                 }
                 _ = reconcile.tick() => self.drop_what_is_elsewhere().await,
             }
@@ -355,8 +358,14 @@ impl Agent {
         socket: &Path,
         open: Open,
     ) -> Result<DeviceHandle, Error> {
-        let config =
-            DeviceConfig { open, ..DeviceConfig::new(socket.to_owned(), volume.name.clone(), opened) };
+        // Whoever else connects may want them (libblkio does); for QEMU they are a danger.
+        let is_qemu = self.compute.is_disk_socket(socket);
+        let memory_slots = if is_qemu { MemorySlots::Withheld } else { MemorySlots::Offered };
+        let config = DeviceConfig {
+            open,
+            memory_slots,
+            ..DeviceConfig::new(socket.to_owned(), volume.name.clone(), opened)
+        };
         let place = socket.display().to_string();
         tokio::task::spawn_blocking(move || Device::serve(config))
             .await

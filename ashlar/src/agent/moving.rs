@@ -292,6 +292,8 @@ impl Agent {
             if self.compute.is_sent(&vm.name).await.unwrap_or(false) {
                 // Who leads the move may be about to say; if not, it is settled when that is over.
                 lock(&self.moves).sent.insert(vm.name, SystemClock.now());
+            } else if let Err(error) = self.compute.go_on_if_paused(&vm.name).await {
+                tracing::warn!(vm = %vm.name, %error, "whether a VM is paused is not known");
             }
         }
         Ok(())

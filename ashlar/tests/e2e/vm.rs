@@ -1,7 +1,7 @@
 //! A real VM: its file system outlives it and the daemon.
 
 use crate::guest::Guest;
-use crate::harness::{Store, eventually, skip};
+use crate::harness::{Store, eventually, skip, sleep};
 use std::path::Path;
 use std::time::Duration;
 
@@ -115,6 +115,36 @@ fn a_guest_does_not_see_the_daemon_die() {
     eventually("the volume's release", GUEST, || {
         store.json(&["volume", "show", "root"])["attachment"].is_null().then_some(())
     });
+    store.stop();
+}
+
+#[test]
+fn a_guest_that_boots_does_not_see_the_daemon_die() {
+    let guest = match Guest::get() {
+        Ok(guest) => guest,
+        Err(why) => return skip("a_guest_that_boots_does_not_see_the_daemon_die", &why),
+    };
+    let mut store = Store::start("1G");
+    store.cli(&["volume", "create", "root", "--size", "64M"]);
+    let script = "dd if=/dev/vda of=/dev/null bs=64k count=16 2>/dev/null && echo ALL-RIGHT";
+    start(&store, &guest, "early", script);
+    // Its BIOS is about to start the disk, and then waits for it.
+    store.kill();
+    let dir = store.dir.path().join("data/vms/early");
+    let file = |name: &str| {
+        let bytes = std::fs::read(dir.join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    for _ in 0..20 {
+        if file("qemu.log").contains("vhost start failed") {
+            break;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    store.up();
+    eventually("the guest's end", GUEST, || file("console.log").contains("GUEST-").then_some(()));
+    let console = file("console.log");
+    assert!(console.contains("ALL-RIGHT") && !console.contains("I/O error"), "{console}");
     store.stop();
 }
 

@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use vhost_user::{Device, DeviceConfig, Open};
+use vhost_user::{Device, DeviceConfig, MemorySlots, Open};
 
 /// Of the volume when it is opened.
 pub const SIZE: u64 = 128 << 20;
@@ -63,6 +63,7 @@ fn start_server(folder: &Path, number: u8, listen: SocketAddr) -> ChunkServer {
 pub struct Agent {
     process: Child,
     recovered: Arc<AtomicU64>,
+    is_connected: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -85,15 +86,22 @@ impl Agent {
         let is_serving = lines.by_ref().map_while(Result::ok).any(|line| line.contains("SERVING"));
         assert!(is_serving, "a device's process ended before it served");
         let recovered = Arc::<AtomicU64>::default();
-        let told = Arc::clone(&recovered);
+        let is_connected = Arc::<AtomicBool>::default();
+        let (told, connected) = (Arc::clone(&recovered), Arc::clone(&is_connected));
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                connected.fetch_or(line == "CONNECTED", Ordering::SeqCst);
                 if let Some(Ok(number)) = line.strip_prefix("RECOVERED ").map(str::parse) {
                     told.store(number, Ordering::SeqCst);
                 }
             }
         });
-        Self { process, recovered, reader: Some(reader) }
+        Self { process, recovered, is_connected, reader: Some(reader) }
+    }
+
+    /// Whether a front end has come.
+    pub fn is_connected(&self) -> bool {
+        self.is_connected.load(Ordering::SeqCst)
     }
 
     /// Makes the disk larger.
@@ -132,7 +140,11 @@ fn agent_process() {
     };
     let open = if *when == "now" { Open::AtOnce } else { Open::WithFirstQueue };
     let volume = volume(addrs, epoch.parse().unwrap());
-    let config = DeviceConfig { open, ..DeviceConfig::new(PathBuf::from(socket), "a-disk".into(), volume) };
+    let config = DeviceConfig {
+        open,
+        memory_slots: MemorySlots::Withheld,
+        ..DeviceConfig::new(PathBuf::from(socket), "a-disk".into(), volume)
+    };
     let device = Device::serve(config).unwrap();
     println!("SERVING");
     std::thread::scope(|scope| {
@@ -142,12 +154,16 @@ fn agent_process() {
                 device.resize(line.parse().unwrap()).unwrap();
             }
         });
-        let mut last = 0;
+        let (mut last, mut was_connected) = (0, false);
         while !orphaned.is_finished() {
             let status = device.status();
             if status.recovered != last {
                 last = status.recovered;
                 println!("RECOVERED {last}");
+            }
+            if status.is_connected && !was_connected {
+                was_connected = true;
+                println!("CONNECTED");
             }
             std::thread::park_timeout(Duration::from_millis(20));
         }

@@ -96,6 +96,28 @@ fn a_guest_may_be_paused_while_its_volume_stalls() {
     agent.kill();
 }
 
+#[test]
+fn a_paused_guest_outlives_its_device() {
+    let guest = match Guest::get() {
+        Ok(guest) => guest,
+        Err(why) => return skip("a_paused_guest_outlives_its_device", &why),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let pool = Pool::start(folder.path());
+    let socket = folder.path().join("disk.sock");
+    let agent = Agent::start(&pool, &socket, 1, Open::AtOnce);
+    let mut vm = Vm::start(&guest, folder.path(), "paused", BUSY, &socket, None);
+    vm.await_console("a mounted disk", "ROUND 1 1");
+    vm.pause();
+    agent.kill();
+    let agent = Agent::start(&pool, &socket, 2, Open::AtOnce);
+    eventually("QEMU's connection", vm::LIMIT, || agent.is_connected().then_some(()));
+    vm.resume();
+    vm.await_end();
+    verdict(&vm.console());
+    agent.kill();
+}
+
 /// Waits for a larger disk, and writes where it was none.
 const GROWING: &str = r"
 echo SECTORS $(cat /sys/block/vda/size)
