@@ -14,6 +14,31 @@ pub struct CreateVolume {
     pub size_bytes: u64,
 }
 
+/// `POST /v1/projects`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateProject {
+    pub name: String,
+}
+
+/// `GET /v1/projects`, one of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProjectView {
+    pub name: String,
+    /// The account's number, by which policies name it.
+    pub number: String,
+    pub created_ms: u64,
+}
+
+/// A project with a new key of its root. `Debug` would show the secret, so there is none.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ProjectKey {
+    #[serde(flatten)]
+    pub project: ProjectView,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+}
+
 /// `POST /v1/volumes/{name}/attach`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

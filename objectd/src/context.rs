@@ -43,6 +43,15 @@ pub fn principal_keys(context: &mut Context, principal: &Principal) {
     }
 }
 
+/// Sets how a request came.
+pub fn server_keys(context: &mut Context, arrival: Arrival, region: &str) {
+    context
+        .set("aws:SourceIp", arrival.address().to_string())
+        .set("aws:SecureTransport", arrival.tls.is_some().to_string())
+        .set("aws:RequestedRegion", region)
+        .set("aws:ViaAWSService", "false");
+}
+
 /// What is known of a request before its policies are looked at.
 pub struct Known<'a> {
     pub operation: Operation,
@@ -105,11 +114,7 @@ impl Known<'_> {
 
     fn server_keys(&self, context: &mut Context) {
         time_keys(context, self.now_ms);
-        context
-            .set("aws:SourceIp", self.arrival.address().to_string())
-            .set("aws:SecureTransport", self.arrival.tls.is_some().to_string())
-            .set("aws:RequestedRegion", self.region)
-            .set("aws:ViaAWSService", "false");
+        server_keys(context, self.arrival, self.region);
         if let Some(version) = self.arrival.tls {
             context.set("s3:TlsVersion", version.as_str());
         }

@@ -60,6 +60,7 @@ pub struct Shared {
     pub authenticator: Authenticator,
     pub parsed_policies: ParsedPolicies,
     pub parsed_identities: ParsedIdentities,
+    pub sealer: Arc<Sealer>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     /// `x-amz-id-2`: which gateway answered.
@@ -103,11 +104,14 @@ impl Gateway {
         let log = log.await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let sealer = Arc::new(Sealer::new(&config.token));
-        let keys = Arc::new(MetaKeys { meta: config.meta.clone(), sealer });
+        let keys =
+            MetaKeys { meta: config.meta.clone(), sealer: Arc::clone(&sealer), clock: Arc::clone(&clock) };
+        let keys = Arc::new(keys);
         let shared = Arc::new(Shared {
             authenticator: Authenticator::new(keys, Arc::clone(&clock), config.region.as_str()),
             parsed_policies: ParsedPolicies::default(),
             parsed_identities: ParsedIdentities::default(),
+            sealer,
             meta: config.meta,
             log: Arc::clone(&log),
             region: config.region,

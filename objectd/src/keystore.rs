@@ -1,38 +1,49 @@
 //! Access keys, read from the control plane at every request with what their holders may: a revoked key or policy
-//! is refused from the moment its revocation returned, on every gateway.
+//! is refused from the moment its revocation returned, on every gateway. A session's own secret comes with its
+//! token; what it was made from is looked up like any key.
 
 use crate::auth::seal::{Sealer, of_key};
-use crate::auth::{Holder, KeyFuture, KeyRecord, KeyStatus, KeyStore, Secret, Who};
-use crate::error::{S3Error, S3Result};
+use crate::auth::session::{Origin, Session};
+use crate::auth::{Holder, KeyFuture, KeyRecord, KeyStatus, KeyStore, Secret, Temporary, Who};
+use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use meta::client::Client;
 use meta::error::{Entity, ErrorKind};
-use meta::identity::account_of;
+use meta::identity::{IdentityKind, IdentityName, account_of};
 use meta::identity_command::{Identified, KnownKey};
+use rt::clock::Clock;
 use std::sync::Arc;
 
 /// The control plane as the authenticator's key store.
 pub struct MetaKeys {
     pub meta: Client,
     pub sealer: Arc<Sealer>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl KeyStore for MetaKeys {
-    fn key<'a>(&'a self, access_key_id: &'a str) -> KeyFuture<'a> {
+    fn key<'a>(&'a self, access_key_id: &'a str, token: Option<&'a str>) -> KeyFuture<'a> {
         Box::pin(async move {
-            match self.meta.identify(access_key_id).await {
-                Ok(found) => self.record(found).map(Some),
-                Err(error) => match error.kind() {
-                    // An id that no key can have is no key.
-                    ErrorKind::NotFound(Entity::AccessKey) | ErrorKind::Invalid => Ok(None),
-                    _ => Err(fault::meta(error)),
-                },
+            match token {
+                Some(token) => self.session(access_key_id, token).await,
+                None => self.lasting(access_key_id).await,
             }
         })
     }
 }
 
 impl MetaKeys {
+    async fn lasting(&self, access_key_id: &str) -> S3Result<Option<KeyRecord>> {
+        match self.meta.identify(access_key_id).await {
+            Ok(found) => self.record(found).map(Some),
+            Err(error) => match error.kind() {
+                // An id that no key can have is no key.
+                ErrorKind::NotFound(Entity::AccessKey) | ErrorKind::Invalid => Ok(None),
+                _ => Err(fault::meta(error)),
+            },
+        }
+    }
+
     fn record(&self, found: Identified) -> S3Result<KeyRecord> {
         let status = |active| if active { KeyStatus::Active } else { KeyStatus::Disabled };
         let key = match found.key {
@@ -59,5 +70,49 @@ impl MetaKeys {
             owner: account_of(&key.account).to_owned(),
             holder: Holder { account: key.account, who, temporary: None },
         })
+    }
+
+    /// Errors: `InvalidToken` for a token that isn't this key's; `ExpiredToken`.
+    async fn session(&self, access_key_id: &str, token: &str) -> S3Result<Option<KeyRecord>> {
+        let session = Session::open(&self.sealer, token).filter(|session| session.key_id == access_key_id);
+        let session = session.ok_or_else(|| S3Error::new(S3Code::InvalidToken))?;
+        if self.clock.wall().0 >= session.expires_ms {
+            return Err(S3Error::new(S3Code::ExpiredToken));
+        }
+        let Some(who) = self.origin(&session).await? else { return Ok(None) };
+        let temporary = Temporary { issued_ms: session.issued_ms, policies: session.policies };
+        Ok(Some(KeyRecord {
+            secret: Secret::new(session.secret),
+            status: KeyStatus::Active,
+            owner: account_of(&session.account).to_owned(),
+            holder: Holder { account: session.account, who, temporary: Some(temporary) },
+        }))
+    }
+
+    /// Whom a session acts for; `None` if what it was made from is gone, or is another of the same name.
+    async fn origin(&self, session: &Session) -> S3Result<Option<Who>> {
+        match &session.origin {
+            Origin::Key { id, holder } => {
+                let key = self.lasting(id).await?.filter(|key| key.status == KeyStatus::Active);
+                Ok(key.map(|key| key.holder).filter(|now| now.id() == *holder).map(|now| now.who))
+            }
+            Origin::Role { name, id, session: session_name } => {
+                let of = IdentityName {
+                    kind: IdentityKind::Role,
+                    account: session.account.clone(),
+                    name: name.clone(),
+                };
+                match self.meta.effective(&of).await {
+                    Ok(role) if role.record.id == *id => {
+                        Ok(Some(Who::Role { role: Arc::new(role), session: session_name.clone() }))
+                    }
+                    Ok(_) => Ok(None),
+                    Err(error) => match error.kind() {
+                        ErrorKind::NotFound(_) => Ok(None),
+                        _ => Err(fault::meta(error)),
+                    },
+                }
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ pub mod fault;
 pub mod gateway;
 mod head_guard;
 pub mod http_date;
+mod iam;
 pub mod identity_rules;
 pub mod keystore;
 mod lent_body;

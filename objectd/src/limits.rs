@@ -49,6 +49,11 @@ pub const GARBAGE_RETRY: Duration = Duration::from_secs(1);
 /// Trims of garbage on their way at once.
 pub const TRIMS_IN_FLIGHT: usize = 8;
 
+/// The form of one call of IAM: a policy of 128 KiB, each byte of which may be written as three.
+pub const MAX_CALL_BYTES: usize = 512 << 10;
+/// Policies of one session, together: they travel in its token, in a header (AWS packs them into about as much).
+pub const MAX_SESSION_POLICY_BYTES: usize = 8 << 10;
+
 /// Buckets whose policies are kept parsed; each takes a few times its text, which is at most 20 KiB.
 pub const MAX_PARSED_POLICIES: usize = 1024;
 
@@ -97,6 +102,9 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a stop waits for the requests in flight.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+const _: () = assert!(3 * policy::limits::MAX_TEXT_BYTES < MAX_CALL_BYTES);
+// JSON may double a text's length, and Base64 adds a third.
+const _: () = assert!(MAX_SESSION_POLICY_BYTES * 8 / 3 + 4096 < MAX_HEADER_BYTES);
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_LEN) && MAX_INLINE_BYTES < BLOCK_LEN);
 const _: () = assert!(RESERVE_BYTES.is_multiple_of(BLOCK_LEN as u64) && MAX_RUN_BYTES <= RESERVE_BYTES);
 const _: () = assert!(PIECE_BYTES as u64 <= MAX_RUN_BYTES);

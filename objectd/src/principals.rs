@@ -5,6 +5,7 @@ use crate::fault;
 use crate::gateway::Shared;
 use meta::error::{Entity, ErrorKind};
 use meta::identity::{IdentityKind, IdentityName};
+use policy::PrincipalName;
 
 /// Whom an ARN of a principal names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,22 @@ impl Named {
         let of = IdentityName { kind, account: account.to_owned(), name: name.to_owned() };
         (!name.is_empty()).then_some(Self { of, arn: whole })
     }
+}
+
+/// The principal of a policy if there is nobody whom it names. `own` is the account whose policy it is.
+pub async fn unknown<'a>(shared: &Shared, name: &'a PrincipalName, own: &str) -> S3Result<Option<&'a str>> {
+    let account = async |number: &str| shared.meta.account_exists(number).await.map_err(fault::meta);
+    let (known, shown) = match name {
+        PrincipalName::Everyone => (true, "*"),
+        PrincipalName::Account(number) => (number == own || account(number).await?, number.as_str()),
+        // An account's canonical id is its owner here.
+        PrincipalName::CanonicalUser(id) => (account(id).await?, id.as_str()),
+        PrincipalName::Arn(arn) => (exists(shared, arn).await?, arn.as_str()),
+        PrincipalName::Federated(name) => (false, name.as_str()),
+        // Services act for the store itself; none does yet, so naming one gives nothing to anybody.
+        PrincipalName::Service(name) => (true, name.as_str()),
+    };
+    Ok((!known).then_some(shown))
 }
 
 /// Whether there is one whom this ARN names.

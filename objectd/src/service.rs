@@ -8,6 +8,7 @@ use crate::authorize::{Granted, Routed, authorize, unrouted};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
+use crate::iam;
 use crate::lent_body::LentBody;
 use crate::operation::Operation;
 use crate::ops;
@@ -65,9 +66,13 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
     let mut operation = None;
     let body = LentBody::new(body);
     let expects = head.expects.then(|| body.clone());
+    let call = iam::is_call(&parts, &shared.bases).then(|| iam::claimed_service(&parts));
     let result = if ambiguous {
         let why = "A request has one Content-Length or one Transfer-Encoding";
         Err(S3Error::with(S3Code::InvalidRequest, why))
+    } else if call.is_some() {
+        // Boxed: these calls are rare, and every request of S3 would carry the room for them.
+        Box::pin(serve_call(shared, parts, body, id, &mut operation)).await
     } else {
         serve(shared, parts, body, &mut operation).await
     };
@@ -75,7 +80,10 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         Ok(answer) => answer,
         Err(error) => {
             log_error(&head, operation, &error);
-            let mut answer = answer::error(&error, &head.path, id, &shared.host_id);
+            let mut answer = match call {
+                Some(service) => iam::error(&error, service, id),
+                None => answer::error(&error, &head.path, id, &shared.host_id),
+            };
             if error.code() == S3Code::RequestTimeout || ambiguous {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -97,7 +105,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         peer = arrival.map(|arrival| tracing::field::display(arrival.peer)),
         tls = arrival.and_then(|arrival| arrival.tls).map(TlsVersion::as_str),
         method = %head.method,
-        operation = operation.map_or("none", Operation::name),
+        operation = operation.unwrap_or("none"),
         status = answer.status().as_u16(),
         took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "answered"
@@ -117,7 +125,7 @@ async fn serve(
     shared: &Arc<Shared>,
     parts: Parts,
     mut body: LentBody,
-    operation: &mut Option<Operation>,
+    operation: &mut Option<&'static str>,
 ) -> S3Result<Response<Body>> {
     let expects = parts.headers.contains_key(EXPECT);
     let mut began = false;
@@ -137,15 +145,31 @@ async fn serve(
     result
 }
 
+/// A call of IAM or STS.
+async fn serve_call(
+    shared: &Shared,
+    parts: Parts,
+    mut body: LentBody,
+    id: RequestId,
+    operation: &mut Option<&'static str>,
+) -> S3Result<Response<Body>> {
+    let expects = parts.headers.contains_key(EXPECT);
+    let result = iam::serve(shared, &parts, &mut body, id, operation).await;
+    if result.is_err() {
+        drain(expects, false, &mut body).await;
+    }
+    result
+}
+
 type Begun = (Authenticated, Target, Granted, Operation);
 
 /// All that is decided from the head alone. Nothing of the body is read before it, so a client that expects a
 /// `100 Continue` gets its refusal instead.
-async fn begin(shared: &Shared, parts: &Parts, routed: &mut Option<Operation>) -> S3Result<Begun> {
+async fn begin(shared: &Shared, parts: &Parts, routed: &mut Option<&'static str>) -> S3Result<Begun> {
     let authenticated = shared.authenticator.authenticate(parts).await?;
     let (target, operation) = route(shared, parts, &authenticated.query)
         .map_err(|error| unrouted(&authenticated.principal, error))?;
-    *routed = Some(operation);
+    *routed = Some(operation.name());
     let asked = Routed { parts, authenticated: &authenticated, operation, target: &target };
     let granted = authorize(shared, &asked).await?;
     Ok((authenticated, target, granted, operation))
@@ -169,8 +193,8 @@ async fn drain(expects: bool, began: bool, body: &mut LentBody) {
     }
 }
 
-fn log_error(head: &Head, operation: Option<Operation>, error: &S3Error) {
-    let operation = operation.map_or("none", Operation::name);
+fn log_error(head: &Head, operation: Option<&'static str>, error: &S3Error) {
+    let operation = operation.unwrap_or("none");
     let (code, cause) = (error.code().as_str(), fault::cause(error));
     if error.status().is_server_error() && error.code() != S3Code::NotImplemented {
         tracing::error!(request = %head.id, operation, code, message = error.message(), cause, "a request failed");

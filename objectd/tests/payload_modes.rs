@@ -16,7 +16,7 @@ use support::{Call, Client, Payload, Prepared, Signing};
 struct OneKey;
 
 impl KeyStore for OneKey {
-    fn key<'a>(&'a self, access_key_id: &'a str) -> objectd::auth::KeyFuture<'a> {
+    fn key<'a>(&'a self, access_key_id: &'a str, _: Option<&'a str>) -> objectd::auth::KeyFuture<'a> {
         let record = (access_key_id == "AKID").then(|| KeyRecord {
             secret: Secret::new("secret"),
             status: KeyStatus::Active,

@@ -4,6 +4,7 @@
 mod deleter;
 mod disks;
 mod metrics;
+mod projects;
 mod routes;
 mod scrub;
 mod status;

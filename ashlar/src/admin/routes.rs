@@ -2,8 +2,8 @@
 
 use super::{Shared, metrics};
 use crate::api::{
-    AddDisk, CreateVolume, DiskDetail, ErrorBody, ErrorDetail, NodeView, RunVm, ScrubView, StatusReport,
-    VmList, VmView, VolumeDetail, VolumeView,
+    AddDisk, CreateProject, CreateVolume, DiskDetail, ErrorBody, ErrorDetail, NodeView, ProjectKey,
+    ProjectView, RunVm, ScrubView, StatusReport, VmList, VmView, VolumeDetail, VolumeView,
 };
 use crate::error::Error;
 use crate::fleet::{Order, Poll};
@@ -53,6 +53,8 @@ pub fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/volumes/{name}/detach", change(Shared::detach))
         .route("/v1/volumes/{name}/export", change(Shared::export))
         .route("/v1/volumes/{name}/import", change(Shared::import))
+        .route("/v1/projects", get(list_projects).post(create_project))
+        .route("/v1/projects/{name}/keys", post(create_project_key))
         .route("/v1/scrub", get(show_scrub).post(start_scrub))
         .route("/v1/nodes", get(list_nodes))
         .route("/v1/disks", get(list_disks).post(add_disk))
@@ -114,6 +116,22 @@ async fn show_volume(
 
 async fn delete_volume(State(shared): State<Shared>, Path(name): Path<String>) -> Result<Json<Value>, Error> {
     whole(async move { shared.delete(&name).await.map(|()| json!({ "deleted": name })) }).await
+}
+
+async fn list_projects(State(shared): State<Shared>) -> Result<Json<Vec<ProjectView>>, Error> {
+    Ok(Json(shared.projects().await?))
+}
+
+async fn create_project(State(shared): State<Shared>, bytes: Bytes) -> Result<Json<ProjectKey>, Error> {
+    let asked: CreateProject = body(&bytes)?;
+    whole(async move { shared.create_project(asked).await }).await
+}
+
+async fn create_project_key(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<ProjectKey>, Error> {
+    whole(async move { shared.create_project_key(name).await }).await
 }
 
 async fn show_scrub(State(shared): State<Shared>) -> Json<ScrubView> {

@@ -6,6 +6,7 @@ mod disk;
 mod node;
 mod output;
 mod policy;
+mod project;
 mod scrub;
 mod status;
 mod vm;
@@ -64,6 +65,11 @@ enum Command {
         #[command(subcommand)]
         command: policy::Command,
     },
+    /// Make and list projects: tenants with users and buckets of their own
+    Project {
+        #[command(subcommand)]
+        command: project::Command,
+    },
     /// Show the machines of the pool
     Node {
         #[command(subcommand)]
@@ -102,6 +108,7 @@ pub fn run() -> Result<(), Error> {
         Command::Vm { command } => vm::run(command),
         Command::Scrub { command } => scrub::run(command),
         Command::Policy { command } => policy::run(command),
+        Command::Project { command } => project::run(command),
         Command::Node { command } => node::run(command),
         Command::Disk { command } => disk::run(command),
     }

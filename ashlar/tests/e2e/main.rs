@@ -12,6 +12,7 @@ mod disk_full;
 mod gateways;
 mod guest;
 mod https;
+mod identity;
 mod kill;
 mod migrate;
 mod policies;

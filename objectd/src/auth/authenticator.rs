@@ -7,11 +7,12 @@ use http::StatusCode;
 use http::header::HeaderName;
 use http::request::Parts;
 use rt::clock::Clock;
+use sha2::{Digest, Sha256};
 
 use super::canonical;
 use super::chunk_signer::{ChunkSigner, signatures_equal};
 use super::credentials::{self, Claim, Credentials, Place, single_header};
-use super::holder::Holder;
+use super::holder::{Holder, Who};
 use super::keys::{KeyRecord, KeyStatus, KeyStore};
 use super::timestamp::Timestamp;
 use super::uri::Query;
@@ -49,6 +50,16 @@ impl Principal {
     /// The same. Errors: `AccessDenied` for an anonymous one.
     pub fn require(&self) -> S3Result<&str> {
         self.owner().ok_or_else(|| S3Error::new(S3Code::AccessDenied))
+    }
+
+    /// Whether its credentials are a session's.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Principal::Key { holder, .. } if holder.temporary.is_some())
+    }
+
+    /// Whether it is a role's session.
+    pub fn is_role_session(&self) -> bool {
+        matches!(self, Principal::Key { holder, .. } if matches!(holder.who, Who::Role { .. }))
     }
 }
 
@@ -97,14 +108,11 @@ impl Authenticator {
             Credentials::None => return anonymous(parts, query),
             Credentials::Signed(claim) => claim,
         };
-        self.check_time(&claim)?;
-        self.check_scope(&claim)?;
-        check_signed_headers(parts, &claim)?;
+        self.check(parts, &claim, SERVICE)?;
         let payload_hash = payload_hash(parts, &query, &claim)?;
         let mode = PayloadMode::parse(&payload_hash)?;
         let key = self.key(&claim).await?;
-        let signing_key = signing_key(&key, &claim);
-        verify(parts, &query, &claim, &payload_hash, &signing_key)?;
+        let signing_key = verified(parts, &query, &claim, &key, &payload_hash)?;
         let signer = ChunkSigner::new(
             signing_key,
             claim.timestamp.as_str(),
@@ -125,6 +133,28 @@ impl Authenticator {
         })
     }
 
+    /// Begins with a request whose signature, in the header, is made for another service than S3 and over the body's
+    /// hash: all that can be checked before the body is read, so that only who names a key makes us read one.
+    ///
+    /// Errors: as for [`authenticate`](Self::authenticate); nobody is anonymous here.
+    pub async fn begin(&self, parts: &Parts, service: &str) -> S3Result<Begun> {
+        let query = Query::parse(parts.uri.query())?;
+        let claim = match credentials::find(parts, &query)? {
+            Credentials::Signed(claim) if claim.place == Place::Header => claim,
+            _ => return Err(S3Error::new(S3Code::MissingAuthenticationToken)),
+        };
+        self.check(parts, &claim, service)?;
+        let key = self.key(&claim).await?;
+        Ok(Begun { query, claim, key })
+    }
+
+    /// What can be refused without asking for a key.
+    fn check(&self, parts: &Parts, claim: &Claim, service: &str) -> S3Result<()> {
+        self.check_time(claim)?;
+        self.check_scope(claim, service)?;
+        check_signed_headers(parts, claim)
+    }
+
     fn check_time(&self, claim: &Claim) -> S3Result<()> {
         let now = Timestamp::from_wall(self.clock.wall())
             .ok_or_else(|| S3Error::internal("the clock is out of the range of dates"))?;
@@ -139,7 +169,7 @@ impl Authenticator {
         }
     }
 
-    fn check_scope(&self, claim: &Claim) -> S3Result<()> {
+    fn check_scope(&self, claim: &Claim, service: &str) -> S3Result<()> {
         let scope = &claim.scope;
         if scope.date != claim.timestamp.date() {
             return Err(wrong_scope(
@@ -151,10 +181,10 @@ impl Authenticator {
                 ),
             ));
         }
-        if scope.service != SERVICE {
+        if scope.service != service {
             return Err(wrong_scope(
                 claim,
-                &format!("incorrect service \"{}\". This endpoint belongs to \"{SERVICE}\"", scope.service),
+                &format!("incorrect service \"{}\". This endpoint belongs to \"{service}\"", scope.service),
             ));
         }
         if scope.region != self.region && !FALLBACK_REGIONS.contains(&scope.region.as_str()) {
@@ -169,12 +199,58 @@ impl Authenticator {
 
     async fn key(&self, claim: &Claim) -> S3Result<KeyRecord> {
         let access_key_id = claim.scope.access_key_id.as_str();
-        match self.keys.key(access_key_id).await? {
+        match self.keys.key(access_key_id, claim.token.as_deref()).await? {
             Some(key) if key.status == KeyStatus::Active => Ok(key),
             // A disabled key is answered like an unknown one, as AWS does.
             _ => Err(S3Error::new(S3Code::InvalidAccessKeyId).extra("AWSAccessKeyId", access_key_id)),
         }
     }
+}
+
+/// A request that is verified once its body is known.
+pub struct Begun {
+    query: Query,
+    claim: Claim,
+    key: KeyRecord,
+}
+
+impl Begun {
+    /// Verifies it. Errors: `SignatureDoesNotMatch`.
+    pub fn finish(self, parts: &Parts, body: &[u8]) -> S3Result<Authenticated> {
+        let Self { query, claim, key } = self;
+        let hash: [u8; 32] = Sha256::digest(body).into();
+        let payload_hash = hex::encode(hash);
+        match single_header(&parts.headers, &HeaderName::from_static(CONTENT_SHA256))? {
+            Some(said) if said != payload_hash => return Err(S3Error::new(S3Code::SignatureDoesNotMatch)),
+            _ => {}
+        }
+        verified(parts, &query, &claim, &key, &payload_hash)?;
+        let signed_ms = u64::try_from(claim.timestamp.unix_s()).unwrap_or(0).saturating_mul(1000);
+        Ok(Authenticated {
+            signature: Some(Signature { signed_ms, content_sha256: payload_hash }),
+            principal: Principal::Key {
+                access_key_id: claim.scope.access_key_id,
+                owner: key.owner,
+                holder: key.holder,
+            },
+            payload: PayloadAuth::new(PayloadMode::Sha256(hash), None)?,
+            query,
+            presigned: false,
+        })
+    }
+}
+
+/// The signing key, if the claim is rightly made with the key's secret.
+fn verified(
+    parts: &Parts,
+    query: &Query,
+    claim: &Claim,
+    key: &KeyRecord,
+    payload_hash: &str,
+) -> S3Result<[u8; 32]> {
+    let signing_key = signing_key(key, claim);
+    verify(parts, query, claim, payload_hash, &signing_key)?;
+    Ok(signing_key)
 }
 
 fn anonymous(parts: &Parts, query: Query) -> S3Result<Authenticated> {

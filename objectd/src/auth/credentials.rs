@@ -38,6 +38,8 @@ pub(super) struct Claim {
     pub signed_headers: Vec<String>,
     pub signature: String,
     pub place: Place,
+    /// Of a session.
+    pub token: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,16 +67,24 @@ pub(super) fn find(parts: &Parts, query: &Query) -> S3Result<Credentials> {
     if v2_query {
         return Err(version_2());
     }
-    if query.get_ignoring_case(SECURITY_TOKEN).is_some() || parts.headers.contains_key(SECURITY_TOKEN) {
-        return Err(S3Error::with(
-            S3Code::InvalidToken,
-            "Temporary credentials are not supported: send no x-amz-security-token",
-        ));
-    }
+    let in_header = single_header(&parts.headers, &HeaderName::from_static(SECURITY_TOKEN))?;
+    let token = token(in_header, query.get_ignoring_case(SECURITY_TOKEN), header.is_some())?;
     match header {
-        Some(value) => from_header(value, &parts.headers).map(Credentials::Signed),
-        None if in_query => from_query(query).map(Credentials::Signed),
+        Some(value) => from_header(value, &parts.headers, token).map(Credentials::Signed),
+        None if in_query => from_query(query, token).map(Credentials::Signed),
+        // A token alone is not nothing: its sender believes to be somebody.
+        None if token.is_some() => Err(S3Error::new(S3Code::InvalidToken)),
         None => Ok(Credentials::None),
+    }
+}
+
+/// The session's token, which is signed wherever it stands: headers of its kind must be, and queries are as a whole.
+fn token(in_header: Option<&str>, in_query: Option<&str>, header: bool) -> S3Result<Option<String>> {
+    match (in_header, in_query) {
+        // Presigners put it into the query; whoever signs a header puts it into one.
+        (Some(_), Some(_)) => Err(S3Error::new(S3Code::InvalidToken)),
+        (None, Some(_)) if header => Err(S3Error::new(S3Code::InvalidToken)),
+        (found, None) | (None, found) => Ok(found.map(str::to_owned)),
     }
 }
 
@@ -98,7 +108,7 @@ fn version_2() -> S3Error {
     )
 }
 
-fn from_header(value: &str, headers: &HeaderMap) -> S3Result<Claim> {
+fn from_header(value: &str, headers: &HeaderMap, token: Option<String>) -> S3Result<Claim> {
     let (algorithm, fields) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
     match algorithm {
         ALGORITHM => {}
@@ -138,6 +148,7 @@ fn from_header(value: &str, headers: &HeaderMap) -> S3Result<Claim> {
         signature: parse_signature(signature)
             .ok_or_else(|| malformed("Signature must be 64 lower-case hexadecimal digits"))?,
         place: Place::Header,
+        token,
     })
 }
 
@@ -166,7 +177,7 @@ fn header_timestamp(headers: &HeaderMap) -> S3Result<Timestamp> {
     })
 }
 
-fn from_query(query: &Query) -> S3Result<Claim> {
+fn from_query(query: &Query, token: Option<String>) -> S3Result<Claim> {
     let bad = |what: &'static str| S3Error::with(S3Code::AuthorizationQueryParametersError, what);
     let mut values = [""; QUERY_NAMES.len()];
     for (value, name) in values.iter_mut().zip(QUERY_NAMES) {
@@ -196,6 +207,7 @@ fn from_query(query: &Query) -> S3Result<Claim> {
         place: Place::Query {
             expires_s: expires.parse().map_err(|_| bad("X-Amz-Expires should be a number"))?,
         },
+        token,
     })
 }
 

@@ -31,7 +31,7 @@ impl Clock for StillClock {
 struct TwoKeys;
 
 impl KeyStore for TwoKeys {
-    fn key<'a>(&'a self, access_key_id: &'a str) -> KeyFuture<'a> {
+    fn key<'a>(&'a self, access_key_id: &'a str, _: Option<&'a str>) -> KeyFuture<'a> {
         let status = match access_key_id {
             KEY_ID => Some(KeyStatus::Active),
             DISABLED_KEY_ID => Some(KeyStatus::Disabled),

@@ -49,7 +49,7 @@ pub type KeyFuture<'a> = Pin<Box<dyn Future<Output = S3Result<Option<KeyRecord>>
 
 /// Where access keys are looked up: the control plane, through a cache that revocation empties.
 pub trait KeyStore: Send + Sync {
-    /// The key's record; `None` if there is no such key. An error (the control plane can't be asked) refuses
-    /// the request: what can't be read denies.
-    fn key<'a>(&'a self, access_key_id: &'a str) -> KeyFuture<'a>;
+    /// The key's record; `None` if there is no such key. A temporary key comes with its session's token, and no
+    /// other does. An error (the control plane can't be asked) refuses the request: what can't be read denies.
+    fn key<'a>(&'a self, access_key_id: &'a str, token: Option<&'a str>) -> KeyFuture<'a>;
 }

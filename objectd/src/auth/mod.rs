@@ -12,8 +12,10 @@ mod chunk_signer;
 mod credentials;
 mod holder;
 mod keys;
+pub mod mint;
 mod scope;
 pub mod seal;
+pub mod session;
 mod timestamp;
 pub mod uri;
 

@@ -321,8 +321,13 @@ async fn malformed_credentials_get_their_documented_error() {
     assert_eq!(refusal(request).await, (S3Code::AuthorizationQueryParametersError, 400));
     let request = Request::get("/b/k?AWSAccessKeyId=a&Signature=b&Expires=1").body(()).expect("request");
     assert_eq!(refusal(request).await, (S3Code::InvalidRequest, 400));
+    // Added to a signed request; in two places; with nothing else.
     let request = with_header(Signing::default().request(), "x-amz-security-token", "t");
+    assert_eq!(refusal(request).await, (S3Code::AccessDenied, 403));
+    let request = Request::get("/b/k").header("x-amz-security-token", "t").body(()).expect("request");
     assert_eq!(refusal(request).await, (S3Code::InvalidToken, 400));
+    let request = Request::get("/b/k?X-Amz-Security-Token=t").header("authorization", "x").body(());
+    assert_eq!(refusal(request.expect("request")).await, (S3Code::InvalidToken, 400));
     let mut request = Signing::default().request();
     request.headers_mut().remove("x-amz-date");
     assert_eq!(refusal(request).await, (S3Code::AccessDenied, 403));

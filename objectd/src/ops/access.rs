@@ -17,7 +17,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use meta::error::ErrorKind;
 use meta::object::BlockPublicAccess;
-use policy::{Kind, Policy, PrincipalName};
+use policy::{Kind, Policy};
 use std::collections::BTreeSet;
 
 /// The header `x-amz-confirm-remove-self-bucket-access` changes nothing: the root of the account that owns the
@@ -54,24 +54,9 @@ fn malformed(what: &str, at: &str) -> S3Error {
 /// A policy names nobody who doesn't exist.
 async fn check_principals(shared: &Shared, bucket: &BucketRules, policy: &Policy) -> S3Result<()> {
     for name in policy.principals() {
-        let (known, shown) = match name {
-            PrincipalName::Everyone => (true, "*"),
-            PrincipalName::Account(number) => {
-                let own = number == bucket.account();
-                (own || shared.meta.account_exists(number).await.map_err(fault::meta)?, number.as_str())
-            }
-            // An account's canonical id is its owner here.
-            PrincipalName::CanonicalUser(id) => {
-                (shared.meta.account_exists(id).await.map_err(fault::meta)?, id.as_str())
-            }
-            PrincipalName::Arn(arn) => (principals::exists(shared, arn).await?, arn.as_str()),
-            PrincipalName::Federated(name) => (false, name.as_str()),
-            // Services act for the store itself; none does yet, so naming one gives nothing to anybody.
-            PrincipalName::Service(name) => (true, name.as_str()),
-        };
-        if !known {
+        if let Some(nobody) = principals::unknown(shared, name, bucket.account()).await? {
             let error = S3Error::with(S3Code::MalformedPolicy, "Invalid principal in policy");
-            return Err(error.extra("Detail", shown));
+            return Err(error.extra("Detail", nobody));
         }
     }
     Ok(())

@@ -16,8 +16,13 @@ pub struct XmlWriter {
 impl XmlWriter {
     /// A document whose root is `root` in S3's namespace.
     pub fn new(root: &'static str) -> Self {
+        Self::in_namespace(root, S3_NAMESPACE)
+    }
+
+    /// A document whose root is in another namespace.
+    pub fn in_namespace(root: &'static str, namespace: &'static str) -> Self {
         let mut writer = Self::bare();
-        let _ = write!(writer.out, "<{root} xmlns=\"{S3_NAMESPACE}\">");
+        let _ = write!(writer.out, "<{root} xmlns=\"{namespace}\">");
         writer.open.push(root);
         writer
     }

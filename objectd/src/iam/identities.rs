@@ -1,0 +1,313 @@
+//! Users, groups and roles: made, shown, listed, deleted, and their inline policies.
+//!
+//! Source: IAM API reference, CreateUser, GetUser, ListUsers, DeleteUser, PutUserPolicy and their like.
+
+use super::call::{Call, document, invalid};
+use super::fault;
+use crate::auth::mint;
+use crate::auth::uri::uri_encode;
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::http_date;
+use crate::xml::XmlWriter;
+use meta::error::{Entity, ErrorKind};
+use meta::identity::{IdentityKind, IdentityName, IdentityRecord, PolicyText, RoleSettings};
+use meta::identity_command::IdentityCommand;
+use policy::Kind;
+use rt::rng::SystemRng;
+
+/// Identities of one page (AWS).
+const PAGE: u32 = 100;
+const MAX_PAGE: u32 = 1000;
+/// How long a role's sessions may last at most, in seconds (AWS).
+const MAX_SESSION_S: std::ops::RangeInclusive<u32> = 3600..=43_200;
+const SESSION_S: u32 = 3600;
+/// Longest path, in characters, as the control plane takes it.
+const MAX_PATH_CHARS: usize = meta::limits::MAX_IAM_PATH_CHARS;
+
+/// Words that depend on the kind.
+pub struct Words {
+    pub element: &'static str,
+    pub list: &'static str,
+    pub name: &'static str,
+    pub id: &'static str,
+    prefix: &'static str,
+}
+
+pub const fn words(kind: IdentityKind) -> Words {
+    match kind {
+        IdentityKind::User => {
+            Words { element: "User", list: "Users", name: "UserName", id: "UserId", prefix: "AIDA" }
+        }
+        IdentityKind::Group => {
+            Words { element: "Group", list: "Groups", name: "GroupName", id: "GroupId", prefix: "AGPA" }
+        }
+        IdentityKind::Role => {
+            Words { element: "Role", list: "Roles", name: "RoleName", id: "RoleId", prefix: "AROA" }
+        }
+    }
+}
+
+impl Call<'_> {
+    /// The identity of a name in the caller's account.
+    pub fn named(&self, kind: IdentityKind, name: &str) -> IdentityName {
+        IdentityName { kind, account: self.account().to_owned(), name: name.to_owned() }
+    }
+
+    /// The one that the request names, once the caller may do this to it: who may not isn't told whether it exists.
+    pub async fn target(&self, kind: IdentityKind) -> S3Result<IdentityRecord> {
+        let name = self.need(words(kind).name)?;
+        self.allowed_target(self.named(kind, name), &self.context).await
+    }
+
+    /// The same of one that is named, with what more is known.
+    pub async fn allowed_target(
+        &self,
+        of: IdentityName,
+        context: &policy::Context,
+    ) -> S3Result<IdentityRecord> {
+        match self.shared.meta.effective(&of).await {
+            Ok(found) => {
+                self.authorize_in(&found.record.arn(), context)?;
+                Ok(found.record)
+            }
+            Err(error) => {
+                // Its path isn't known; none is what AWS assumes.
+                let arn = format!("arn:aws:iam::{}:{}/{}", of.account, of.kind.word(), of.name);
+                self.authorize_in(&arn, context)?;
+                Err(fault::meta(error))
+            }
+        }
+    }
+
+    pub async fn change(&self, command: IdentityCommand) -> S3Result<()> {
+        self.shared.meta.change_identity(command).await.map_err(fault::meta)
+    }
+}
+
+pub async fn create(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> {
+    call.refuse(&["PermissionsBoundary", "Tags"])?;
+    let words = words(kind);
+    let name = call.need(words.name)?;
+    let path = call.get("Path").unwrap_or("/");
+    let role = match kind {
+        IdentityKind::Role => Some(role_settings(call)?),
+        IdentityKind::User | IdentityKind::Group => None,
+    };
+    let record = IdentityRecord {
+        of: call.named(kind, name),
+        path: path.to_owned(),
+        id: mint::unique_id(&mut SystemRng, words.prefix),
+        created_ms: call.shared.now_ms(),
+        inline: Vec::new(),
+        attached: Vec::new(),
+        keys: Vec::new(),
+        groups: Vec::new(),
+        role,
+    };
+    call.authorize(&record.arn())?;
+    check_trust(call, &record).await?;
+    call.change(IdentityCommand::CreateIdentity(record.clone())).await?;
+    Ok(call.result(|xml| write(xml, words.element, &record)))
+}
+
+fn role_settings(call: &Call<'_>) -> S3Result<RoleSettings> {
+    Ok(RoleSettings {
+        trust: call.need("AssumeRolePolicyDocument")?.to_owned(),
+        description: call.get("Description").unwrap_or_default().to_owned(),
+        max_session_s: call.number("MaxSessionDuration", MAX_SESSION_S)?.unwrap_or(SESSION_S),
+    })
+}
+
+async fn check_trust(call: &Call<'_>, record: &IdentityRecord) -> S3Result<()> {
+    match &record.role {
+        Some(role) => trust_document(call, &role.trust).await,
+        None => Ok(()),
+    }
+}
+
+/// A trust policy names nobody who doesn't exist.
+async fn trust_document(call: &Call<'_>, text: &str) -> S3Result<()> {
+    let policy = document(text, Kind::Trust)?;
+    for name in policy.principals() {
+        if let Some(nobody) = crate::principals::unknown(call.shared, name, call.account()).await? {
+            let why = format!("Invalid principal in policy: {nobody}");
+            return Err(S3Error::with(S3Code::MalformedPolicyDocument, why));
+        }
+    }
+    Ok(())
+}
+
+pub async fn update_trust(call: &Call<'_>) -> S3Result<XmlWriter> {
+    let role = call.target(IdentityKind::Role).await?;
+    let text = call.need("PolicyDocument")?;
+    trust_document(call, text).await?;
+    call.change(IdentityCommand::PutTrust { role: role.of, text: text.to_owned() }).await?;
+    Ok(call.plain())
+}
+
+/// Without a name, a user is who asks.
+pub async fn get(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> {
+    let words = words(kind);
+    if kind == IdentityKind::User && call.get("UserName").is_none() {
+        return own(call).await;
+    }
+    let record = call.target(kind).await?;
+    let members = match kind {
+        IdentityKind::Group => Some(call.shared.meta.members(&record.of).await.map_err(fault::meta)?),
+        IdentityKind::User | IdentityKind::Role => None,
+    };
+    Ok(call.result(|xml| {
+        write(xml, words.element, &record);
+        if let Some(members) = members {
+            xml.start("Users");
+            for user in &members {
+                write(xml, "member", user);
+            }
+            xml.end();
+            xml.value("IsTruncated", false);
+        }
+    }))
+}
+
+async fn own(call: &Call<'_>) -> S3Result<XmlWriter> {
+    if let Some(name) = call.holder.user() {
+        let record = call.allowed_target(call.named(IdentityKind::User, name), &call.context).await?;
+        return Ok(call.result(|xml| write(xml, "User", &record)));
+    }
+    if !matches!(call.holder.who, crate::auth::Who::Root) {
+        return Err(invalid("Must specify userName when calling with non-User credentials"));
+    }
+    let arn = call.holder.arn();
+    call.authorize(&arn)?;
+    let account = call.shared.meta.account(call.account()).await.map_err(fault::meta)?;
+    Ok(call.result(|xml| {
+        xml.start("User");
+        xml.text("UserId", &account.number);
+        xml.text("Arn", &arn);
+        xml.text("CreateDate", &http_date::iso(account.created_ms));
+        xml.end();
+    }))
+}
+
+pub async fn list(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> {
+    let words = words(kind);
+    let path = call.get("PathPrefix").unwrap_or("/");
+    if path.len() > MAX_PATH_CHARS {
+        return Err(invalid("PathPrefix is too long"));
+    }
+    let limit = call.number("MaxItems", 1..=MAX_PAGE)?.unwrap_or(PAGE);
+    call.authorize(&format!("arn:aws:iam::{}:{}{path}", call.account(), kind.word()))?;
+    let marker = call.get("Marker").map(str::to_owned);
+    let page = call.shared.meta.identities((kind, call.account()), path, marker, limit).await;
+    let page = page.map_err(fault::meta)?;
+    Ok(call.result(|xml| {
+        xml.start(words.list);
+        for record in &page.identities {
+            write(xml, "member", record);
+        }
+        xml.end();
+        xml.value("IsTruncated", page.next.is_some());
+        xml.optional("Marker", page.next.as_deref());
+    }))
+}
+
+pub async fn delete(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> {
+    let record = call.target(kind).await?;
+    call.change(IdentityCommand::DeleteIdentity(record.of)).await?;
+    Ok(call.plain())
+}
+
+pub fn write(xml: &mut XmlWriter, element: &'static str, record: &IdentityRecord) {
+    let words = words(record.of.kind);
+    xml.start(element);
+    xml.text("Path", &record.path);
+    xml.text(words.name, &record.of.name);
+    xml.text(words.id, &record.id);
+    xml.text("Arn", &record.arn());
+    xml.text("CreateDate", &http_date::iso(record.created_ms));
+    if let Some(role) = &record.role {
+        xml.text("AssumeRolePolicyDocument", &uri_encode(role.trust.as_bytes(), false));
+        xml.optional("Description", Some(role.description.as_str()).filter(|text| !text.is_empty()));
+        xml.value("MaxSessionDuration", role.max_session_s);
+    }
+    xml.end();
+}
+
+const fn kind_of(kind: IdentityKind) -> Kind<'static> {
+    match kind {
+        IdentityKind::User => Kind::UserInline,
+        IdentityKind::Group => Kind::GroupInline,
+        IdentityKind::Role => Kind::RoleInline,
+    }
+}
+
+pub async fn put_inline(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> {
+    let of = call.target(kind).await?.of;
+    let (name, text) = (call.need("PolicyName")?.to_owned(), call.need("PolicyDocument")?.to_owned());
+    document(&text, kind_of(kind))?;
+    call.change(IdentityCommand::PutInlinePolicy { of, policy: PolicyText { name, text } }).await?;
+    Ok(call.plain())
+}
+
+pub async fn get_inline(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> {
+    let record = call.target(kind).await?;
+    let name = call.need("PolicyName")?;
+    let found = record.inline.iter().find(|policy| policy.name == name).ok_or_else(|| {
+        let (word, of) = (kind.word(), &record.of.name);
+        let why = format!("The {word} policy with name {name} cannot be found for {of}.");
+        S3Error::with(S3Code::NoSuchEntity, why)
+    })?;
+    Ok(call.result(|xml| {
+        xml.text(words(kind).name, &record.of.name);
+        xml.text("PolicyName", &found.name);
+        xml.text("PolicyDocument", &uri_encode(found.text.as_bytes(), false));
+    }))
+}
+
+pub async fn list_inline(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> {
+    let record = call.target(kind).await?;
+    Ok(call.result(|xml| {
+        xml.start("PolicyNames");
+        for policy in &record.inline {
+            xml.text("member", &policy.name);
+        }
+        xml.end();
+        xml.value("IsTruncated", false);
+    }))
+}
+
+pub async fn delete_inline(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> {
+    let of = call.target(kind).await?.of;
+    let name = call.need("PolicyName")?.to_owned();
+    call.change(IdentityCommand::DeleteInlinePolicy { of, name }).await?;
+    Ok(call.plain())
+}
+
+/// Puts a user into a group, or takes it out.
+pub async fn set_member(call: &Call<'_>, member: bool) -> S3Result<XmlWriter> {
+    let group = call.target(IdentityKind::Group).await?.of;
+    let user = call.need("UserName")?.to_owned();
+    call.change(IdentityCommand::SetMember { group, user, member }).await?;
+    Ok(call.plain())
+}
+
+pub async fn list_groups_of_user(call: &Call<'_>) -> S3Result<XmlWriter> {
+    let user = call.target(IdentityKind::User).await?;
+    let mut groups = Vec::new();
+    for name in &user.groups {
+        match call.shared.meta.effective(&call.named(IdentityKind::Group, name)).await {
+            Ok(found) => groups.push(found.record),
+            // Left and deleted since the user was read.
+            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Identity) => {}
+            Err(error) => return Err(fault::meta(error)),
+        }
+    }
+    Ok(call.result(|xml| {
+        xml.start("Groups");
+        for group in &groups {
+            write(xml, "member", group);
+        }
+        xml.end();
+        xml.value("IsTruncated", false);
+    }))
+}

@@ -1,0 +1,126 @@
+//! Access keys of users, and of the account's root.
+//!
+//! Source: IAM API reference, CreateAccessKey, ListAccessKeys, UpdateAccessKey and DeleteAccessKey.
+
+use super::call::{Call, invalid};
+use super::fault;
+use crate::auth::Who;
+use crate::auth::mint;
+use crate::auth::seal::of_key;
+use crate::error::{S3Code, S3Error, S3Result};
+use crate::http_date;
+use crate::xml::XmlWriter;
+use meta::identity::{IdentityKey, IdentityKind, account_of};
+use meta::identity_command::IdentityCommand;
+use rt::rng::SystemRng;
+
+/// Whose keys a call is about: the user that it names, else the caller; `None` for the account's root.
+async fn holder(call: &Call<'_>) -> S3Result<Option<String>> {
+    let name = match (call.get("UserName"), &call.holder.who) {
+        (Some(name), _) => name,
+        (None, Who::User(user)) => user.record.of.name.as_str(),
+        (None, Who::Root) => {
+            call.authorize(&call.holder.arn())?;
+            return Ok(None);
+        }
+        (None, Who::Role { .. }) => {
+            return Err(invalid("Must specify userName when calling with non-User credentials"));
+        }
+    };
+    let found = call.allowed_target(call.named(IdentityKind::User, name), &call.context).await?;
+    Ok(Some(found.of.name))
+}
+
+fn status(active: bool) -> &'static str {
+    if active { "Active" } else { "Inactive" }
+}
+
+/// The one time that the secret is shown.
+pub async fn create(call: &Call<'_>) -> S3Result<XmlWriter> {
+    let user = holder(call).await?;
+    let (id, secret) = (mint::key_id(&mut SystemRng, "AKIA"), mint::secret(&mut SystemRng));
+    let created_ms = call.shared.now_ms();
+    let key = IdentityKey {
+        secret: call.shared.sealer.seal(&mut SystemRng, &of_key(&id), &secret),
+        id,
+        account: call.account().to_owned(),
+        user: user.clone(),
+        active: true,
+        created_ms,
+    };
+    let id = key.id.clone();
+    call.change(IdentityCommand::CreateIdentityKey(key)).await?;
+    Ok(call.result(|xml| {
+        xml.start("AccessKey");
+        xml.optional("UserName", user.as_deref());
+        xml.text("AccessKeyId", &id);
+        xml.text("Status", status(true));
+        xml.text("SecretAccessKey", &secret);
+        xml.text("CreateDate", &http_date::iso(created_ms));
+        xml.end();
+    }))
+}
+
+/// The root's include those that the store's own start made.
+pub async fn list(call: &Call<'_>) -> S3Result<XmlWriter> {
+    let user = holder(call).await?;
+    let meta = &call.shared.meta;
+    let keys = meta.identity_keys(call.account(), user.as_deref()).await.map_err(fault::meta)?;
+    let mut shown: Vec<_> = keys.into_iter().map(|key| (key.id, key.active, key.created_ms)).collect();
+    if user.is_none() {
+        let owner = account_of(call.account());
+        let mut first = meta.access_keys().await.map_err(fault::meta)?;
+        first.retain(|key| key.owner == owner);
+        shown.extend(first.into_iter().map(|key| (key.id, key.enabled, key.created_ms)));
+    }
+    Ok(call.result(|xml| {
+        xml.start("AccessKeyMetadata");
+        for (id, active, created_ms) in &shown {
+            xml.start("member");
+            xml.optional("UserName", user.as_deref());
+            xml.text("AccessKeyId", id);
+            xml.text("Status", status(*active));
+            xml.text("CreateDate", &http_date::iso(*created_ms));
+            xml.end();
+        }
+        xml.end();
+        xml.value("IsTruncated", false);
+    }))
+}
+
+pub async fn update(call: &Call<'_>) -> S3Result<XmlWriter> {
+    let user = holder(call).await?;
+    let id = call.need("AccessKeyId")?.to_owned();
+    let active = match call.need("Status")? {
+        "Active" => true,
+        "Inactive" => false,
+        _ => return Err(invalid("'Status' must be Active or Inactive")),
+    };
+    refuse_first(call, user.as_deref(), &id).await?;
+    let account = call.account().to_owned();
+    call.change(IdentityCommand::SetIdentityKeyActive { account, user, id, active }).await?;
+    Ok(call.plain())
+}
+
+pub async fn delete(call: &Call<'_>) -> S3Result<XmlWriter> {
+    let user = holder(call).await?;
+    let id = call.need("AccessKeyId")?.to_owned();
+    refuse_first(call, user.as_deref(), &id).await?;
+    let account = call.account().to_owned();
+    call.change(IdentityCommand::DeleteIdentityKey { account, user, id }).await?;
+    Ok(call.plain())
+}
+
+/// The key of the data folder comes back with every start: to say that it is gone would be a lie.
+async fn refuse_first(call: &Call<'_>, user: Option<&str>, id: &str) -> S3Result<()> {
+    if user.is_some() {
+        return Ok(());
+    }
+    let owner = account_of(call.account());
+    let first = call.shared.meta.access_keys().await.map_err(fault::meta)?;
+    if first.iter().any(|key| key.id == id && key.owner == owner) {
+        let why = "This key is the store's own, kept in its data folder; it can't be changed here";
+        return Err(S3Error::with(S3Code::UnmodifiableEntity, why));
+    }
+    Ok(())
+}
