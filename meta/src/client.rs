@@ -49,6 +49,7 @@ macro_rules! expect {
     };
 }
 
+mod settings;
 mod versions;
 
 impl Client {

@@ -8,6 +8,7 @@ use crate::object::{
     PartRecord, Precondition, Retention, UploadId, UploadRecord, VersionRef, Versioning,
 };
 use crate::record::{AccessKey, Attachment, DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeRecord};
+use crate::setting::SettingKind;
 use proto::control::{Copied, Lease, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId, VolumeEpoch, VolumeId};
 use serde::{Deserialize, Serialize};
@@ -174,6 +175,9 @@ pub enum Command {
     },
     /// Changes what can be changed of an object or a version. -> `Version`
     Annotate { bucket: String, key: String, version: Option<VersionRef>, change: Annotate, now_ms: u64 },
+    /// Puts a setting of the bucket with this id in the place of any that is there; without a text, takes it away.
+    /// -> `Done`
+    PutBucketSetting { bucket: String, id: u64, kind: SettingKind, text: Option<String> },
 }
 
 /// What [`Command::Annotate`] changes.

@@ -17,6 +17,7 @@ pub mod query;
 mod raft;
 pub mod record;
 mod remote;
+pub mod setting;
 pub mod state;
 pub mod wire;
 

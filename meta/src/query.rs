@@ -10,6 +10,7 @@ use crate::record::{
     AccessKey, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord, SlowRecord,
     VolumeRecord,
 };
+use crate::setting::{BucketSetting, SettingKind};
 use proto::control::PoolMap;
 use proto::ids::{DiskId, GroupId, VolumeEpoch, VolumeId};
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,8 @@ pub enum Query {
     Version { bucket: String, key: String, version: Option<VersionRef>, part: ObjectPart },
     /// -> `Versions`
     ListVersions(ListVersions),
+    /// -> `BucketSetting`
+    BucketSetting { bucket: String, kind: SettingKind },
 }
 
 /// How much of an object is wanted.
@@ -156,6 +159,7 @@ pub enum Answer {
     Versioning(BucketVersioning),
     Version(FoundVersion),
     Versions(VersionPage),
+    BucketSetting(BucketSetting),
 }
 
 /// A bucket and who may use it.

@@ -6,6 +6,7 @@
 
 use crate::identity::IdentityKind;
 use crate::object::UploadId;
+use crate::setting::SettingKind;
 use proto::ids::{DiskId, GroupId, NodeId, VolumeId};
 
 /// The only index shard, so far.
@@ -47,6 +48,7 @@ enum PoolTable {
     IdentityKey = 19,
     Managed = 20,
     Versioning = 22,
+    Setting = 25,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,6 +264,13 @@ pub fn buckets() -> Vec<u8> {
 /// What a bucket does with versions.
 pub fn versioning(bucket: u64) -> Vec<u8> {
     pool_table(PoolTable::Versioning, &bucket.to_be_bytes())
+}
+
+/// A setting that only gateways read.
+pub fn setting(bucket: u64, kind: SettingKind) -> Vec<u8> {
+    let mut rest = bucket.to_be_bytes().to_vec();
+    rest.push(kind as u8);
+    pool_table(PoolTable::Setting, &rest)
 }
 
 /// What says who may use a bucket.

@@ -17,6 +17,7 @@ mod membership;
 mod names;
 mod objects;
 mod pool;
+mod settings;
 mod slow;
 mod status;
 mod stored;
@@ -210,6 +211,9 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         }
         Command::Annotate { bucket, key, version, change, now_ms } => {
             locks::annotate(txn, &bucket, (&key, version), change, now_ms).map(Response::Version)
+        }
+        Command::PutBucketSetting { bucket, id, kind, text } => {
+            settings::put(txn, (&bucket, id), kind, text).map(done)
         }
     }
 }

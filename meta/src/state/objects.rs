@@ -50,7 +50,7 @@ pub fn delete_bucket(txn: &mut Txn<'_>, name: &str) -> Outcome<()> {
             txn.delete(settings);
         }
     }
-    Ok(())
+    super::settings::delete_all(txn, &bucket)
 }
 
 fn has_any(view: &dyn Read, prefix: &[u8]) -> Result<bool, MetaError> {

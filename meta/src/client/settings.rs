@@ -1,0 +1,24 @@
+//! Settings of buckets.
+
+use super::Client;
+use crate::command::Command;
+use crate::error::{ErrorKind, MetaError};
+use crate::query::{Answer, Query};
+use crate::setting::{BucketSetting, SettingKind};
+
+impl Client {
+    pub async fn bucket_setting(&self, bucket: &str, kind: SettingKind) -> Result<BucketSetting, MetaError> {
+        let query = Query::BucketSetting { bucket: bucket.to_owned(), kind };
+        expect!(self.query(query).await?, Answer::BucketSetting)
+    }
+
+    /// Sets a setting of the bucket with this id, or takes it away.
+    pub async fn put_bucket_setting(
+        &self,
+        (bucket, id): (&str, u64),
+        kind: SettingKind,
+        text: Option<String>,
+    ) -> Result<(), MetaError> {
+        self.done(Command::PutBucketSetting { bucket: bucket.to_owned(), id, kind, text }).await
+    }
+}

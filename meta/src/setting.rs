@@ -1,0 +1,23 @@
+//! Settings of buckets that the control plane keeps and does not read.
+
+use crate::object::BucketRecord;
+use serde::{Deserialize, Serialize};
+
+/// What a setting is about. Its number is in keys: new ones go to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum SettingKind {
+    Cors,
+    Tagging,
+}
+
+impl SettingKind {
+    pub const ALL: [SettingKind; 2] = [SettingKind::Cors, SettingKind::Tagging];
+}
+
+/// A bucket, and one of its settings at the same moment, if it has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketSetting {
+    pub bucket: BucketRecord,
+    pub text: Option<String>,
+}
