@@ -41,9 +41,11 @@ macro_rules! codes {
 codes! {
     AccessControlListNotSupported 400 "The bucket does not allow ACLs"
     AccessDenied 403 "Access Denied"
+    AccessForbidden 403 "Access forbidden"
     AuthorizationHeaderMalformed 400 "The authorization header you provided is invalid."
     AuthorizationQueryParametersError 400 "The authorization query parameters that you provided are not valid."
     BadDigest 400 "The Content-MD5 or checksum value that you specified did not match what the server received."
+    BadRequest 400 "Bad Request"
     BucketAlreadyExists 409 "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Select a different name and try again."
     BucketAlreadyOwnedByYou 409 "Your previous request to create the named bucket succeeded and you already own it."
     BucketNotEmpty 409 "The bucket you tried to delete is not empty."

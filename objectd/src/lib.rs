@@ -12,6 +12,7 @@ pub mod conditional;
 mod connections;
 pub mod context;
 pub mod copy_source;
+pub mod cors;
 pub mod error;
 pub mod fault;
 pub mod gateway;

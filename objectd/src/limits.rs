@@ -60,6 +60,11 @@ pub const MAX_PARSED_POLICIES: usize = 1024;
 /// A policy as it is sent: longer ones are refused unread, those over AWS's 20 KiB with its own words.
 pub const MAX_POLICY_BODY_BYTES: usize = policy::limits::MAX_TEXT_BYTES;
 
+/// Rules of a CORS configuration (AWS).
+pub const MAX_CORS_RULES: usize = 100;
+/// Characters of a CORS rule's id (AWS).
+pub const MAX_CORS_ID_CHARS: usize = 255;
+
 /// XML bodies of requests: 10,000 parts, or 1,000 keys of 1 KiB with their escapes, fit.
 pub const MAX_XML_BYTES: usize = 4 << 20;
 /// Elements of a request's XML.

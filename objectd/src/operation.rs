@@ -33,6 +33,9 @@ operations! {
     GetBucketVersioning
     GetBucketAcl
     GetBucketOwnershipControls
+    PutBucketOwnershipControls
+    DeleteBucketOwnershipControls
+    PutBucketAcl
     PutBucketPolicy
     GetBucketPolicy
     DeleteBucketPolicy
@@ -43,8 +46,10 @@ operations! {
     PutPublicAccessBlockOfAccount
     GetPublicAccessBlockOfAccount
     DeletePublicAccessBlockOfAccount
-    // Reads of settings that no bucket has yet: answered with AWS's "there is none".
+    PutBucketCors
     GetBucketCors
+    DeleteBucketCors
+    // Reads of settings that no bucket has yet: answered with AWS's "there is none".
     GetBucketEncryption
     GetBucketLifecycleConfiguration
     GetBucketReplication
@@ -61,6 +66,7 @@ operations! {
     HeadObject
     DeleteObject
     GetObjectAcl
+    PutObjectAcl
     GetObjectTagging
     GetObjectAttributes
     CreateMultipartUpload
@@ -203,7 +209,10 @@ impl Operation {
             ("GET", ["location"]) => Self::GetBucketLocation,
             ("GET", ["versioning"]) => Self::GetBucketVersioning,
             ("GET", ["acl"]) => Self::GetBucketAcl,
+            ("PUT", ["acl"]) => Self::PutBucketAcl,
             ("GET", ["ownershipControls"]) => Self::GetBucketOwnershipControls,
+            ("PUT", ["ownershipControls"]) => Self::PutBucketOwnershipControls,
+            ("DELETE", ["ownershipControls"]) => Self::DeleteBucketOwnershipControls,
             ("PUT", ["policy"]) => Self::PutBucketPolicy,
             ("GET", ["policy"]) => Self::GetBucketPolicy,
             ("DELETE", ["policy"]) => Self::DeleteBucketPolicy,
@@ -211,7 +220,9 @@ impl Operation {
             ("PUT", ["publicAccessBlock"]) => Self::PutPublicAccessBlock,
             ("GET", ["publicAccessBlock"]) => Self::GetPublicAccessBlock,
             ("DELETE", ["publicAccessBlock"]) => Self::DeletePublicAccessBlock,
+            ("PUT", ["cors"]) => Self::PutBucketCors,
             ("GET", ["cors"]) => Self::GetBucketCors,
+            ("DELETE", ["cors"]) => Self::DeleteBucketCors,
             ("GET", ["encryption"]) => Self::GetBucketEncryption,
             ("GET", ["lifecycle"]) => Self::GetBucketLifecycleConfiguration,
             ("GET", ["replication"]) => Self::GetBucketReplication,
@@ -234,6 +245,7 @@ impl Operation {
             ("HEAD", [] | ["partNumber"]) => Self::HeadObject,
             ("DELETE", []) => Self::DeleteObject,
             ("GET", ["acl"]) => Self::GetObjectAcl,
+            ("PUT", ["acl"]) => Self::PutObjectAcl,
             ("GET", ["tagging"]) => Self::GetObjectTagging,
             ("GET", ["attributes"]) => Self::GetObjectAttributes,
             ("POST", ["uploads"]) => Self::CreateMultipartUpload,
@@ -272,7 +284,10 @@ mod tests {
             ("GET", "/buc?location", GetBucketLocation),
             ("GET", "/buc?versioning", GetBucketVersioning),
             ("GET", "/buc?acl", GetBucketAcl),
+            ("PUT", "/buc?acl", PutBucketAcl),
             ("GET", "/buc?ownershipControls", GetBucketOwnershipControls),
+            ("PUT", "/buc?ownershipControls", PutBucketOwnershipControls),
+            ("DELETE", "/buc?ownershipControls", DeleteBucketOwnershipControls),
             ("PUT", "/buc?policy", PutBucketPolicy),
             ("GET", "/buc?policy", GetBucketPolicy),
             ("DELETE", "/buc?policy", DeleteBucketPolicy),
@@ -280,7 +295,9 @@ mod tests {
             ("PUT", "/buc?publicAccessBlock", PutPublicAccessBlock),
             ("GET", "/buc?publicAccessBlock", GetPublicAccessBlock),
             ("DELETE", "/buc?publicAccessBlock", DeletePublicAccessBlock),
+            ("PUT", "/buc?cors", PutBucketCors),
             ("GET", "/buc?cors", GetBucketCors),
+            ("DELETE", "/buc?cors", DeleteBucketCors),
             ("GET", "/buc?encryption", GetBucketEncryption),
             ("GET", "/buc?lifecycle", GetBucketLifecycleConfiguration),
             ("GET", "/buc?replication", GetBucketReplication),
@@ -297,6 +314,7 @@ mod tests {
             ("HEAD", "/buc/k", HeadObject),
             ("DELETE", "/buc/k", DeleteObject),
             ("GET", "/buc/k?acl", GetObjectAcl),
+            ("PUT", "/buc/k?acl", PutObjectAcl),
             ("GET", "/buc/k?tagging", GetObjectTagging),
             ("GET", "/buc/k?attributes", GetObjectAttributes),
             ("POST", "/buc/k?uploads", CreateMultipartUpload),
@@ -369,7 +387,6 @@ mod tests {
     #[test]
     fn what_is_not_served_is_never_something_else() {
         let unserved = [
-            ("PUT", "/buc?acl"),
             ("PUT", "/buc?versioning"),
             ("POST", "/buc?policy"),
             ("PUT", "/buc?policyStatus"),
@@ -378,7 +395,6 @@ mod tests {
             ("GET", "/buc?acl&policy"),
             ("DELETE", "/buc?policyStatus"),
             ("DELETE", "/buc?lifecycle"),
-            ("PUT", "/buc/k?acl"),
             ("PUT", "/buc/k?tagging"),
             ("PUT", "/buc/k?uploadId=u"),
             ("PUT", "/buc/k?partNumber=1"),

@@ -5,6 +5,7 @@ use crate::arrival::{Arrival, TlsVersion};
 use crate::auth::uri::Query;
 use crate::auth::{Authenticated, Principal};
 use crate::authorize::{Granted, Routed, authorize, unrouted};
+use crate::cors::CrossOrigin;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
@@ -15,7 +16,7 @@ use crate::ops;
 use crate::payload::PayloadAuth;
 use crate::target::Target;
 use axum::body::Body;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, SERVER};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, ORIGIN, SERVER};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -63,6 +64,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         expects: parts.headers.contains_key(EXPECT),
         id,
     };
+    let page = Page::of(shared, &parts);
     let mut operation = None;
     let body = LentBody::new(body);
     let expects = head.expects.then(|| body.clone());
@@ -73,6 +75,8 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
     } else if call.is_some() {
         // Boxed: these calls are rare, and every request of S3 would carry the room for them.
         Box::pin(serve_call(shared, parts, body, id, &mut operation)).await
+    } else if parts.method == Method::OPTIONS && page.is_some() {
+        ops::cors::preflight(shared, &parts, target_of(shared, &parts)).await
     } else {
         serve(shared, parts, body, &mut operation).await
     };
@@ -93,6 +97,9 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
     if expects.is_some_and(|body| !body.was_continued()) {
         // Botocore takes the status of an answer that no 100 came before for that of the connection's next answer too.
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(page) = page {
+        page.let_see(shared, &head, &mut answer).await;
     }
     if head.method == Method::HEAD {
         answer = answer::without_body(answer);
@@ -119,6 +126,27 @@ struct Head {
     /// Whether its client waits for a `100 Continue`.
     expects: bool,
     id: RequestId,
+}
+
+/// The page of another site that a browser asks for, and what it asks of.
+struct Page {
+    origin: String,
+    target: S3Result<Target>,
+}
+
+impl Page {
+    fn of(shared: &Shared, parts: &Parts) -> Option<Self> {
+        let origin = crate::auth::single_header(&parts.headers, &ORIGIN).ok()??.to_owned();
+        Some(Self { origin, target: target_of(shared, parts) })
+    }
+
+    /// Preflights have answered for themselves.
+    async fn let_see(self, shared: &Shared, head: &Head, answer: &mut Response<Body>) {
+        if head.method != Method::OPTIONS {
+            let asked = CrossOrigin { origin: &self.origin, method: head.method.as_str(), headers: "" };
+            ops::cors::show(shared, asked, self.target, answer).await;
+        }
+    }
 }
 
 async fn serve(
@@ -176,11 +204,15 @@ async fn begin(shared: &Shared, parts: &Parts, routed: &mut Option<&'static str>
 }
 
 fn route(shared: &Shared, parts: &Parts, query: &Query) -> S3Result<(Target, Operation)> {
-    let host = crate::auth::single_header(&parts.headers, &HOST)?.unwrap_or_default();
-    let host = parts.uri.authority().map_or(host, |authority| authority.as_str());
-    let target = Target::parse(host, parts.uri.path(), &shared.bases)?;
+    let target = target_of(shared, parts)?;
     let operation = Operation::route(&parts.method, &target, query, &parts.headers)?;
     Ok((target, operation))
+}
+
+fn target_of(shared: &Shared, parts: &Parts) -> S3Result<Target> {
+    let host = crate::auth::single_header(&parts.headers, &HOST)?.unwrap_or_default();
+    let host = parts.uri.authority().map_or(host, |authority| authority.as_str());
+    Target::parse(host, parts.uri.path(), &shared.bases)
 }
 
 /// Reads away what is left of a failed request's body, so that its client sees the answer. Never for a client

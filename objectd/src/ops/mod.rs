@@ -8,6 +8,7 @@ mod checksums;
 mod commit;
 mod complete;
 mod copy;
+pub mod cors;
 mod delete;
 mod get;
 mod list;
@@ -53,7 +54,10 @@ async fn dispatch(
         Operation::GetBucketAcl => settings::acl(&request),
         Operation::GetObjectAcl => settings::object_acl(shared, &request).await,
         Operation::GetObjectTagging => settings::object_tagging(shared, &request).await,
+        Operation::PutBucketAcl | Operation::PutObjectAcl => settings::put_acl(&request),
         Operation::GetBucketOwnershipControls => settings::ownership(&request),
+        Operation::PutBucketOwnershipControls => settings::put_ownership(request).await,
+        Operation::DeleteBucketOwnershipControls => settings::delete_ownership(),
         Operation::PutBucketPolicy => access::put_policy(shared, request).await,
         Operation::GetBucketPolicy => access::policy(&request),
         Operation::DeleteBucketPolicy => access::delete_policy(shared, &request).await,
@@ -64,7 +68,9 @@ async fn dispatch(
         Operation::PutPublicAccessBlockOfAccount => account::put_block(shared, request).await,
         Operation::GetPublicAccessBlockOfAccount => account::block(shared, &request).await,
         Operation::DeletePublicAccessBlockOfAccount => account::delete_block(shared, &request).await,
-        Operation::GetBucketCors => settings::absent(&request, S3Code::NoSuchCORSConfiguration),
+        Operation::PutBucketCors => cors::put(shared, request).await,
+        Operation::GetBucketCors => cors::get(shared, &request).await,
+        Operation::DeleteBucketCors => cors::delete(shared, &request).await,
         Operation::GetBucketEncryption => {
             settings::absent(&request, S3Code::ServerSideEncryptionConfigurationNotFoundError)
         }

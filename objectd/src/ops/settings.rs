@@ -4,11 +4,13 @@ use crate::answer;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
+use crate::limits::MAX_XML_BYTES;
 use crate::listing;
+use crate::payload::BodyPlan;
 use crate::service::S3Request;
-use crate::xml::XmlWriter;
+use crate::xml::{self, XmlWriter};
 use axum::body::Body;
-use http::Response;
+use http::{Response, StatusCode};
 use meta::object::ObjectOwnership;
 use meta::query::ObjectPart;
 
@@ -52,6 +54,37 @@ pub fn ownership(request: &S3Request) -> S3Result<Response<Body>> {
     };
     xml.text("ObjectOwnership", ownership);
     Ok(answer::xml(xml))
+}
+
+/// The only one there is can be put. The others would have ACLs count, and so would none at all.
+pub async fn put_ownership(request: S3Request) -> S3Result<Response<Body>> {
+    let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
+    let (body, _) = plan.reader(request.body).collect().await?;
+    let root = xml::parse(&body, "OwnershipControls")?;
+    let rules: Vec<_> = root.children.iter().map(|rule| (rule.name.as_str(), &rule.children[..])).collect();
+    let [("Rule", [asked])] = rules[..] else { return Err(S3Error::new(S3Code::MalformedXML)) };
+    match (asked.name.as_str(), asked.text.trim()) {
+        ("ObjectOwnership", "BucketOwnerEnforced") => Ok(answer::empty(StatusCode::OK)),
+        ("ObjectOwnership", "BucketOwnerPreferred" | "ObjectWriter") => Err(acls_are_not_offered()),
+        _ => Err(S3Error::new(S3Code::MalformedXML)),
+    }
+}
+
+/// To AWS, a bucket without ownership controls is one whose objects belong to whoever put them, by ACLs.
+pub fn delete_ownership() -> S3Result<Response<Body>> {
+    Err(acls_are_not_offered())
+}
+
+fn acls_are_not_offered() -> S3Error {
+    S3Error::with(S3Code::NotImplemented, "ACLs are not offered: every bucket is BucketOwnerEnforced")
+}
+
+/// ACLs are off in every bucket.
+pub fn put_acl(request: &S3Request) -> S3Result<Response<Body>> {
+    match request.granted.bucket()?.record.ownership {
+        ObjectOwnership::BucketOwnerEnforced => Err(S3Error::new(S3Code::AccessControlListNotSupported)),
+        ObjectOwnership::BucketOwnerPreferred | ObjectOwnership::ObjectWriter => Err(acls_are_not_offered()),
+    }
 }
 
 pub fn absent(request: &S3Request, code: S3Code) -> S3Result<Response<Body>> {
