@@ -121,6 +121,8 @@ pub const CERTIFICATE_RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 360
 pub const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How far a client's clock may be behind when it meets a new certificate.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// Addresses of this machine in one certificate: bridges and containers may give it any number.
+pub const MAX_CERTIFICATE_ADDRESSES: usize = 64;
 const _: () = assert!(CERTIFICATE_LOOK_EVERY.as_secs() < CERTIFICATE_RENEW_BEFORE.as_secs());
 const _: () = assert!(CERTIFICATE_RENEW_BEFORE.as_secs() < CERTIFICATE_LIFE.as_secs());
 const _: () = assert!(CERTIFICATE_LIFE.as_secs() < CA_LIFE.as_secs());

@@ -5,6 +5,7 @@
 //!
 //! Keys come from ring's generator, the operating system's: not even a simulation should be able to replay them.
 
+use super::names::Names;
 use crate::error::Error;
 use crate::folder::{Folder, make_private_dir};
 use crate::limits::{
@@ -37,8 +38,7 @@ const SERVER: &str = "tls/server.pem";
 /// The authority of a data folder.
 pub struct LocalCa {
     folder: Arc<Folder>,
-    /// What the server's certificate is for.
-    names: BTreeSet<String>,
+    names: Names,
 }
 
 /// What had to be made.
@@ -52,14 +52,7 @@ pub enum Renewed {
 
 impl LocalCa {
     pub fn new(folder: Arc<Folder>, listen: SocketAddr, domains: &[String]) -> Self {
-        let mut names: BTreeSet<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
-        if !listen.ip().is_unspecified() {
-            names.insert(listen.ip().to_string());
-        }
-        for domain in domains {
-            names.extend([domain.clone(), format!("*.{domain}")]);
-        }
-        Self { folder, names }
+        Self { folder, names: Names { listen: listen.ip(), domains: domains.to_vec() } }
     }
 
     /// The certificate that clients trust.
@@ -75,8 +68,9 @@ impl LocalCa {
 
     /// Makes what is missing, ends soon or is for other names.
     ///
-    /// Errors: the folder can't be written; the authority is damaged.
+    /// Errors: the folder can't be written; the authority is damaged; this machine's addresses can't be read.
     pub fn renew(&self, now: WallMillis) -> Result<Renewed, Error> {
+        let names = self.names.now()?;
         make_private_dir(&self.folder.path.join(DIR))?;
         let (authority, is_new) = match self.read(CA)? {
             Some(text)
@@ -87,11 +81,11 @@ impl LocalCa {
             _ => (self.make_authority(now)?, true),
         };
         let server = self.read(SERVER)?;
-        if !is_new && server.is_some_and(|server| self.serves(&server, &authority, now)) {
+        if !is_new && server.is_some_and(|server| self.serves(&server, &authority, (&names, now))) {
             return Ok(Renewed::Nothing);
         }
-        let server = self.make_server(&authority, now)?;
-        if !self.serves(&server, &authority, now) {
+        let server = self.make_server(&authority, (&names, now))?;
+        if !self.serves(&server, &authority, (&names, now)) {
             return Err(self.damaged(CA_KEY, "it is not the key of ca.pem"));
         }
         self.folder.write(SERVER, server.as_bytes())?;
@@ -105,7 +99,9 @@ impl LocalCa {
             match self.renew(SystemClock.wall()) {
                 Ok(Renewed::Nothing) => {}
                 Ok(Renewed::Server) => {
-                    tracing::info!("the server's certificate was about to end; there is a new one")
+                    tracing::info!(
+                        "the server has a new certificate: the one before was about to end, or this machine's addresses changed"
+                    )
                 }
                 Ok(Renewed::Authority) => {
                     let ca = self.authority();
@@ -117,13 +113,13 @@ impl LocalCa {
     }
 
     /// Whether a server's certificate is signed by this authority, for these names, and lasts.
-    fn serves(&self, server: &str, authority: &str, now: WallMillis) -> bool {
+    fn serves(&self, server: &str, authority: &str, (wanted, now): (&BTreeSet<String>, WallMillis)) -> bool {
         let (Ok(server), Ok(authority)) = (parse(server), parse(authority)) else { return false };
         let (Ok(certificate), Ok(authority)) = (server.parse_x509(), authority.parse_x509()) else {
             return false;
         };
         certificate.verify_signature(Some(authority.public_key())).is_ok()
-            && names(&certificate) == Some(self.names.clone())
+            && names(&certificate).as_ref() == Some(wanted)
             && seconds_left(&certificate, now) > seconds(CERTIFICATE_RENEW_BEFORE)
     }
 
@@ -139,12 +135,16 @@ impl LocalCa {
         Ok(certificate)
     }
 
-    fn make_server(&self, authority: &str, now: WallMillis) -> Result<String, Error> {
+    fn make_server(
+        &self,
+        authority: &str,
+        (names, now): (&BTreeSet<String>, WallMillis),
+    ) -> Result<String, Error> {
         let key = self.read(CA_KEY)?.ok_or_else(|| self.damaged(CA_KEY, "it is not there"))?;
         let key = KeyPair::from_pem(&key).map_err(|error| self.damaged(CA_KEY, &error.to_string()))?;
         let issuer =
             Issuer::from_ca_cert_pem(authority, key).map_err(|error| self.damaged(CA, &error.to_string()))?;
-        let mut params = params("Ashlar S3 gateway", self.names.iter().cloned(), CERTIFICATE_LIFE, now)?;
+        let mut params = params("Ashlar S3 gateway", names.iter().cloned(), CERTIFICATE_LIFE, now)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;

@@ -4,6 +4,7 @@
 //! a start that can't succeed leaves nothing half-made.
 
 mod local_ca;
+mod names;
 mod parts;
 
 use crate::config::{Certificate, Config, UpArgs};
