@@ -47,6 +47,9 @@ pub fn error(error: &S3Error, path: &str, id: RequestId, host_id: &str) -> Respo
     xml.text("HostId", host_id);
     let mut answer = self::xml(xml);
     *answer.status_mut() = status;
+    for (name, value) in error.headers() {
+        set(&mut answer, name.clone(), value);
+    }
     let extra =
         |wanted: &str| error.extras().iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
     if let (StatusCode::RANGE_NOT_SATISFIABLE, Some(size)) = (status, extra("ActualObjectSize")) {

@@ -3,10 +3,11 @@
 //! The permissions come from `policy`'s table, and all of them must be allowed, each on its own resource, by what
 //! is kept of the bucket at this moment.
 
+use crate::annotations::Tags;
 use crate::arrival::Arrival;
 use crate::auth::{Authenticated, Principal};
 use crate::bucket_rules::{Asked, BucketRules};
-use crate::context::{Contexts, Known, account_of, caller_of};
+use crate::context::{Contexts, Known, Said, account_of, caller_of, existing_tag_keys};
 use crate::copy_source::CopySource;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
@@ -14,10 +15,13 @@ use crate::gateway::Shared;
 use crate::identity_rules::IdentityRules;
 use crate::operation::Operation;
 use crate::target::Target;
+use crate::version;
 use http::HeaderMap;
 use http::request::Parts;
 use meta::error::{Entity, ErrorKind};
-use policy::{Caller, Decision, Facts, Need, On, Policies, Reason, Request};
+use meta::object::{Annotations, FoundVersion, VersionRef};
+use meta::query::ObjectPart;
+use policy::{Caller, Decision, Facts, Need, On, Policies, Reason, Request, When};
 
 /// A request whose sender is known, and what it asks for.
 pub struct Routed<'a> {
@@ -39,6 +43,10 @@ pub struct Granted {
     contexts: Contexts,
     facts: Facts,
     operation: Operation,
+    now_ms: u64,
+    /// The tags of the object and of the source that conditions were asked about, where any could matter.
+    tags: Option<Tags>,
+    source_tags: Option<Tags>,
 }
 
 /// Checks every permission that the request needs.
@@ -68,12 +76,20 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
         contexts: known.contexts()?,
         facts: known.facts()?,
         operation,
+        now_ms: known.now_ms,
+        tags: None,
+        source_tags: None,
         source,
     };
     let needs: Vec<Need> = operation.permissions().needed(granted.facts).collect();
     if operation.needs_bucket() {
         let name = target.bucket.as_deref().ok_or_else(|| S3Error::new(S3Code::InvalidBucketName))?;
         granted.bucket = Some(granted.rules(shared, name).await?);
+        if let Some(key) = target.key.as_deref().filter(|_| operation.sees_tags()) {
+            // What can't be a version is none; the operation says so to those who get that far.
+            let version = version::of_query(&authenticated.query).ok().flatten();
+            granted.look_at_tags(shared, (name, key), version).await?;
+        }
     }
     for need in needs.iter().filter(|need| need.on != On::Source) {
         granted.check(need, target)?;
@@ -84,10 +100,25 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
     }
     if let Some(source) = &granted.source {
         let bucket = granted.rules(shared, &source.bucket).await?;
+        let copies_tags = operation == Operation::CopyObject && !replaces_tags(headers)?;
+        if copies_tags || granted.tags_matter(&bucket) {
+            let named = (source.bucket.as_str(), source.key.as_str());
+            granted.source_tags = Some(tags_of(shared, named, source.version).await?);
+        }
         for need in needs.iter().filter(|need| need.on == On::Source) {
             granted.check_source(need, source, &bucket)?;
         }
         check_expected(headers, "x-amz-source-expected-bucket-owner", &bucket)?;
+        if copies_tags && granted.source_tags.as_ref().is_some_and(|tags| !tags.is_empty()) {
+            let facts = Facts { source_tags: true, ..granted.facts };
+            let of_tags = |need: &Need| matches!(need.when, When::SourceTags | When::SourceVersionTags);
+            for need in operation.permissions().needed(facts).filter(of_tags) {
+                match need.on {
+                    On::Source => granted.check_source(&need, source, &bucket)?,
+                    _ => granted.check(&need, target)?,
+                }
+            }
+        }
         granted.source_bucket = Some(bucket);
     }
     Ok(granted)
@@ -119,6 +150,59 @@ impl Granted {
         for need in self.operation.permissions().needed(facts).filter(|need| need.on == On::EachKey) {
             let asked = Asked { action: need.action, key: Some(key), context: &context, ..self.asked() };
             judge(need.action, &bucket.decide(asked))?;
+        }
+        Ok(())
+    }
+
+    /// Judges an operation whose body has a say, when that was read.
+    pub fn check_body(&self, key: &str, said: Said<'_>) -> S3Result<()> {
+        let bucket = self.bucket()?;
+        let mut context = self.contexts.own.clone();
+        said.claim(&mut context, self.now_ms)?;
+        for need in self.operation.permissions().needed(self.facts) {
+            let asked = Asked { action: need.action, key: Some(key), context: &context, ..self.asked() };
+            judge(need.action, &bucket.decide(asked))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the caller might do something else to the object.
+    pub fn may(&self, action: &str, key: &str) -> bool {
+        let asked = Asked { action, key: Some(key), ..self.asked() };
+        self.bucket.as_ref().is_some_and(|bucket| bucket.decide(asked).allowed)
+    }
+
+    /// Whether the request asks for governance to be bypassed, which it then was allowed.
+    pub fn bypasses_governance(&self) -> bool {
+        self.facts.bypass
+    }
+
+    /// That the object still has the tags by which it was judged. If not, another try is judged by the new ones.
+    pub fn check_unchanged(&self, annotations: &Annotations) -> S3Result<()> {
+        same_tags(self.tags.as_ref(), annotations)
+    }
+
+    /// The same of a copy's source.
+    pub fn check_source_unchanged(&self, annotations: &Annotations) -> S3Result<()> {
+        same_tags(self.source_tags.as_ref(), annotations)
+    }
+
+    /// Whether a condition about an object's tags could decide: the account's own root is asked none, without a
+    /// policy of the bucket.
+    fn tags_matter(&self, bucket: &BucketRules) -> bool {
+        bucket.has_policy() || !matches!(self.caller, Caller::Root { .. })
+    }
+
+    async fn look_at_tags(
+        &mut self,
+        shared: &Shared,
+        named: (&str, &str),
+        version: Option<VersionRef>,
+    ) -> S3Result<()> {
+        if self.bucket.as_ref().is_some_and(|bucket| self.tags_matter(bucket)) {
+            let tags = tags_of(shared, named, version).await?;
+            existing_tag_keys(&mut self.contexts.own, &tags);
+            self.tags = Some(tags);
         }
         Ok(())
     }
@@ -158,6 +242,9 @@ impl Granted {
             (On::Bucket, Some(bucket)) => {
                 judge(need.action, &bucket.decide(Asked { action: need.action, ..self.asked() }))
             }
+            (On::Object, Some(bucket)) if self.operation.judged_by_body() => {
+                self.check_any_key(need.action, bucket)
+            }
             (On::Object, Some(bucket)) => {
                 let key = target.key.as_deref().ok_or_else(|| S3Error::new(S3Code::AccessDenied))?;
                 let asked = Asked { action: need.action, key: Some(key), ..self.asked() };
@@ -196,7 +283,10 @@ impl Granted {
     fn check_source(&self, need: &Need, source: &CopySource, bucket: &BucketRules) -> S3Result<()> {
         let mut context = self.contexts.common.clone();
         if let Some(version) = &source.version {
-            context.set("s3:VersionId", version.as_str());
+            context.set("s3:VersionId", version.to_string());
+        }
+        if let Some(tags) = &self.source_tags {
+            existing_tag_keys(&mut context, tags);
         }
         let asked = Asked { action: need.action, key: Some(&source.key), context: &context, ..self.asked() };
         judge(need.action, &bucket.decide(asked))
@@ -208,6 +298,31 @@ impl Granted {
         let mut buckets = self.bucket.iter().chain(&self.source_bucket);
         buckets.any(|bucket| !bucket.decide(asked).allowed)
     }
+}
+
+/// The tags of an object as it is; none of one that is not there.
+async fn tags_of(shared: &Shared, named: (&str, &str), version: Option<VersionRef>) -> S3Result<Tags> {
+    match shared.meta.version(named, version, ObjectPart::Head).await {
+        Ok(FoundVersion::Object(object)) => Ok(object.annotations.tags),
+        Ok(FoundVersion::DeleteMarker { .. }) => Ok(Tags::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => Ok(Tags::new()),
+        Err(error) => Err(fault::meta(error)),
+    }
+}
+
+fn same_tags(judged: Option<&Tags>, annotations: &Annotations) -> S3Result<()> {
+    match judged {
+        Some(judged) if *judged != annotations.tags => Err(S3Error::with(
+            S3Code::ServiceUnavailable,
+            "The object's tags changed while the request was judged by them. Please try again.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn replaces_tags(headers: &HeaderMap) -> S3Result<bool> {
+    let name = http::HeaderName::from_static("x-amz-tagging-directive");
+    Ok(crate::auth::single_header(headers, &name)? == Some("REPLACE"))
 }
 
 fn judge(action: &str, decision: &Decision) -> S3Result<()> {

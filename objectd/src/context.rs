@@ -8,8 +8,8 @@
 //! "AWS global condition context keys"; S3 API reference, "Amazon S3 Signature Version 4 authentication specific
 //! policy keys".
 
+use crate::annotations::{Tags, hold_name, mode_name, tags_of_header};
 use crate::arrival::Arrival;
-use crate::auth::uri::Query;
 use crate::auth::{Authenticated, Principal, single_header};
 use crate::copy_source::CopySource;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -18,6 +18,7 @@ use crate::operation::Operation;
 use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 pub use meta::identity::account_of;
+use meta::object::Retention;
 use policy::{Caller, Context, Facts};
 
 /// Who asks.
@@ -100,7 +101,7 @@ impl Known<'_> {
             version: self.authenticated.query.contains("versionId"),
             source_version: self.source.is_some_and(|source| source.version.is_some()),
             tagging: has("x-amz-tagging"),
-            // No object has tags yet.
+            // Known when the source was looked at, which only happens for those who may read it.
             source_tags: false,
             acl: has("x-amz-acl")
                 || self.headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-")),
@@ -136,7 +137,10 @@ impl Known<'_> {
 
     fn parameter_keys(&self, context: &mut Context) -> S3Result<()> {
         let query = &self.authenticated.query;
-        if matches!(self.operation, Operation::ListObjects | Operation::ListObjectsV2) {
+        if matches!(
+            self.operation,
+            Operation::ListObjects | Operation::ListObjectsV2 | Operation::ListObjectVersions
+        ) {
             for (key, name) in
                 [("s3:prefix", "prefix"), ("s3:delimiter", "delimiter"), ("s3:max-keys", "max-keys")]
             {
@@ -162,6 +166,11 @@ impl Known<'_> {
             claim_headers(context, headers, OF_ACLS)?;
             claim_headers(context, headers, OF_NEW_OBJECTS)?;
             claim_tags(context, headers)?;
+            let until =
+                single_header(headers, &HeaderName::from_static("x-amz-object-lock-retain-until-date"))?;
+            if let Some(until_ms) = until.and_then(http_date::parse_iso_ms) {
+                set_remaining_days(context, until_ms, self.now_ms);
+            }
         }
         if operation == CreateBucket {
             claim_headers(context, headers, OF_ACLS)?;
@@ -228,12 +237,50 @@ fn claim_tags(context: &mut Context, headers: &HeaderMap) -> S3Result<()> {
     let Some(text) = single_header(headers, &HeaderName::from_static("x-amz-tagging"))? else {
         return Ok(());
     };
-    let tags = Query::parse(Some(text)).map_err(|_| S3Error::new(S3Code::InvalidTag))?;
-    for tag in tags.iter() {
-        claim(context, &format!("s3:RequestObjectTag/{}", tag.name), tag.value.as_str())?;
+    Said::Tags(&tags_of_header(text)?).claim(context, 0)
+}
+
+/// Sets what tags an object has that is there.
+pub fn existing_tag_keys(context: &mut Context, tags: &Tags) {
+    for (name, value) in tags {
+        context.set(&format!("s3:ExistingObjectTag/{name}"), value.as_str());
     }
-    context.set_all("s3:RequestObjectTagKeys", tags.iter().map(|tag| tag.name.clone()));
-    Ok(())
+}
+
+/// What the body of a request says of an object that is there.
+#[derive(Debug, Clone, Copy)]
+pub enum Said<'a> {
+    Tags(&'a Tags),
+    Retention(Option<Retention>),
+    LegalHold(bool),
+}
+
+impl Said<'_> {
+    pub fn claim(self, context: &mut Context, now_ms: u64) -> S3Result<()> {
+        match self {
+            Self::Tags(tags) => {
+                for (name, value) in tags {
+                    claim(context, &format!("s3:RequestObjectTag/{name}"), value.as_str())?;
+                }
+                context.set_all("s3:RequestObjectTagKeys", tags.iter().map(|(name, _)| name.clone()));
+            }
+            Self::Retention(None) => {}
+            Self::Retention(Some(retention)) => {
+                claim(context, "s3:object-lock-mode", mode_name(retention.mode))?;
+                claim(context, "s3:object-lock-retain-until-date", http_date::iso(retention.until_ms))?;
+                set_remaining_days(context, retention.until_ms, now_ms);
+            }
+            Self::LegalHold(held) => claim(context, "s3:object-lock-legal-hold", hold_name(held))?,
+        }
+        Ok(())
+    }
+}
+
+/// Days that begin are counted: a limit of ten holds back ten days and an hour.
+fn set_remaining_days(context: &mut Context, until_ms: u64, now_ms: u64) {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let days = until_ms.saturating_sub(now_ms).div_ceil(DAY_MS);
+    context.set("s3:object-lock-remaining-retention-days", days.to_string());
 }
 
 /// A header that is compared with what policies say, but that browsers may fill with any bytes. Given twice it

@@ -1,5 +1,6 @@
 use super::*;
 use crate::arrival::TlsVersion;
+use crate::auth::uri::Query;
 use crate::auth::{Holder, Signature};
 use crate::identity_rules::IdentityRules;
 use crate::payload::{PayloadAuth, PayloadMode};
@@ -220,7 +221,8 @@ fn what_a_list_asks_for_is_of_lists_only() {
         assert!(empty.meets(&is("StringEquals", "s3:prefix", "")));
     }
     for operation in Operation::ALL.iter().copied() {
-        if !matches!(operation, Operation::ListObjects | Operation::ListObjectsV2) {
+        use Operation::{ListObjectVersions, ListObjects, ListObjectsV2};
+        if !matches!(operation, ListObjects | ListObjectsV2 | ListObjectVersions) {
             let other = Sent { operation, query: QUERY, ..Sent::default() };
             assert!(other.meets(&missing("s3:prefix")), "{operation:?}");
         }
@@ -351,4 +353,49 @@ fn the_block_restricts_and_a_parsed_policy_is_no_older_than_its_text() {
     assert!(!get(&with(None)));
     assert!(!get(&with(Some("nonsense"))));
     assert!(get(&with(Some(PUBLIC))));
+}
+
+#[test]
+fn what_a_body_says_of_an_object_is_judged_by_its_keys() {
+    use meta::object::{Retention, RetentionMode};
+    let sent = Sent { operation: Operation::PutObjectTagging, ..Sent::default() };
+    let meets = |said: Said<'_>, condition: &str| {
+        let mut context = sent.contexts().unwrap().own;
+        said.claim(&mut context, NOW_MS).unwrap();
+        decide(condition, &context)
+    };
+    let tags = vec![("team".to_owned(), "blue".to_owned()), ("cost".to_owned(), "1".to_owned())];
+    let said = Said::Tags(&tags);
+    assert!(meets(said, &is("StringEquals", "s3:RequestObjectTag/team", "blue")));
+    assert!(!meets(said, &is("StringEquals", "s3:RequestObjectTag/team", "red")));
+    let few = r#"{"ForAllValues:StringEquals": {"s3:RequestObjectTagKeys": ["team"]}}"#;
+    assert!(!meets(said, few) && meets(Said::Tags(&tags[..1].to_vec()), few));
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let retention = |until_ms| Said::Retention(Some(Retention { mode: RetentionMode::Compliance, until_ms }));
+    let limit = is("NumericLessThanEquals", "s3:object-lock-remaining-retention-days", "10");
+    assert!(meets(retention(NOW_MS + 10 * DAY_MS), &limit));
+    assert!(!meets(retention(NOW_MS + 10 * DAY_MS + 1), &limit));
+    assert!(meets(retention(NOW_MS + 1), &is("StringEquals", "s3:object-lock-mode", "COMPLIANCE")));
+    assert!(meets(Said::LegalHold(true), &is("StringEquals", "s3:object-lock-legal-hold", "ON")));
+    assert!(meets(Said::Retention(None), &missing("s3:object-lock-mode")));
+}
+
+#[test]
+fn a_new_objects_retention_is_counted_in_days() {
+    let put = Sent {
+        operation: Operation::PutObject,
+        headers: vec![("x-amz-object-lock-retain-until-date", "2013-06-03T00:00:00.001Z")],
+        ..Sent::default()
+    };
+    let days = |n: &str| is("NumericEquals", "s3:object-lock-remaining-retention-days", n);
+    assert!(put.meets(&days("11")) && !put.meets(&days("10")));
+}
+
+#[test]
+fn tags_that_are_there_are_keys_of_their_own() {
+    let mut context = Sent::default().contexts().unwrap().own;
+    existing_tag_keys(&mut context, &vec![("class".to_owned(), "open".to_owned())]);
+    assert!(decide(&is("StringEquals", "s3:ExistingObjectTag/class", "open"), &context));
+    assert!(!decide(&is("StringEquals", "s3:ExistingObjectTag/class", "shut"), &context));
+    assert!(decide(&missing("s3:ExistingObjectTag/other"), &context));
 }

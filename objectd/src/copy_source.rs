@@ -4,15 +4,16 @@ use crate::auth::single_header;
 use crate::auth::uri::decode_path;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::names;
+use crate::version;
 use http::{HeaderMap, HeaderName};
+use meta::object::VersionRef;
 
 /// The object to copy from. Its names are decoded once and never normalised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopySource {
     pub bucket: String,
     pub key: String,
-    /// As the client names it: "null" is the only one there is without versioning.
-    pub version: Option<String>,
+    pub version: Option<VersionRef>,
 }
 
 impl CopySource {
@@ -35,9 +36,7 @@ impl CopySource {
             Some((path, version)) => (path, Some(version)),
             None => (text, None),
         };
-        if version.is_some_and(|version| version != "null") {
-            return Err(S3Error::new(S3Code::NotImplemented).extra("Header", "x-amz-copy-source?versionId"));
-        }
+        let version = version.map(|version| version::parse(version, "x-amz-copy-source")).transpose()?;
         // Clients encode the slash after the bucket too (`bucket%2Fkey`): decode first, split after.
         let path = decode_path(path)?;
         let path = path.strip_prefix('/').unwrap_or(&path);
@@ -46,7 +45,7 @@ impl CopySource {
             return Err(bad());
         }
         names::check_key(key)?;
-        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), version: version.map(str::to_owned) })
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), version })
     }
 }
 
@@ -67,7 +66,11 @@ mod tests {
         for bad in ["", "/", "buc", "buc/", "/buc/", "../buc/k", "arn:aws:s3:::b/k", "B_d/k"] {
             assert_eq!(parse(bad), Err(S3Code::InvalidArgument), "{bad}");
         }
-        assert_eq!(parse("buc/k?versionId=3"), Err(S3Code::NotImplemented));
+        for bad in ["buc/k?versionId=3", "buc/k?versionId="] {
+            assert_eq!(parse(bad), Err(S3Code::InvalidArgument));
+        }
+        let named = CopySource::parse("buc/k?versionId=0123456789abcdef0123456789abcdef").unwrap();
+        assert_eq!(named.version.unwrap().to_string(), "0123456789abcdef0123456789abcdef");
         assert_eq!(parse("buc/%zz"), Err(S3Code::InvalidURI));
     }
 }

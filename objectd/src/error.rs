@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 macro_rules! codes {
     ($($name:ident $status:literal $message:literal)*) => {
@@ -56,6 +56,7 @@ codes! {
     EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed object size."
     ExpiredToken 400 "The provided token has expired."
     IllegalLocationConstraintException 400 "The specified location constraint is not valid for the endpoint that this request was sent to."
+    IllegalVersioningConfigurationException 400 "The Versioning element must be specified"
     IncompleteSignature 400 "The request signature does not conform to AWS standards."
     IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header."
     InsufficientStorage 507 "The pool has no room left for this object."
@@ -65,6 +66,7 @@ codes! {
     InvalidArgument 400 "Invalid Argument"
     InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
     InvalidBucketName 400 "The specified bucket is not valid."
+    InvalidBucketState 409 "The request is not valid with the current state of the bucket."
     InvalidChunkSizeError 403 "Only the last chunk is allowed to have a size less than 8192 bytes"
     InvalidClientTokenId 403 "The security token included in the request is invalid."
     InvalidDigest 400 "The Content-MD5 or checksum value that you specified is not valid."
@@ -76,6 +78,7 @@ codes! {
     InvalidPartOrder 400 "The list of parts was not in ascending order. Parts must be ordered by part number."
     InvalidRange 416 "The requested range is not satisfiable."
     InvalidRequest 400 "Invalid Request"
+    InvalidRetentionPeriod 400 "Default retention period must be a positive integer value."
     InvalidSecurity 403 "The provided security credentials are not valid."
     InvalidStorageClass 400 "The storage class you specified is not valid."
     InvalidTag 400 "The tag provided was not a valid tag."
@@ -101,6 +104,7 @@ codes! {
     NoSuchEntity 404 "The entity does not exist."
     NoSuchKey 404 "The specified key does not exist."
     NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist"
+    NoSuchObjectLockConfiguration 404 "The specified object does not have a ObjectLock configuration"
     NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found"
     NoSuchTagSet 404 "The TagSet does not exist"
     NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
@@ -150,6 +154,7 @@ struct Inner {
     status: StatusCode,
     resource: Option<String>,
     extra: Vec<(&'static str, String)>,
+    headers: Vec<(HeaderName, String)>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -170,6 +175,7 @@ impl S3Error {
             status: code.status(),
             resource: None,
             extra: Vec::new(),
+            headers: Vec::new(),
             source: None,
         }))
     }
@@ -183,6 +189,13 @@ impl S3Error {
     #[must_use]
     pub fn extra(mut self, element: &'static str, value: impl Into<String>) -> S3Error {
         self.0.extra.push((element, value.into()));
+        self
+    }
+
+    /// Adds a header to the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: String) -> S3Error {
+        self.0.headers.push((name, value));
         self
     }
 
@@ -222,6 +235,10 @@ impl S3Error {
     /// `<Resource>`, where the raiser knew it; the response writer falls back to the request's path.
     pub fn resource_path(&self) -> Option<&str> {
         self.0.resource.as_deref()
+    }
+
+    pub fn headers(&self) -> &[(HeaderName, String)] {
+        &self.0.headers
     }
 
     /// Further XML elements in the order they were added. Values may hold any character: escape them.

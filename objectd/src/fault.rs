@@ -11,6 +11,12 @@ pub fn meta(error: MetaError) -> S3Error {
         ErrorKind::NotFound(Entity::Bucket) => S3Code::NoSuchBucket,
         ErrorKind::NotFound(Entity::Key) => S3Code::NoSuchKey,
         ErrorKind::NotFound(Entity::Upload) => S3Code::NoSuchUpload,
+        ErrorKind::NotFound(Entity::Version) => S3Code::NoSuchVersion,
+        ErrorKind::Exists(Entity::DeleteMarker) => S3Code::MethodNotAllowed,
+        ErrorKind::InUse(Entity::Version) => {
+            let why = "Access Denied because object protected by object lock.";
+            return S3Error::with(S3Code::AccessDenied, why).source(error);
+        }
         ErrorKind::InUse(Entity::Bucket) => S3Code::BucketNotEmpty,
         ErrorKind::Exists(Entity::Bucket) => S3Code::BucketAlreadyExists,
         ErrorKind::PreconditionFailed => S3Code::PreconditionFailed,

@@ -33,6 +33,12 @@ pub fn parse(text: &str) -> Option<u64> {
     u64::try_from(seconds).ok()
 }
 
+/// Milliseconds since 1970 of an ISO 8601 time.
+pub fn parse_iso_ms(text: &str) -> Option<u64> {
+    let nanos = OffsetDateTime::parse(text.trim(), &Iso8601::DEFAULT).ok()?.unix_timestamp_nanos();
+    u64::try_from(nanos.div_euclid(1_000_000)).ok()
+}
+
 fn at(ms: u64) -> OffsetDateTime {
     let nanos = i128::from(ms) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
@@ -50,6 +56,9 @@ mod tests {
         for text in [http(ms), iso(ms), "Sun, 06 Nov 1994 08:49:37 +0000".to_owned()] {
             assert_eq!(parse(&text), Some(784_111_777), "{text}");
         }
+        assert_eq!(parse_iso_ms(&iso(ms)), Some(ms));
+        assert_eq!(parse_iso_ms("1994-11-06T09:49:37.123+01:00"), Some(ms));
+        assert_eq!(parse_iso_ms(&http(ms)), None);
         for bad in ["", "yesterday", "Sun, 99 Nov 1994 08:49:37 GMT"] {
             assert_eq!(parse(bad), None, "{bad}");
         }

@@ -3,6 +3,7 @@
 //! A request goes through [`auth`] (who), [`target`] and [`operation`] (what), [`authorize`] (whether), and then
 //! one of [`ops`]. Bodies are read by [`payload`] and kept by [`objectlog`].
 
+pub mod annotations;
 pub mod answer;
 pub mod arrival;
 pub mod auth;
@@ -36,6 +37,7 @@ mod service;
 pub mod stored_headers;
 pub mod target;
 mod tls;
+pub mod version;
 mod write_guard;
 pub mod xml;
 

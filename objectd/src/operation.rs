@@ -31,6 +31,7 @@ operations! {
     DeleteBucket
     GetBucketLocation
     GetBucketVersioning
+    PutBucketVersioning
     GetBucketAcl
     GetBucketOwnershipControls
     PutBucketOwnershipControls
@@ -56,8 +57,10 @@ operations! {
     GetBucketTagging
     GetBucketWebsite
     GetObjectLockConfiguration
+    PutObjectLockConfiguration
     ListObjects
     ListObjectsV2
+    ListObjectVersions
     ListMultipartUploads
     DeleteObjects
     PutObject
@@ -68,6 +71,12 @@ operations! {
     GetObjectAcl
     PutObjectAcl
     GetObjectTagging
+    PutObjectTagging
+    DeleteObjectTagging
+    GetObjectRetention
+    PutObjectRetention
+    GetObjectLegalHold
+    PutObjectLegalHold
     GetObjectAttributes
     CreateMultipartUpload
     UploadPart
@@ -93,6 +102,25 @@ impl Operation {
                 | Self::GetPublicAccessBlockOfAccount
                 | Self::DeletePublicAccessBlockOfAccount
         )
+    }
+
+    /// Whether conditions about the tags of the object as it is are about it (Service Authorization Reference).
+    pub const fn sees_tags(self) -> bool {
+        matches!(
+            self,
+            Self::GetObject
+                | Self::HeadObject
+                | Self::GetObjectAcl
+                | Self::GetObjectAttributes
+                | Self::GetObjectTagging
+                | Self::PutObjectTagging
+                | Self::DeleteObjectTagging
+        )
+    }
+
+    /// Whether conditions may be about what its body says, so that it is judged when that was read.
+    pub const fn judged_by_body(self) -> bool {
+        matches!(self, Self::PutObjectTagging | Self::PutObjectRetention | Self::PutObjectLegalHold)
     }
 
     /// Whether it reads what `x-amz-copy-source` names.
@@ -208,6 +236,7 @@ impl Operation {
             },
             ("GET", ["location"]) => Self::GetBucketLocation,
             ("GET", ["versioning"]) => Self::GetBucketVersioning,
+            ("PUT", ["versioning"]) => Self::PutBucketVersioning,
             ("GET", ["acl"]) => Self::GetBucketAcl,
             ("PUT", ["acl"]) => Self::PutBucketAcl,
             ("GET", ["ownershipControls"]) => Self::GetBucketOwnershipControls,
@@ -229,6 +258,8 @@ impl Operation {
             ("GET", ["tagging"]) => Self::GetBucketTagging,
             ("GET", ["website"]) => Self::GetBucketWebsite,
             ("GET", ["object-lock"]) => Self::GetObjectLockConfiguration,
+            ("PUT", ["object-lock"]) => Self::PutObjectLockConfiguration,
+            ("GET", ["versions"]) => Self::ListObjectVersions,
             ("GET", ["uploads"]) => Self::ListMultipartUploads,
             ("POST", ["delete"]) => Self::DeleteObjects,
             _ => return None,
@@ -241,17 +272,34 @@ impl Operation {
             ("PUT", []) => Self::PutObject,
             ("PUT", ["partNumber", "uploadId"]) if copies => Self::UploadPartCopy,
             ("PUT", ["partNumber", "uploadId"]) => Self::UploadPart,
+            (method, [others @ .., "versionId"]) => return Self::of_version(method, others),
+            (method, [] | ["partNumber" | "acl" | "tagging" | "attributes" | "retention" | "legal-hold"]) => {
+                return Self::of_version(method, selected);
+            }
+            ("POST", ["uploads"]) => Self::CreateMultipartUpload,
+            ("GET", ["uploadId"]) => Self::ListParts,
+            ("POST", ["uploadId"]) => Self::CompleteMultipartUpload,
+            ("DELETE", ["uploadId"]) => Self::AbortMultipartUpload,
+            _ => return None,
+        })
+    }
+
+    /// What can be asked of an object and of a version alike.
+    fn of_version(method: &str, selected: &[&str]) -> Option<Self> {
+        Some(match (method, selected) {
             ("GET", [] | ["partNumber"]) => Self::GetObject,
             ("HEAD", [] | ["partNumber"]) => Self::HeadObject,
             ("DELETE", []) => Self::DeleteObject,
             ("GET", ["acl"]) => Self::GetObjectAcl,
             ("PUT", ["acl"]) => Self::PutObjectAcl,
             ("GET", ["tagging"]) => Self::GetObjectTagging,
+            ("PUT", ["tagging"]) => Self::PutObjectTagging,
+            ("DELETE", ["tagging"]) => Self::DeleteObjectTagging,
+            ("GET", ["retention"]) => Self::GetObjectRetention,
+            ("PUT", ["retention"]) => Self::PutObjectRetention,
+            ("GET", ["legal-hold"]) => Self::GetObjectLegalHold,
+            ("PUT", ["legal-hold"]) => Self::PutObjectLegalHold,
             ("GET", ["attributes"]) => Self::GetObjectAttributes,
-            ("POST", ["uploads"]) => Self::CreateMultipartUpload,
-            ("GET", ["uploadId"]) => Self::ListParts,
-            ("POST", ["uploadId"]) => Self::CompleteMultipartUpload,
-            ("DELETE", ["uploadId"]) => Self::AbortMultipartUpload,
             _ => return None,
         })
     }
@@ -283,6 +331,9 @@ mod tests {
             ("DELETE", "/buc", DeleteBucket),
             ("GET", "/buc?location", GetBucketLocation),
             ("GET", "/buc?versioning", GetBucketVersioning),
+            ("PUT", "/buc?versioning", PutBucketVersioning),
+            ("GET", "/buc?versions&prefix=a", ListObjectVersions),
+            ("PUT", "/buc?object-lock", PutObjectLockConfiguration),
             ("GET", "/buc?acl", GetBucketAcl),
             ("PUT", "/buc?acl", PutBucketAcl),
             ("GET", "/buc?ownershipControls", GetBucketOwnershipControls),
@@ -316,6 +367,12 @@ mod tests {
             ("GET", "/buc/k?acl", GetObjectAcl),
             ("PUT", "/buc/k?acl", PutObjectAcl),
             ("GET", "/buc/k?tagging", GetObjectTagging),
+            ("PUT", "/buc/k?tagging&versionId=v", PutObjectTagging),
+            ("DELETE", "/buc/k?tagging", DeleteObjectTagging),
+            ("GET", "/buc/k?retention&versionId=v", GetObjectRetention),
+            ("PUT", "/buc/k?retention", PutObjectRetention),
+            ("GET", "/buc/k?legal-hold", GetObjectLegalHold),
+            ("PUT", "/buc/k?legal-hold&versionId=v", PutObjectLegalHold),
             ("GET", "/buc/k?attributes", GetObjectAttributes),
             ("POST", "/buc/k?uploads", CreateMultipartUpload),
             ("PUT", "/buc/k?uploadId=u&partNumber=1", UploadPart),
@@ -328,6 +385,9 @@ mod tests {
         }
         assert_eq!(route("PUT", "/buc/k", true), Ok(CopyObject));
         assert_eq!(route("PUT", "/buc/k?partNumber=1&uploadId=u", true), Ok(UploadPartCopy));
+        assert_eq!(route("GET", "/buc/k?versionId=v", false), Ok(GetObject));
+        assert_eq!(route("HEAD", "/buc/k?versionId=v&partNumber=1", false), Ok(HeadObject));
+        assert_eq!(route("DELETE", "/buc/k?versionId=v", false), Ok(DeleteObject));
         // GetObject is there twice, the two copies and the three of accounts follow.
         assert_eq!(cases.len() + 4, Operation::ALL.len());
     }
@@ -387,20 +447,21 @@ mod tests {
     #[test]
     fn what_is_not_served_is_never_something_else() {
         let unserved = [
-            ("PUT", "/buc?versioning"),
+            ("PUT", "/buc?lifecycle"),
             ("POST", "/buc?policy"),
             ("PUT", "/buc?policyStatus"),
             ("PUT", "/buc/k?policy"),
-            ("GET", "/buc?versions"),
+            ("POST", "/buc?versions"),
             ("GET", "/buc?acl&policy"),
             ("DELETE", "/buc?policyStatus"),
             ("DELETE", "/buc?lifecycle"),
-            ("PUT", "/buc/k?tagging"),
+            ("POST", "/buc/k?tagging"),
             ("PUT", "/buc/k?uploadId=u"),
             ("PUT", "/buc/k?partNumber=1"),
-            ("GET", "/buc/k?versionId=x"),
-            ("DELETE", "/buc/k?versionId=x"),
-            ("DELETE", "/buc/k?tagging"),
+            ("PUT", "/buc/k?versionId=x"),
+            ("GET", "/buc/k?uploadId=u&versionId=x"),
+            ("GET", "/buc/k?acl&tagging"),
+            ("DELETE", "/buc/k?retention"),
             ("POST", "/buc/k?select"),
             ("POST", "/buc/k?restore"),
             ("PUT", "/?policy"),

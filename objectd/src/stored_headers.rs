@@ -16,11 +16,11 @@ const META_PREFIX: &str = "x-amz-meta-";
 const UNSERVED: &[&str] = &[
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
-    "x-amz-tagging",
     "x-amz-website-redirect-location",
-    "x-amz-object-lock-",
     "x-amz-write-offset-bytes",
 ];
+/// Those that only a request which makes an object can mean.
+const OF_NEW_OBJECTS: &[&str] = &["x-amz-tagging", "x-amz-object-lock-"];
 
 /// The headers kept with an object. Values are text without control characters: they go into answers as they
 /// are.
@@ -65,7 +65,17 @@ pub fn user_metadata(headers: &HeaderMap) -> S3Result<Vec<(String, String)>> {
 pub fn refuse_unserved(headers: &HeaderMap) -> S3Result<()> {
     for name in headers.keys().map(HeaderName::as_str) {
         let tags = name == "x-amz-tagging-directive" || name == "x-amz-tagging-count";
-        if !tags && UNSERVED.iter().any(|prefix| name.starts_with(prefix)) {
+        if !tags && OF_NEW_OBJECTS.iter().any(|prefix| name.starts_with(prefix)) {
+            return Err(S3Error::new(S3Code::NotImplemented).extra("Header", name));
+        }
+    }
+    refuse_unserved_of_object(headers)
+}
+
+/// The same of a request that makes an object.
+pub fn refuse_unserved_of_object(headers: &HeaderMap) -> S3Result<()> {
+    for name in headers.keys().map(HeaderName::as_str) {
+        if UNSERVED.iter().any(|prefix| name.starts_with(prefix)) {
             return Err(S3Error::new(S3Code::NotImplemented).extra("Header", name));
         }
         if name.starts_with("x-amz-grant-") {
@@ -155,5 +165,8 @@ mod tests {
         assert_eq!(code("x-amz-acl", "private"), None);
         assert_eq!(code("x-amz-storage-class", "STANDARD"), None);
         assert_eq!(code("x-amz-tagging-directive", "COPY"), None);
+        let of_object = |name| refuse_unserved_of_object(&headers(&[(name, b"x")])).is_ok();
+        assert!(of_object("x-amz-tagging") && of_object("x-amz-object-lock-mode"));
+        assert!(!of_object("x-amz-server-side-encryption"));
     }
 }

@@ -18,6 +18,7 @@ mod migrate;
 mod policies;
 mod s3_suite;
 mod surface;
+mod versions;
 mod virtual_hosts;
 mod vm;
 

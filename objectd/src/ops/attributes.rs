@@ -1,20 +1,19 @@
 //! GetObjectAttributes.
 
 use super::checksums;
+use super::found::Wanted;
 use crate::answer;
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::fault;
 use crate::gateway::Shared;
 use crate::http_date;
 use crate::service::S3Request;
+use crate::version;
 use crate::xml::XmlWriter;
 use axum::body::Body;
 use http::Response;
 use http::header::LAST_MODIFIED;
-use meta::query::ObjectPart;
 
 pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
-    let (bucket, key) = request.object()?;
     let names = request.parts.headers.get_all("x-amz-object-attributes");
     let mut wanted = Vec::new();
     for list in names {
@@ -25,7 +24,9 @@ pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body
     if wanted.is_empty() || wanted.iter().any(|name| !KNOWN.contains(&name.as_str())) {
         return Err(invalid());
     }
-    let record = shared.meta.object(bucket, key, ObjectPart::Head).await.map_err(fault::meta)?;
+    let object = Wanted::of(request)?.head(shared).await?;
+    request.granted.check_unchanged(&object.annotations)?;
+    let record = object.record;
     let wants = |name: &str| wanted.iter().any(|wanted| wanted == name);
     let mut xml = XmlWriter::new("GetObjectAttributesResponse");
     if wants("ETag") {
@@ -50,6 +51,7 @@ pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body
     }
     let mut answer = answer::xml(xml);
     answer::set(&mut answer, LAST_MODIFIED, &http_date::http(record.last_modified_ms));
+    version::show(&mut answer, object.version);
     Ok(answer)
 }
 

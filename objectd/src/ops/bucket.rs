@@ -74,11 +74,15 @@ pub async fn create(shared: &Shared, request: S3Request) -> S3Result<Response<Bo
         }
         _ => error,
     })?;
-    check_create_headers(headers)?;
+    let locked = check_create_headers(headers)?;
     let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
     let (body, _) = plan.reader(request.body).collect().await?;
     check_location(&body, &shared.region)?;
-    if let Err(error) = shared.meta.create_bucket(&name, &owner).await {
+    let created = match locked {
+        true => shared.meta.create_locked_bucket(&name, &owner).await,
+        false => shared.meta.create_bucket(&name, &owner).await,
+    };
+    if let Err(error) = created {
         if error.kind() != ErrorKind::Exists(Entity::Bucket) {
             return Err(fault::meta(error));
         }
@@ -91,20 +95,22 @@ pub async fn create(shared: &Shared, request: S3Request) -> S3Result<Response<Bo
     Ok(answer)
 }
 
-fn check_create_headers(headers: &HeaderMap) -> S3Result<()> {
+/// Whether the bucket is to have an object lock.
+fn check_create_headers(headers: &HeaderMap) -> S3Result<bool> {
     let unserved = |name: &'static str| Err(S3Error::new(S3Code::NotImplemented).extra("Header", name));
     let text = |name: &'static str| single_header(headers, &HeaderName::from_static(name));
-    if text("x-amz-bucket-object-lock-enabled")?.is_some_and(|value| !value.eq_ignore_ascii_case("false")) {
-        return unserved("x-amz-bucket-object-lock-enabled");
-    }
     match text("x-amz-object-ownership")? {
-        None | Some("BucketOwnerEnforced") => Ok(()),
-        Some("BucketOwnerPreferred" | "ObjectWriter") => unserved("x-amz-object-ownership"),
+        None | Some("BucketOwnerEnforced") => {}
+        Some("BucketOwnerPreferred" | "ObjectWriter") => return unserved("x-amz-object-ownership"),
         Some(other) => {
             let why = format!("Invalid x-amz-object-ownership header: {other}");
-            Err(S3Error::with(S3Code::InvalidArgument, why).extra("ArgumentName", "x-amz-object-ownership"))
+            let refused = S3Error::with(S3Code::InvalidArgument, why);
+            return Err(refused.extra("ArgumentName", "x-amz-object-ownership"));
         }
     }
+    // What isn't "false" was judged as wanting one, and so it is.
+    let lock = text("x-amz-bucket-object-lock-enabled")?;
+    Ok(lock.is_some_and(|value| !value.trim().eq_ignore_ascii_case("false")))
 }
 
 fn check_location(body: &[u8], region: &str) -> S3Result<()> {

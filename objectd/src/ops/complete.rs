@@ -14,6 +14,7 @@ use crate::payload::{
     BodyPlan, Checksum, ChecksumAlgorithm, composite_checksum, full_object_checksum, multipart_etag,
 };
 use crate::service::S3Request;
+use crate::version;
 use crate::xml::{self, Element, XmlWriter};
 use axum::body::Body;
 use bytes::Bytes;
@@ -60,7 +61,7 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
         async move { meta.complete_upload((&bucket, &key, id), named, record, condition).await }
     };
     // Every part was flushed when it was put: there is nothing to make durable but the entry.
-    commit(shared, None, change).await?;
+    let version = commit(shared, None, change).await?;
     let mut xml = XmlWriter::new("CompleteMultipartUploadResult");
     let path = crate::auth::uri::uri_encode(key.as_bytes(), true);
     xml.text("Location", &format!("{scheme}://{host}/{bucket}/{path}"));
@@ -68,7 +69,9 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
     xml.text("Key", &key);
     xml.text("ETag", &answer::quoted(&made.etag));
     checksums::write(&mut xml, made.checksum.as_slice());
-    Ok(answer::xml(xml))
+    let mut answer = answer::xml(xml);
+    version::show(&mut answer, version);
+    Ok(answer)
 }
 
 /// A part as the client lists it.

@@ -3,8 +3,10 @@
 
 use super::checksums;
 use super::commit::{commit, precondition};
-use super::get::{open, pieces, slice, stream};
+use super::found::Wanted;
+use super::get::{pieces, slice, stream};
 use super::multipart::{open_slot, store};
+use crate::annotations;
 use crate::answer;
 use crate::conditional::{ReadConditions, Verdict, WriteCondition};
 use crate::copy_source::CopySource;
@@ -16,18 +18,19 @@ use crate::objectlog::{Appender, Pending, Pinned};
 use crate::payload::{ChecksumAlgorithm, ChecksumSet, PayloadDigest};
 use crate::range::{self, RangeSpec};
 use crate::service::S3Request;
-use crate::stored_headers::{refuse_unserved, stored_headers, user_metadata};
+use crate::stored_headers::{refuse_unserved, refuse_unserved_of_object, stored_headers, user_metadata};
+use crate::version::{self, COPY_SOURCE_VERSION_ID};
 use crate::xml::XmlWriter;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use http::Response;
-use meta::object::{self, ObjectRecord};
+use meta::object::{self, ObjectRecord, VersionedObject};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// What `x-amz-metadata-directive` says.
+/// What `x-amz-metadata-directive` and `x-amz-tagging-directive` say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Directive {
     Copy,
@@ -38,14 +41,22 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
     let (bucket, key) = request.object()?;
     let (bucket, key) = (bucket.to_owned(), key.to_owned());
     let headers = &request.parts.headers;
-    refuse_unserved(headers)?;
+    refuse_unserved_of_object(headers)?;
     let source = source_of(&request)?;
+    let tags_directive = match request.header("x-amz-tagging-directive")? {
+        None | Some("COPY") => Directive::Copy,
+        Some("REPLACE") => Directive::Replace,
+        Some(_) => return Err(S3Error::with(S3Code::InvalidArgument, "Unknown tagging directive.")),
+    };
+    let mut annotations = annotations::of_headers(headers, shared.now_ms())?;
     let directive = match request.header("x-amz-metadata-directive")? {
         None | Some("COPY") => Directive::Copy,
         Some("REPLACE") => Directive::Replace,
         Some(_) => return Err(S3Error::with(S3Code::InvalidArgument, "Unknown metadata directive.")),
     };
-    if directive == Directive::Copy && source.bucket == bucket && source.key == key {
+    // A version of the key itself is brought back by copying it.
+    let is_itself = source.bucket == bucket && source.key == key && source.version.is_none();
+    if directive == Directive::Copy && is_itself {
         return Err(S3Error::with(
             S3Code::InvalidRequest,
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
@@ -55,7 +66,12 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
     let asked =
         request.header("x-amz-checksum-algorithm")?.map(checksums::algorithm_from_name).transpose()?;
     let condition = precondition(WriteCondition::of_write(headers)?);
-    let (found, pinned) = open_source(shared, &request, source).await?;
+    let (object, pinned) = open_source(shared, &request, source).await?;
+    if tags_directive == Directive::Copy {
+        // Retention and holds are never copied: they are the version's own.
+        annotations.tags = object.annotations.tags;
+    }
+    let (found, from) = (object.record, object.version);
     if found.size > MAX_COPY_BYTES {
         let why = "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
         return Err(S3Error::with(S3Code::InvalidRequest, why));
@@ -90,15 +106,20 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
     };
     let modified_ms = record.last_modified_ms;
     let meta = shared.meta.clone();
-    commit(shared, pending, async move { meta.put_object(&bucket, &key, record, condition).await }).await?;
-    Ok(result("CopyObjectResult", &digest, modified_ms, |xml| checksums::write(xml, &stored)))
+    let change = async move { meta.put_version((&bucket, &key), record, annotations, condition).await };
+    let version = commit(shared, pending, change).await?;
+    let mut answer = result("CopyObjectResult", &digest, modified_ms, |xml| checksums::write(xml, &stored));
+    version::show(&mut answer, version);
+    version::show_as(&mut answer, COPY_SOURCE_VERSION_ID, from);
+    Ok(answer)
 }
 
 pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
     let (slot, upload) = open_slot(shared, &request).await?;
     refuse_unserved(&request.parts.headers)?;
     let source = source_of(&request)?;
-    let (found, pinned) = open_source(shared, &request, source).await?;
+    let (object, pinned) = open_source(shared, &request, source).await?;
+    let (found, from) = (object.record, object.version);
     let bytes = match request.header("x-amz-copy-source-range")? {
         None => 0..found.size,
         Some(header) => source_range(header, found.size)?,
@@ -113,9 +134,11 @@ pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
     let (pending, digest) = copy(shared, &found, bytes, pinned, algorithm).await?;
     let part = store(shared, slot, pending, digest).await?;
     let checksums_of_part = &part.checksums;
-    Ok(result("CopyPartResult", &digest, part.last_modified_ms, |xml| {
+    let mut answer = result("CopyPartResult", &digest, part.last_modified_ms, |xml| {
         checksums::write_values(xml, checksums_of_part);
-    }))
+    });
+    version::show_as(&mut answer, COPY_SOURCE_VERSION_ID, from);
+    Ok(answer)
 }
 
 /// The source that authorization granted.
@@ -128,10 +151,19 @@ async fn open_source(
     shared: &Shared,
     request: &S3Request,
     source: &CopySource,
-) -> S3Result<(ObjectRecord, Pinned)> {
-    let (found, pinned) = open(shared, &source.bucket, &source.key).await?;
+) -> S3Result<(VersionedObject, Pinned)> {
+    let wanted = Wanted { bucket: &source.bucket, key: &source.key, version: source.version };
+    let (found, pinned) = wanted.open(shared).await.map_err(|error| match error.code() {
+        S3Code::MethodNotAllowed => S3Error::with(
+            S3Code::InvalidRequest,
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+        )
+        .source(error),
+        _ => error,
+    })?;
+    request.granted.check_source_unchanged(&found.annotations)?;
     let conditions = ReadConditions::of_copy_source(&request.parts.headers);
-    match conditions.check(&found.etag, found.last_modified_ms) {
+    match conditions.check(&found.record.etag, found.record.last_modified_ms) {
         Verdict::Proceed => Ok((found, pinned)),
         Verdict::NotModified | Verdict::Failed => Err(S3Error::new(S3Code::PreconditionFailed)),
     }

@@ -10,13 +10,14 @@ use crate::limits::{MAX_PAGE, MAX_XML_BYTES};
 use crate::names;
 use crate::payload::BodyPlan;
 use crate::service::S3Request;
+use crate::version::{self, DELETE_MARKER};
 use crate::xml::{self, Element, XmlWriter};
 use axum::body::Body;
 use http::header::IF_MATCH;
 use http::{Response, StatusCode};
 use meta::MetaError;
-use meta::command::{DeleteObject, DeleteVersion};
-use meta::object::Precondition;
+use meta::command::DeleteVersion;
+use meta::object::{Precondition, VersionRef};
 use std::sync::Arc;
 
 pub async fn one(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response<Body>> {
@@ -30,10 +31,20 @@ pub async fn one(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response
         Some(etag) => Precondition::IfMatch(unquote(etag).to_owned()),
         None => Precondition::None,
     };
-    shared.meta.delete_object(bucket, key, precondition).await.map_err(fault::meta)?;
+    let version = version::of_query(&request.query)?;
+    let mut object = shared.meta.deletion(key.to_owned(), version, precondition);
+    object.bypass_governance = request.granted.bypasses_governance();
+    let mut results = shared.meta.delete_versions(bucket, vec![object]).await.map_err(fault::meta)?;
     shared.log.garbage_made();
+    let result = results.pop().ok_or_else(unanswered)?;
+    let deletion = result.map_err(|refusal| fault::meta(MetaError::from(refusal)))?;
     // Deleting what is not there is done, too.
-    Ok(answer::empty(StatusCode::NO_CONTENT))
+    let mut answer = answer::empty(StatusCode::NO_CONTENT);
+    version::show(&mut answer, deletion.version);
+    if deletion.marker {
+        answer::set(&mut answer, DELETE_MARKER, "true");
+    }
+    Ok(answer)
 }
 
 pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
@@ -50,7 +61,11 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
         .objects
         .iter()
         .filter_map(|named| named.as_ref().ok())
-        .map(|named| shared.meta.deletion(named.object.key.clone(), None, named.object.precondition.clone()))
+        .map(|named| {
+            let (key, precondition) = (named.key.clone(), named.precondition.clone());
+            let bypass_governance = request.granted.bypasses_governance();
+            DeleteVersion { bypass_governance, ..shared.meta.deletion(key, named.version, precondition) }
+        })
         .collect();
     let results = if sent.is_empty() {
         Vec::new()
@@ -63,22 +78,31 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
     for object in asked.objects {
         let (key, outcome) = match object {
             Err((key, error)) => (key, Err(error)),
-            Ok(Named { object, .. }) => {
-                let unanswered = || Err(S3Error::internal("the control plane answered for fewer objects"));
+            Ok(Named { key, version, .. }) => {
                 let refused = |refusal| fault::meta(MetaError::from(refusal));
-                (object.key, results.next().map_or_else(unanswered, |result| result.map_err(refused)))
+                let result =
+                    results.next().map_or_else(|| Err(unanswered()), |result| result.map_err(refused));
+                ((key, version.map(|version| version.to_string())), result)
             }
         };
+        let (key, version) = key;
         match outcome {
             Ok(_) if asked.quiet => {}
-            Ok(_) => {
+            Ok(deletion) => {
                 xml.start("Deleted");
                 xml.text("Key", &key);
+                xml.optional("VersionId", version.as_deref());
+                if deletion.marker {
+                    xml.value("DeleteMarker", true);
+                    let marker = deletion.version.map(|version| version.to_string());
+                    xml.optional("DeleteMarkerVersionId", marker.as_deref());
+                }
                 xml.end();
             }
             Err(error) => {
                 xml.start("Error");
                 xml.text("Key", &key);
+                xml.optional("VersionId", version.as_deref());
                 xml.text("Code", error.code().as_str());
                 xml.text("Message", error.message());
                 xml.end();
@@ -88,16 +112,24 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
     Ok(answer::xml(xml))
 }
 
+fn unanswered() -> S3Error {
+    S3Error::internal("the control plane answered for fewer objects")
+}
+
+/// A key, and its version as the request names it, that can't be deleted; and why.
+type Refused = ((String, Option<String>), S3Error);
+
 /// A request's body: each object, or why it can't be deleted.
 struct Asked {
-    objects: Vec<Result<Named, (String, S3Error)>>,
+    objects: Vec<Result<Named, Refused>>,
     quiet: bool,
 }
 
-/// An object to delete, and the version that the request names: "null", which is the only one there is.
+/// An object to delete, and the version that the request names, if it does.
 struct Named {
-    object: DeleteObject,
-    version: Option<String>,
+    key: String,
+    version: Option<VersionRef>,
+    precondition: Precondition,
 }
 
 impl Asked {
@@ -115,31 +147,33 @@ impl Asked {
     /// Each key is allowed or denied by itself.
     fn refuse_denied(&mut self, granted: &Granted) {
         for named in &mut self.objects {
-            if let Ok(Named { object, version }) = named
-                && let Err(error) = granted.check_key(&object.key, version.as_deref())
-            {
-                *named = Err((std::mem::take(&mut object.key), error));
+            if let Ok(Named { key, version, .. }) = named {
+                let version = version.map(|version| version.to_string());
+                if let Err(error) = granted.check_key(key, version.as_deref()) {
+                    *named = Err(((std::mem::take(key), version), error));
+                }
             }
         }
     }
 
-    fn object(element: &Element) -> S3Result<Result<Named, (String, S3Error)>> {
+    fn object(element: &Element) -> S3Result<Result<Named, Refused>> {
         // Not trimmed: spaces at a key's ends are part of it.
         let key = element.child("Key").map(|key| key.text.clone()).filter(|key| !key.is_empty());
         let key = key.ok_or_else(|| S3Error::new(S3Code::MalformedXML))?;
-        let unserved = ["LastModifiedTime", "Size"].iter().any(|name| element.child(name).is_some());
-        let version = element.child_text("VersionId").map(str::to_owned);
-        if unserved || version.as_ref().is_some_and(|version| version != "null") {
-            return Ok(Err((key, S3Error::new(S3Code::NotImplemented))));
+        let text = element.child_text("VersionId").filter(|version| !version.is_empty()).map(str::to_owned);
+        if ["LastModifiedTime", "Size"].iter().any(|name| element.child(name).is_some()) {
+            return Ok(Err(((key, text), S3Error::new(S3Code::NotImplemented))));
         }
-        if let Err(error) = names::check_key(&key) {
-            return Ok(Err((key, error)));
-        }
+        let version = text.as_deref().map(|text| version::parse(text, "VersionId")).transpose();
+        let version = match names::check_key(&key).and(version) {
+            Ok(version) => version,
+            Err(error) => return Ok(Err(((key, text), error))),
+        };
         let precondition = match element.child_text("ETag") {
             Some(etag) if !etag.is_empty() => Precondition::IfMatch(unquote(etag).to_owned()),
             _ => Precondition::None,
         };
-        Ok(Ok(Named { object: DeleteObject { key, precondition }, version }))
+        Ok(Ok(Named { key, version, precondition }))
     }
 }
 
@@ -156,13 +190,14 @@ mod tests {
         );
         let asked = asked.unwrap();
         assert!(asked.quiet);
-        let first = &asked.objects[0].as_ref().unwrap().object;
+        let first = asked.objects[0].as_ref().ok().unwrap();
         assert_eq!(
             (first.key.as_str(), &first.precondition),
             (" a\r ", &Precondition::IfMatch("e".to_owned()))
         );
         let (key, error) = asked.objects[1].as_ref().err().unwrap();
-        assert_eq!((key.as_str(), error.code()), ("b", S3Code::NotImplemented));
+        assert_eq!((key.0.as_str(), key.1.as_deref()), ("b", Some("v")));
+        assert_eq!(error.code(), S3Code::InvalidArgument);
         let many = |count| format!("<Delete>{}</Delete>", "<Object><Key>k</Key></Object>".repeat(count));
         assert!(parse(&many(1000)).is_ok());
         for bad in [many(1001), many(0), "<Delete><Object/></Delete>".to_owned(), String::new()] {

@@ -1,6 +1,8 @@
 //! GetObject and HeadObject.
 
 use super::checksums;
+use super::found::Wanted;
+use crate::annotations::{self, Visible};
 use crate::answer;
 use crate::auth::{Principal, single_header};
 use crate::conditional::{ReadConditions, Verdict, unquote};
@@ -13,6 +15,7 @@ use crate::objectlog::{self, ObjectLog, Piece, Pinned};
 use crate::range::{self, Unsatisfiable};
 use crate::service::S3Request;
 use crate::target::filled;
+use crate::version;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -21,18 +24,17 @@ use http::header::{
     CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use meta::object::{self, Extent, ObjectRecord};
-use meta::query::ObjectPart;
+use meta::object::{self, Extent, ObjectRecord, VersionedObject};
 use std::ops::Range;
 use std::sync::Arc;
 
 pub async fn get(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response<Body>> {
-    let (bucket, key) = request.object()?;
-    let (record, pinned) = open(shared, bucket, key).await?;
-    let (mut answer, bytes) = match head_of(request, &record)? {
+    let (object, pinned) = Wanted::of(request)?.open(shared).await?;
+    let (mut answer, bytes) = match head_of(request, &object)? {
         Prepared::Send(answer, bytes) => (answer, bytes),
         Prepared::NotModified(answer) => return Ok(answer),
     };
+    let record = object.record;
     shared.metrics.sent(bytes.end - bytes.start);
     *answer.body_mut() = match &record.body {
         object::Body::Inline(data) => Body::from(slice(data, bytes)?),
@@ -45,30 +47,10 @@ pub async fn get(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response
 }
 
 pub async fn head(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response<Body>> {
-    let (bucket, key) = request.object()?;
-    let record = shared.meta.object(bucket, key, ObjectPart::Head).await;
-    let record = record.map_err(|error| missing_key(error, key))?;
-    Ok(match head_of(request, &record)? {
+    let object = Wanted::of(request)?.head(shared).await?;
+    Ok(match head_of(request, &object)? {
         Prepared::Send(answer, _) | Prepared::NotModified(answer) => answer,
     })
-}
-
-/// An object's index entry, with what its body lies in pinned until the guard goes.
-pub async fn open(shared: &Shared, bucket: &str, key: &str) -> S3Result<(ObjectRecord, Pinned)> {
-    let query = shared.meta.object(bucket, key, ObjectPart::Whole);
-    shared.log.fetch(query, extents).await.map_err(|error| missing_key(error, key))
-}
-
-fn extents(record: &ObjectRecord) -> &[Extent] {
-    match &record.body {
-        object::Body::Inline(_) => &[],
-        object::Body::Extents(extents) => extents,
-    }
-}
-
-fn missing_key(error: meta::MetaError, key: &str) -> S3Error {
-    let error = fault::meta(error);
-    if error.code() == S3Code::NoSuchKey { error.extra("Key", key) } else { error }
 }
 
 /// `bytes` of an inline body.
@@ -127,9 +109,10 @@ enum Prepared {
     NotModified(Response<Body>),
 }
 
-fn head_of(request: &S3Request, record: &ObjectRecord) -> S3Result<Prepared> {
-    let headers = &request.parts.headers;
+fn head_of(request: &S3Request, object: &VersionedObject) -> S3Result<Prepared> {
+    let (headers, record) = (&request.parts.headers, &object.record);
     refuse_customer_keys(request)?;
+    request.granted.check_unchanged(&object.annotations)?;
     match ReadConditions::of_read(headers).check(&record.etag, record.last_modified_ms) {
         Verdict::Failed => {
             return Err(S3Error::new(S3Code::PreconditionFailed).extra("Condition", "If-Match"));
@@ -137,6 +120,7 @@ fn head_of(request: &S3Request, record: &ObjectRecord) -> S3Result<Prepared> {
         Verdict::NotModified => {
             let mut answer = answer::empty(StatusCode::NOT_MODIFIED);
             identity(&mut answer, record);
+            version::show(&mut answer, object.version);
             return Ok(Prepared::NotModified(answer));
         }
         Verdict::Proceed => {}
@@ -144,7 +128,9 @@ fn head_of(request: &S3Request, record: &ObjectRecord) -> S3Result<Prepared> {
     let selected = select(request, record)?;
     let mut answer = answer::empty(selected.status);
     identity(&mut answer, record);
+    version::show(&mut answer, object.version);
     describe(&mut answer, request, record)?;
+    annotations::show(&mut answer, &object.annotations, visible(request)?);
     let bytes = selected.bytes;
     answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
     if selected.status == StatusCode::PARTIAL_CONTENT {
@@ -161,6 +147,21 @@ fn head_of(request: &S3Request, record: &ObjectRecord) -> S3Result<Prepared> {
         checksums::set_headers(&mut answer, &record.checksums);
     }
     Ok(Prepared::Send(answer, bytes))
+}
+
+/// Who may read an object doesn't learn what it may not ask for by itself.
+fn visible(request: &S3Request) -> S3Result<Visible> {
+    let (_, key) = request.object()?;
+    let tags = match request.query.contains("versionId") {
+        true => "s3:GetObjectVersionTagging",
+        false => "s3:GetObjectTagging",
+    };
+    let may = |action| request.granted.may(action, key);
+    Ok(Visible {
+        tags: may(tags),
+        retention: may("s3:GetObjectRetention"),
+        legal_hold: may("s3:GetObjectLegalHold"),
+    })
 }
 
 fn refuse_customer_keys(request: &S3Request) -> S3Result<()> {

@@ -10,12 +10,17 @@ mod complete;
 mod copy;
 pub mod cors;
 mod delete;
+mod found;
 mod get;
 mod list;
 mod list_uploads;
+mod list_versions;
+mod locks;
 mod multipart;
 mod put;
 mod settings;
+mod tagging;
+mod versioning;
 
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Shared;
@@ -34,7 +39,9 @@ pub async fn perform(
 ) -> S3Result<Response<Body>> {
     let granted = Arc::clone(&request.granted);
     dispatch(shared, operation, request).await.map_err(|error| match error.code() {
-        S3Code::NoSuchKey if granted.hides_missing() => S3Error::new(S3Code::AccessDenied).source(error),
+        S3Code::NoSuchKey | S3Code::NoSuchVersion if granted.hides_missing() => {
+            S3Error::new(S3Code::AccessDenied).source(error)
+        }
         _ => error,
     })
 }
@@ -50,10 +57,17 @@ async fn dispatch(
         Operation::HeadBucket => bucket::head(shared),
         Operation::DeleteBucket => bucket::delete(shared, &request).await,
         Operation::GetBucketLocation => settings::location(shared),
-        Operation::GetBucketVersioning => settings::versioning(),
+        Operation::GetBucketVersioning => versioning::get(shared, &request).await,
+        Operation::PutBucketVersioning => versioning::put(shared, request).await,
         Operation::GetBucketAcl => settings::acl(&request),
         Operation::GetObjectAcl => settings::object_acl(shared, &request).await,
-        Operation::GetObjectTagging => settings::object_tagging(shared, &request).await,
+        Operation::GetObjectTagging => tagging::get(shared, &request).await,
+        Operation::PutObjectTagging => tagging::put(shared, request).await,
+        Operation::DeleteObjectTagging => tagging::delete(shared, &request).await,
+        Operation::GetObjectRetention => locks::retention(shared, &request).await,
+        Operation::PutObjectRetention => locks::put_retention(shared, request).await,
+        Operation::GetObjectLegalHold => locks::legal_hold(shared, &request).await,
+        Operation::PutObjectLegalHold => locks::put_legal_hold(shared, request).await,
         Operation::PutBucketAcl | Operation::PutObjectAcl => settings::put_acl(&request),
         Operation::GetBucketOwnershipControls => settings::ownership(&request),
         Operation::PutBucketOwnershipControls => settings::put_ownership(request).await,
@@ -82,9 +96,9 @@ async fn dispatch(
         }
         Operation::GetBucketTagging => settings::absent(&request, S3Code::NoSuchTagSet),
         Operation::GetBucketWebsite => settings::absent(&request, S3Code::NoSuchWebsiteConfiguration),
-        Operation::GetObjectLockConfiguration => {
-            settings::absent(&request, S3Code::ObjectLockConfigurationNotFoundError)
-        }
+        Operation::GetObjectLockConfiguration => locks::configuration(shared, &request).await,
+        Operation::PutObjectLockConfiguration => locks::put_configuration(shared, request).await,
+        Operation::ListObjectVersions => list_versions::list(shared, &request).await,
         Operation::ListObjects => list::v1(shared, &request).await,
         Operation::ListObjectsV2 => list::v2(shared, &request).await,
         Operation::ListMultipartUploads => list_uploads::list(shared, &request).await,

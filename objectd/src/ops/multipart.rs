@@ -3,6 +3,7 @@
 use super::checksums;
 use super::commit::commit;
 use super::put::{Data, Keep, receive};
+use crate::annotations;
 use crate::answer;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
@@ -13,20 +14,21 @@ use crate::listing::{self, Encoding};
 use crate::objectlog::Pending;
 use crate::payload::{BodyPlan, ChecksumAlgorithm, PayloadDigest};
 use crate::service::S3Request;
-use crate::stored_headers::{refuse_unserved, stored_headers, user_metadata};
+use crate::stored_headers::{refuse_unserved, refuse_unserved_of_object, stored_headers, user_metadata};
 use crate::target::{filled, number};
 use crate::xml::XmlWriter;
 use axum::body::Body;
 use http::header::ETAG;
 use http::{HeaderName, Response, StatusCode};
-use meta::object::{Annotations, ChecksumType, PartRecord, UploadId, UploadRecord};
+use meta::object::{ChecksumType, PartRecord, UploadId, UploadRecord};
 use rt::rng::{Rng, SystemRng};
 use std::sync::Arc;
 
 pub async fn create(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response<Body>> {
     let (bucket, key) = request.object()?;
     let headers = &request.parts.headers;
-    refuse_unserved(headers)?;
+    refuse_unserved_of_object(headers)?;
+    let annotations = annotations::of_headers(headers, shared.now_ms())?;
     let chosen = chosen_checksum(request)?;
     let upload = UploadRecord {
         id: UploadId(SystemRng.id()),
@@ -38,7 +40,7 @@ pub async fn create(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Respo
         checksum: chosen.map(|(algorithm, kind)| (checksums::to_index(algorithm), kind)),
     };
     let id = upload.id;
-    shared.meta.create_upload(bucket, upload, Annotations::default()).await.map_err(fault::meta)?;
+    shared.meta.create_upload(bucket, upload, annotations).await.map_err(fault::meta)?;
     let mut xml = XmlWriter::new("InitiateMultipartUploadResult");
     xml.text("Bucket", bucket);
     xml.text("Key", key);

@@ -2,6 +2,7 @@
 
 use super::checksums;
 use super::commit::{commit, precondition};
+use crate::annotations;
 use crate::answer;
 use crate::conditional::WriteCondition;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -11,7 +12,8 @@ use crate::limits::MAX_INLINE_BYTES;
 use crate::objectlog::{Appender, Pending};
 use crate::payload::{BodyPlan, PayloadDigest, PayloadReader};
 use crate::service::S3Request;
-use crate::stored_headers::{refuse_unserved, stored_headers, user_metadata};
+use crate::stored_headers::{refuse_unserved_of_object, stored_headers, user_metadata};
+use crate::version;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::ETAG;
@@ -23,8 +25,9 @@ pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<
     let (bucket, key) = request.object()?;
     let (bucket, key) = (bucket.to_owned(), key.to_owned());
     let headers = &request.parts.headers;
-    refuse_unserved(headers)?;
+    refuse_unserved_of_object(headers)?;
     let (kept, metadata) = (stored_headers(headers)?, user_metadata(headers)?);
+    let annotations = annotations::of_headers(headers, shared.now_ms())?;
     let condition = precondition(WriteCondition::of_write(headers)?);
     let plan = BodyPlan::object(&request.parts, request.payload)?;
     let received = receive(shared, plan, request.body, Keep::InlineIfSmall).await?;
@@ -45,8 +48,10 @@ pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<
         body,
     };
     let meta = shared.meta.clone();
-    commit(shared, pending, async move { meta.put_object(&bucket, &key, record, condition).await }).await?;
+    let change = async move { meta.put_version((&bucket, &key), record, annotations, condition).await };
+    let version = commit(shared, pending, change).await?;
     let mut answer = answer::empty(StatusCode::OK);
+    version::show(&mut answer, version);
     answer::set(&mut answer, ETAG, &answer::quoted(&digest.etag()));
     checksums::set_headers(&mut answer, &[stored]);
     Ok(answer)

@@ -1,18 +1,18 @@
 //! Reads of settings. Each answer is the truth: what can't be set yet is absent, off, or the owner's alone.
 
+use super::found::Wanted;
 use crate::answer;
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::MAX_XML_BYTES;
 use crate::listing;
 use crate::payload::BodyPlan;
 use crate::service::S3Request;
+use crate::version;
 use crate::xml::{self, XmlWriter};
 use axum::body::Body;
 use http::{Response, StatusCode};
 use meta::object::ObjectOwnership;
-use meta::query::ObjectPart;
 
 pub fn location(shared: &Shared) -> S3Result<Response<Body>> {
     let mut xml = XmlWriter::new("LocationConstraint");
@@ -23,25 +23,16 @@ pub fn location(shared: &Shared) -> S3Result<Response<Body>> {
     Ok(answer::xml(xml))
 }
 
-/// No bucket has ever had versioning switched on: an empty document says that.
-pub fn versioning() -> S3Result<Response<Body>> {
-    Ok(answer::xml(XmlWriter::new("VersioningConfiguration")))
-}
-
 pub fn acl(request: &S3Request) -> S3Result<Response<Body>> {
     Ok(owner_has_all(&request.granted.bucket()?.record.owner))
 }
 
 pub async fn object_acl(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
-    must_exist(shared, request).await?;
-    Ok(owner_has_all(&request.granted.bucket()?.record.owner))
-}
-
-pub async fn object_tagging(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
-    must_exist(shared, request).await?;
-    let mut xml = XmlWriter::new("Tagging");
-    xml.start("TagSet");
-    Ok(answer::xml(xml))
+    let object = Wanted::of(request)?.head(shared).await?;
+    request.granted.check_unchanged(&object.annotations)?;
+    let mut answer = owner_has_all(&request.granted.bucket()?.record.owner);
+    version::show(&mut answer, object.version);
+    Ok(answer)
 }
 
 pub fn ownership(request: &S3Request) -> S3Result<Response<Body>> {
@@ -89,12 +80,6 @@ pub fn put_acl(request: &S3Request) -> S3Result<Response<Body>> {
 
 pub fn absent(request: &S3Request, code: S3Code) -> S3Result<Response<Body>> {
     Err(S3Error::new(code).extra("BucketName", request.bucket()?))
-}
-
-async fn must_exist(shared: &Shared, request: &S3Request) -> S3Result<()> {
-    let (bucket, key) = request.object()?;
-    shared.meta.object(bucket, key, ObjectPart::Head).await.map_err(fault::meta)?;
-    Ok(())
 }
 
 fn owner_has_all(owner: &str) -> Response<Body> {
