@@ -38,8 +38,8 @@ pub const MAX_EXTENTS: usize = 65_536;
 pub const MAX_OBJECT_BYTES: u64 = 5 << 40;
 /// Longest policy of a bucket, in bytes (S3): 20 KiB.
 pub const MAX_POLICY_BYTES: usize = 20 << 10;
-/// Longest setting of a bucket, in bytes (S3, of CORS): 64 KiB.
-pub const MAX_SETTING_BYTES: usize = 64 << 10;
+/// Longest setting of a bucket, in bytes: fifty tags of the longest names and values fit.
+pub const MAX_SETTING_BYTES: usize = 128 << 10;
 /// Longest text of a policy of an identity, white space included, in bytes; IAM counts less of it.
 pub const MAX_POLICY_TEXT_BYTES: usize = 128 << 10;
 /// Characters of all inline policies of one user, group or role, white space not counted (IAM).

@@ -8,6 +8,7 @@ use crate::auth::single_header;
 use crate::auth::uri::Query;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::http_date;
+use crate::limits::MAX_BUCKET_TAGS;
 use crate::xml::{self, XmlWriter};
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, Response};
@@ -65,6 +66,10 @@ pub fn check_tags(tags: &Tags) -> S3Result<()> {
     if tags.len() > MAX_TAGS {
         return Err(S3Error::with(S3Code::BadRequest, "Object tags cannot be greater than 10"));
     }
+    check_each(tags)
+}
+
+fn check_each(tags: &Tags) -> S3Result<()> {
     let bad = |why| Err(S3Error::with(S3Code::InvalidTag, why));
     let allowed =
         |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "+-=._:/@".contains(c));
@@ -84,8 +89,24 @@ pub fn check_tags(tags: &Tags) -> S3Result<()> {
     Ok(())
 }
 
-/// A `Tagging` document.
+/// A `Tagging` document of an object.
 pub fn tags_of_xml(body: &[u8]) -> S3Result<Tags> {
+    let tags = read_tags(body)?;
+    check_tags(&tags)?;
+    Ok(tags)
+}
+
+/// A `Tagging` document of a bucket, which may have more.
+pub fn bucket_tags_of_xml(body: &[u8]) -> S3Result<Tags> {
+    let tags = read_tags(body)?;
+    if tags.len() > MAX_BUCKET_TAGS {
+        return Err(S3Error::with(S3Code::BadRequest, "Bucket tag count cannot be greater than 50"));
+    }
+    check_each(&tags)?;
+    Ok(tags)
+}
+
+fn read_tags(body: &[u8]) -> S3Result<Tags> {
     let malformed = || S3Error::new(S3Code::MalformedXML);
     let root = xml::parse(body, "Tagging")?;
     let [set] = &root.children[..] else { return Err(malformed()) };
@@ -101,7 +122,6 @@ pub fn tags_of_xml(body: &[u8]) -> S3Result<Tags> {
         };
         tags.push((key.text.clone(), value.text.clone()));
     }
-    check_tags(&tags)?;
     Ok(tags)
 }
 

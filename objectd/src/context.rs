@@ -124,9 +124,14 @@ impl Known<'_> {
     fn signature_keys(&self, context: &mut Context) {
         let Some(signature) = &self.authenticated.signature else { return };
         let presigned = self.authenticated.presigned;
+        let place = match (self.operation, presigned) {
+            (Operation::PostObject, _) => "POST",
+            (_, true) => "REST-QUERY-STRING",
+            (_, false) => "REST-HEADER",
+        };
         context
             .set("s3:signatureversion", "AWS4-HMAC-SHA256")
-            .set("s3:authType", if presigned { "REST-QUERY-STRING" } else { "REST-HEADER" })
+            .set("s3:authType", place)
             .set("s3:x-amz-content-sha256", signature.content_sha256.as_str());
         // AWS: of presigned requests only. One from a client whose clock is ahead has no age yet.
         if presigned {
@@ -158,11 +163,11 @@ impl Known<'_> {
     fn header_keys(&self, context: &mut Context) -> S3Result<()> {
         use Operation::{
             CompleteMultipartUpload, CopyObject, CreateBucket, CreateMultipartUpload, DeleteObject,
-            PutObject, UploadPartCopy,
+            PostObject, PutObject, UploadPartCopy,
         };
         let headers = self.headers;
         let operation = self.operation;
-        if matches!(operation, PutObject | CopyObject | CreateMultipartUpload) {
+        if matches!(operation, PutObject | PostObject | CopyObject | CreateMultipartUpload) {
             claim_headers(context, headers, OF_ACLS)?;
             claim_headers(context, headers, OF_NEW_OBJECTS)?;
             claim_tags(context, headers)?;

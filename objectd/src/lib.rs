@@ -31,6 +31,7 @@ pub mod objectlog;
 pub mod operation;
 mod ops;
 pub mod payload;
+pub mod post;
 pub mod principals;
 pub mod range;
 mod service;

@@ -60,6 +60,13 @@ pub const MAX_PARSED_POLICIES: usize = 1024;
 /// A policy as it is sent: longer ones are refused unread, those over AWS's 20 KiB with its own words.
 pub const MAX_POLICY_BODY_BYTES: usize = policy::limits::MAX_TEXT_BYTES;
 
+/// A CORS configuration, in bytes (AWS).
+pub const MAX_CORS_BYTES: usize = 64 << 10;
+/// Tags of a bucket (AWS).
+pub const MAX_BUCKET_TAGS: usize = 50;
+/// Fields of a form before its file, in bytes (AWS), and how many.
+pub const MAX_FORM_BYTES: usize = 20 << 10;
+pub const MAX_FORM_FIELDS: usize = 100;
 /// Rules of a CORS configuration (AWS).
 pub const MAX_CORS_RULES: usize = 100;
 /// Characters of a CORS rule's id (AWS).
@@ -112,4 +119,5 @@ const _: () = assert!(3 * policy::limits::MAX_TEXT_BYTES < MAX_CALL_BYTES);
 const _: () = assert!(MAX_SESSION_POLICY_BYTES * 8 / 3 + 4096 < MAX_HEADER_BYTES);
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_LEN) && MAX_INLINE_BYTES < BLOCK_LEN);
 const _: () = assert!(RESERVE_BYTES.is_multiple_of(BLOCK_LEN as u64) && MAX_RUN_BYTES <= RESERVE_BYTES);
+const _: () = assert!(MAX_CORS_BYTES <= meta::limits::MAX_SETTING_BYTES);
 const _: () = assert!(PIECE_BYTES as u64 <= MAX_RUN_BYTES);

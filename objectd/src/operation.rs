@@ -3,6 +3,7 @@
 
 use crate::auth::uri::Query;
 use crate::error::{S3Code, S3Error, S3Result};
+use crate::post;
 use crate::target::Target;
 use http::{HeaderMap, Method};
 
@@ -50,11 +51,13 @@ operations! {
     PutBucketCors
     GetBucketCors
     DeleteBucketCors
+    PutBucketTagging
+    GetBucketTagging
+    DeleteBucketTagging
     // Reads of settings that no bucket has yet: answered with AWS's "there is none".
     GetBucketEncryption
     GetBucketLifecycleConfiguration
     GetBucketReplication
-    GetBucketTagging
     GetBucketWebsite
     GetObjectLockConfiguration
     PutObjectLockConfiguration
@@ -64,6 +67,7 @@ operations! {
     ListMultipartUploads
     DeleteObjects
     PutObject
+    PostObject
     CopyObject
     GetObject
     HeadObject
@@ -193,6 +197,9 @@ impl Operation {
         }
         let found = match (&target.bucket, &target.key) {
             (None, _) => Self::of_service(method, &selected),
+            (Some(_), None) if selected.is_empty() && post::is_form(method, headers) => {
+                Some(Self::PostObject)
+            }
             (Some(_), None) => Self::of_bucket(method, &selected, query),
             (Some(_), Some(_)) => {
                 Self::of_object(method, &selected, headers.contains_key("x-amz-copy-source"))
@@ -255,7 +262,9 @@ impl Operation {
             ("GET", ["encryption"]) => Self::GetBucketEncryption,
             ("GET", ["lifecycle"]) => Self::GetBucketLifecycleConfiguration,
             ("GET", ["replication"]) => Self::GetBucketReplication,
+            ("PUT", ["tagging"]) => Self::PutBucketTagging,
             ("GET", ["tagging"]) => Self::GetBucketTagging,
+            ("DELETE", ["tagging"]) => Self::DeleteBucketTagging,
             ("GET", ["website"]) => Self::GetBucketWebsite,
             ("GET", ["object-lock"]) => Self::GetObjectLockConfiguration,
             ("PUT", ["object-lock"]) => Self::PutObjectLockConfiguration,
@@ -352,7 +361,9 @@ mod tests {
             ("GET", "/buc?encryption", GetBucketEncryption),
             ("GET", "/buc?lifecycle", GetBucketLifecycleConfiguration),
             ("GET", "/buc?replication", GetBucketReplication),
+            ("PUT", "/buc?tagging", PutBucketTagging),
             ("GET", "/buc?tagging", GetBucketTagging),
+            ("DELETE", "/buc?tagging", DeleteBucketTagging),
             ("GET", "/buc?website", GetBucketWebsite),
             ("GET", "/buc?object-lock", GetObjectLockConfiguration),
             ("GET", "/buc?prefix=a", ListObjects),
@@ -388,8 +399,15 @@ mod tests {
         assert_eq!(route("GET", "/buc/k?versionId=v", false), Ok(GetObject));
         assert_eq!(route("HEAD", "/buc/k?versionId=v&partNumber=1", false), Ok(HeadObject));
         assert_eq!(route("DELETE", "/buc/k?versionId=v", false), Ok(DeleteObject));
-        // GetObject is there twice, the two copies and the three of accounts follow.
-        assert_eq!(cases.len() + 4, Operation::ALL.len());
+        let form = HeaderMap::from_iter([(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("multipart/form-data; boundary=b"),
+        )]);
+        let target = Target::parse("h", "/buc", &[]).unwrap();
+        let route = Operation::route(&Method::POST, &target, &Query::parse(None).unwrap(), &form);
+        assert_eq!(route.unwrap(), PostObject);
+        // GetObject is there twice, the two copies, the form and the three of accounts follow.
+        assert_eq!(cases.len() + 5, Operation::ALL.len());
     }
 
     #[test]

@@ -156,9 +156,14 @@ async fn serve(
     operation: &mut Option<&'static str>,
 ) -> S3Result<Response<Body>> {
     let expects = parts.headers.contains_key(EXPECT);
-    let mut began = false;
+    let (mut began, mut is_form) = (false, false);
     let result = match begin(shared, &parts, operation).await {
-        Ok((authenticated, target, granted, operation)) => {
+        Ok(Begun::Form(target, authenticated)) => {
+            is_form = true;
+            ops::post::post(shared, &parts, (target, authenticated), body.clone()).await
+        }
+        Ok(Begun::Granted(granted)) => {
+            let (authenticated, target, granted, operation) = *granted;
             began = true;
             let Authenticated { principal, payload, query, .. } = authenticated;
             let granted = Arc::new(granted);
@@ -167,7 +172,8 @@ async fn serve(
         }
         Err(error) => Err(error),
     };
-    if result.is_err() {
+    // What follows a form's file is nothing, and still has to come before the next request.
+    if result.is_err() || is_form {
         drain(expects, began, &mut body).await;
     }
     result
@@ -189,7 +195,12 @@ async fn serve_call(
     result
 }
 
-type Begun = (Authenticated, Target, Granted, Operation);
+/// What a head came to.
+enum Begun {
+    Granted(Box<(Authenticated, Target, Granted, Operation)>),
+    /// Who asks, and for which key, is in the body.
+    Form(Target, Authenticated),
+}
 
 /// All that is decided from the head alone. Nothing of the body is read before it, so a client that expects a
 /// `100 Continue` gets its refusal instead.
@@ -198,9 +209,16 @@ async fn begin(shared: &Shared, parts: &Parts, routed: &mut Option<&'static str>
     let (target, operation) = route(shared, parts, &authenticated.query)
         .map_err(|error| unrouted(&authenticated.principal, error))?;
     *routed = Some(operation.name());
+    if operation == Operation::PostObject {
+        return match authenticated.principal {
+            Principal::Anonymous => Ok(Begun::Form(target, authenticated)),
+            // A form's signature is in the form.
+            Principal::Key { .. } => Err(S3Error::new(S3Code::MethodNotAllowed)),
+        };
+    }
     let asked = Routed { parts, authenticated: &authenticated, operation, target: &target };
     let granted = authorize(shared, &asked).await?;
-    Ok((authenticated, target, granted, operation))
+    Ok(Begun::Granted(Box::new((authenticated, target, granted, operation))))
 }
 
 fn route(shared: &Shared, parts: &Parts, query: &Query) -> S3Result<(Target, Operation)> {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::canonical;
 use super::chunk_signer::{ChunkSigner, signatures_equal};
-use super::credentials::{self, Claim, Credentials, Place, single_header};
+use super::credentials::{self, Claim, Credentials, Place, SignedForm, single_header};
 use super::holder::{Holder, Who};
 use super::keys::{KeyRecord, KeyStatus, KeyStore};
 use super::timestamp::Timestamp;
@@ -153,6 +153,35 @@ impl Authenticator {
         self.check_time(claim)?;
         self.check_scope(claim, service)?;
         check_signed_headers(parts, claim)
+    }
+
+    /// Verifies the signature of a form's policy. What the policy says is not looked at.
+    ///
+    /// Errors: as [`authenticate`](Self::authenticate).
+    pub async fn authenticate_form(&self, form: &SignedForm<'_>) -> S3Result<Authenticated> {
+        let claim = credentials::of_form(form, MAX_EXPIRES_S)?;
+        self.check_time(&claim)?;
+        self.check_scope(&claim, SERVICE)?;
+        let key = self.key(&claim).await?;
+        let expected = calculate_signature(signing_key(&key, &claim), form.policy.as_bytes());
+        if !signatures_equal(&expected, &claim.signature) {
+            return Err(S3Error::new(S3Code::SignatureDoesNotMatch)
+                .extra("AWSAccessKeyId", claim.scope.access_key_id.as_str())
+                .extra("StringToSign", form.policy)
+                .extra("SignatureProvided", claim.signature.as_str()));
+        }
+        let signed_ms = u64::try_from(claim.timestamp.unix_s()).unwrap_or(0).saturating_mul(1000);
+        Ok(Authenticated {
+            signature: Some(Signature { signed_ms, content_sha256: "UNSIGNED-PAYLOAD".to_owned() }),
+            principal: Principal::Key {
+                access_key_id: claim.scope.access_key_id,
+                owner: key.owner,
+                holder: key.holder,
+            },
+            payload: PayloadAuth::new(PayloadMode::Unsigned, None)?,
+            query: Query::parse(None)?,
+            presigned: false,
+        })
     }
 
     fn check_time(&self, claim: &Claim) -> S3Result<()> {

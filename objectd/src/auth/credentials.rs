@@ -88,6 +88,36 @@ fn token(in_header: Option<&str>, in_query: Option<&str>, header: bool) -> S3Res
     }
 }
 
+/// What a form says of who signed its policy ("POST Object").
+#[derive(Debug, Clone, Copy)]
+pub struct SignedForm<'a> {
+    /// In base64: what is signed.
+    pub policy: &'a str,
+    pub algorithm: &'a str,
+    pub credential: &'a str,
+    pub date: &'a str,
+    pub signature: &'a str,
+    pub token: Option<&'a str>,
+}
+
+/// The policy says when it ends, so the date only has to be one that a signing key lasts for: a week.
+pub(super) fn of_form(form: &SignedForm<'_>, expires_s: i64) -> S3Result<Claim> {
+    let bad = |what: &'static str| S3Error::with(S3Code::AuthorizationQueryParametersError, what);
+    if form.algorithm != ALGORITHM {
+        return Err(bad("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
+    }
+    Ok(Claim {
+        scope: Scope::parse(form.credential).ok_or_else(|| bad("The Credential is mal-formed"))?,
+        timestamp: Timestamp::parse_basic(form.date)
+            .ok_or_else(|| bad("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""))?,
+        signed_headers: Vec::new(),
+        token: form.token.map(str::to_owned),
+        signature: parse_signature(form.signature)
+            .ok_or_else(|| bad("X-Amz-Signature must be 64 lower-case hexadecimal digits"))?,
+        place: Place::Query { expires_s },
+    })
+}
+
 /// A header that may come once only. Errors: `InvalidArgument` if it is repeated or not visible ASCII.
 pub(crate) fn single_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> S3Result<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();

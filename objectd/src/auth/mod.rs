@@ -21,6 +21,7 @@ pub mod uri;
 
 pub use authenticator::{Authenticated, Authenticator, Principal, Signature};
 pub use chunk_signer::ChunkSigner;
+pub use credentials::SignedForm;
 pub(crate) use credentials::single_header;
 pub use holder::{Holder, Temporary, Who};
 pub use keys::{KeyFuture, KeyRecord, KeyStatus, KeyStore, Secret};

@@ -6,6 +6,7 @@ use crate::cors::{Cors, CrossOrigin};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
+use crate::limits::MAX_CORS_BYTES;
 use crate::payload::BodyPlan;
 use crate::service::S3Request;
 use crate::target::Target;
@@ -14,15 +15,14 @@ use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use meta::error::{Entity, ErrorKind};
-use meta::limits::MAX_SETTING_BYTES;
 use meta::setting::SettingKind;
 
 pub async fn put(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
     let bucket = &request.granted.bucket()?.record;
-    let plan = BodyPlan::document(&request.parts, request.payload, MAX_SETTING_BYTES as u64)?;
+    let plan = BodyPlan::document(&request.parts, request.payload, MAX_CORS_BYTES as u64)?;
     let (body, _) = plan.reader(request.body).collect().await?;
     let text = Cors::parse(&body)?.xml().finish();
-    if text.len() > MAX_SETTING_BYTES {
+    if text.len() > MAX_CORS_BYTES {
         return Err(S3Error::new(S3Code::MaxMessageLengthExceeded));
     }
     let named = (bucket.name.as_str(), bucket.id);

@@ -4,6 +4,7 @@ mod access;
 mod account;
 mod attributes;
 mod bucket;
+mod bucket_tagging;
 mod checksums;
 mod commit;
 mod complete;
@@ -17,6 +18,7 @@ mod list_uploads;
 mod list_versions;
 mod locks;
 mod multipart;
+pub mod post;
 mod put;
 mod settings;
 mod tagging;
@@ -94,7 +96,9 @@ async fn dispatch(
         Operation::GetBucketReplication => {
             settings::absent(&request, S3Code::ReplicationConfigurationNotFoundError)
         }
-        Operation::GetBucketTagging => settings::absent(&request, S3Code::NoSuchTagSet),
+        Operation::PutBucketTagging => bucket_tagging::put(shared, request).await,
+        Operation::GetBucketTagging => bucket_tagging::get(shared, &request).await,
+        Operation::DeleteBucketTagging => bucket_tagging::delete(shared, &request).await,
         Operation::GetBucketWebsite => settings::absent(&request, S3Code::NoSuchWebsiteConfiguration),
         Operation::GetObjectLockConfiguration => locks::configuration(shared, &request).await,
         Operation::PutObjectLockConfiguration => locks::put_configuration(shared, request).await,
@@ -104,6 +108,8 @@ async fn dispatch(
         Operation::ListMultipartUploads => list_uploads::list(shared, &request).await,
         Operation::DeleteObjects => delete::many(shared, request).await,
         Operation::DeleteObject => delete::one(shared, &request).await,
+        // Its form says who asks, so it is served before anything is granted: by `post::post`.
+        Operation::PostObject => Err(S3Error::new(S3Code::MethodNotAllowed)),
         Operation::PutObject => put::put(shared, request).await,
         Operation::CopyObject => copy::object(shared, request).await,
         Operation::UploadPartCopy => copy::part(shared, request).await,

@@ -17,44 +17,84 @@ use crate::version;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::ETAG;
-use http::{Response, StatusCode};
-use meta::object::{self, ObjectRecord};
+use http::{HeaderMap, Response, StatusCode};
+use meta::object::{self, Annotations, ObjectRecord, Precondition, StoredHeaders, VersionRef};
 use std::sync::Arc;
 
 pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
-    let (bucket, key) = request.object()?;
-    let (bucket, key) = (bucket.to_owned(), key.to_owned());
     let headers = &request.parts.headers;
-    refuse_unserved_of_object(headers)?;
-    let (kept, metadata) = (stored_headers(headers)?, user_metadata(headers)?);
-    let annotations = annotations::of_headers(headers, shared.now_ms())?;
-    let condition = precondition(WriteCondition::of_write(headers)?);
+    let new = New::of(request.object()?, headers, shared.now_ms())?;
     let plan = BodyPlan::object(&request.parts, request.payload)?;
     let received = receive(shared, plan, request.body, Keep::InlineIfSmall).await?;
+    let etag = answer::quoted(&received.digest.etag());
+    let stored = store(shared, new, received).await?;
+    let mut answer = answer::empty(StatusCode::OK);
+    stored.show(&mut answer);
+    answer::set(&mut answer, ETAG, &etag);
+    Ok(answer)
+}
+
+/// All that a request says of the object but its data.
+pub struct New {
+    bucket: String,
+    key: String,
+    kept: StoredHeaders,
+    metadata: Vec<(String, String)>,
+    annotations: Annotations,
+    condition: Precondition,
+}
+
+impl New {
+    /// Errors: it asks for what is not served, or what a header may not hold.
+    pub fn of((bucket, key): (&str, &str), headers: &HeaderMap, now_ms: u64) -> S3Result<Self> {
+        refuse_unserved_of_object(headers)?;
+        Ok(Self {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            kept: stored_headers(headers)?,
+            metadata: user_metadata(headers)?,
+            annotations: annotations::of_headers(headers, now_ms)?,
+            condition: precondition(WriteCondition::of_write(headers)?),
+        })
+    }
+}
+
+/// What an answer says of a new object.
+pub struct Stored {
+    version: Option<VersionRef>,
+    checksum: object::Checksum,
+}
+
+impl Stored {
+    pub fn show(self, answer: &mut Response<Body>) {
+        version::show(answer, self.version);
+        checksums::set_headers(answer, &[self.checksum]);
+    }
+}
+
+/// Makes what was received an object.
+pub async fn store(shared: &Arc<Shared>, new: New, received: Received) -> S3Result<Stored> {
     let (body, pending) = match received.data {
         Data::Inline(data) => (object::Body::Inline(data), None),
         Data::Logged(pending) => (object::Body::Extents(pending.extents().to_vec()), Some(pending)),
     };
     let digest = received.digest;
-    let stored = checksums::whole(digest.checksum);
+    let checksum = checksums::whole(digest.checksum);
     let record = ObjectRecord {
         size: digest.length_bytes,
         etag: digest.etag(),
         last_modified_ms: shared.now_ms(),
-        headers: kept,
-        user_metadata: metadata,
-        checksums: vec![stored.clone()],
+        headers: new.kept,
+        user_metadata: new.metadata,
+        checksums: vec![checksum.clone()],
         part_sizes: Vec::new(),
         body,
     };
     let meta = shared.meta.clone();
+    let New { bucket, key, annotations, condition, .. } = new;
     let change = async move { meta.put_version((&bucket, &key), record, annotations, condition).await };
     let version = commit(shared, pending, change).await?;
-    let mut answer = answer::empty(StatusCode::OK);
-    version::show(&mut answer, version);
-    answer::set(&mut answer, ETAG, &answer::quoted(&digest.etag()));
-    checksums::set_headers(&mut answer, &[stored]);
-    Ok(answer)
+    Ok(Stored { version, checksum })
 }
 
 /// Where a received body may be kept.
