@@ -80,11 +80,20 @@ pub struct PolicyText {
     pub text: String,
 }
 
+/// A user or role as a policy names it, and the id of the one that is meant: another that gets its name later isn't.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundPrincipal {
+    pub arn: String,
+    pub id: String,
+}
+
 /// What only roles have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleSettings {
     /// The trust policy: who may assume it.
     pub trust: String,
+    /// The users and roles that it names.
+    pub bound: Vec<BoundPrincipal>,
     pub description: String,
     pub max_session_s: u32,
 }

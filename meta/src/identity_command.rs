@@ -4,7 +4,8 @@ use crate::client::Client;
 use crate::command::Command;
 use crate::error::{ErrorKind, MetaError};
 use crate::identity::{
-    AccountRecord, IdentityKey, IdentityKind, IdentityName, IdentityRecord, ManagedPolicy, PolicyText,
+    AccountRecord, BoundPrincipal, IdentityKey, IdentityKind, IdentityName, IdentityRecord, ManagedPolicy,
+    PolicyText,
 };
 use crate::object::BlockPublicAccess;
 use crate::query::{Answer, Query};
@@ -39,6 +40,7 @@ pub enum IdentityCommand {
     PutTrust {
         role: IdentityName,
         text: String,
+        bound: Vec<BoundPrincipal>,
     },
     /// Puts a user into a group of its account, or takes it out.
     SetMember {
@@ -69,6 +71,14 @@ pub enum IdentityCommand {
         account: String,
         user: Option<String>,
         id: String,
+    },
+    /// As [`Command::PutBucketPolicy`], with the users and roles that the policy names.
+    PutBoundPolicy {
+        bucket: String,
+        id: u64,
+        text: String,
+        public: bool,
+        bound: Vec<BoundPrincipal>,
     },
 }
 
@@ -163,6 +173,17 @@ impl Client {
 
     async fn ask_identity(&self, query: IdentityQuery) -> Result<IdentityAnswer, MetaError> {
         expect!(self.query(Query::Identity(query)).await?, Answer::Identity)
+    }
+
+    /// Puts a policy as [`put_bucket_policy`](Self::put_bucket_policy) does, with the users and roles that it names.
+    pub async fn put_bound_policy(
+        &self,
+        (bucket, id): (&str, u64),
+        (text, public): (String, bool),
+        bound: Vec<BoundPrincipal>,
+    ) -> Result<(), MetaError> {
+        let bucket = bucket.to_owned();
+        self.change_identity(IdentityCommand::PutBoundPolicy { bucket, id, text, public, bound }).await
     }
 
     /// An access key, with its holder's policies.

@@ -56,6 +56,10 @@ pub const MAX_KEYS_OF_IDENTITY: usize = 2;
 pub const MAX_IAM_NAME_CHARS: usize = 128;
 /// Longest path of one, in characters (IAM).
 pub const MAX_IAM_PATH_CHARS: usize = 512;
+/// Users and roles that one policy may name: more than fit into its text.
+pub const MAX_BOUND: usize = 1024;
+/// Longest ARN of a user or role, in bytes (AWS).
+pub const MAX_ARN_BYTES: usize = 2048;
 /// Digits of an account's number (AWS).
 pub const ACCOUNT_DIGITS: usize = 12;
 /// Longest sealed secret, in bytes.

@@ -1,6 +1,7 @@
 //! What reads the control plane's state. Every answer is linearizable: it sees each change that was
 //! acknowledged before the query was asked.
 
+use crate::identity::BoundPrincipal;
 use crate::identity_command::{IdentityAnswer, IdentityQuery};
 use crate::object::{
     AccessRecord, BlockPublicAccess, BucketRecord, BucketUsage, BucketVersioning, Extent, FoundVersion,
@@ -169,6 +170,8 @@ pub struct BucketAccess {
     pub access: AccessRecord,
     /// Of the account that owns it; holds beside its own.
     pub account_block: Option<BlockPublicAccess>,
+    /// The users and roles that its policy means; one that isn't here is known by its name only.
+    pub bound: Vec<BoundPrincipal>,
 }
 
 /// Who may write what, as far as a catch-up has to know.

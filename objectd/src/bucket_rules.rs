@@ -6,6 +6,8 @@
 use crate::context::account_of;
 use crate::identity_rules::IdentityRules;
 use crate::limits::MAX_PARSED_POLICIES;
+use crate::principals::as_meant;
+use meta::identity::BoundPrincipal;
 use meta::object::{AccessRecord, BlockPublicAccess, BucketRecord};
 use meta::query::BucketAccess;
 use policy::{
@@ -51,6 +53,8 @@ impl ParsedPolicies {
 pub struct BucketRules {
     pub record: BucketRecord,
     pub access: AccessRecord,
+    /// The users and roles that its policy means.
+    bound: Vec<BoundPrincipal>,
     /// Of the bucket and its account together.
     block: PublicAccessBlock,
     /// `bucket/NAME`, by which decisions name its policy.
@@ -75,10 +79,10 @@ pub struct Asked<'a> {
 
 impl BucketRules {
     pub fn new(found: BucketAccess, parsed: &ParsedPolicies) -> Self {
-        let BucketAccess { bucket, access, account_block } = found;
+        let BucketAccess { bucket, access, account_block, bound } = found;
         let policy = access.policy.as_deref().map(|text| parsed.parse(&bucket, text));
         let block = block_of(access.block).with(block_of(account_block));
-        Self { name: format!("bucket/{}", bucket.name), record: bucket, access, block, policy }
+        Self { name: format!("bucket/{}", bucket.name), record: bucket, access, bound, block, policy }
     }
 
     /// The number of the account that owns it.
@@ -105,8 +109,9 @@ impl BucketRules {
         };
         let mut context = asked.context.clone();
         context.set("s3:ResourceAccount", self.account()).set("aws:ResourceAccount", self.account());
+        let caller = as_meant(asked.caller, asked.rules.id(), &self.bound);
         let request = Request {
-            caller: asked.caller,
+            caller: &caller,
             canonical_id: asked.owner,
             action: asked.action,
             resource: &resource,

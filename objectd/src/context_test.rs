@@ -110,7 +110,10 @@ fn rules(policy: Option<String>, block: Option<BlockPublicAccess>) -> BucketRule
         ownership: ObjectOwnership::BucketOwnerEnforced,
     };
     let access = AccessRecord { policy, block };
-    BucketRules::new(BucketAccess { bucket, access, account_block: None }, &ParsedPolicies::default())
+    BucketRules::new(
+        BucketAccess { bucket, access, account_block: None, bound: vec![] },
+        &ParsedPolicies::default(),
+    )
 }
 
 static NO_RULES: LazyLock<IdentityRules> = LazyLock::new(IdentityRules::default);
@@ -343,7 +346,7 @@ fn the_block_restricts_and_a_parsed_policy_is_no_older_than_its_text() {
     let with = |text: Option<&str>| {
         let found = rules(text.map(str::to_owned), None);
         BucketRules::new(
-            BucketAccess { bucket: found.record, access: found.access, account_block: None },
+            BucketAccess { bucket: found.record, access: found.access, account_block: None, bound: vec![] },
             &parsed,
         )
     };

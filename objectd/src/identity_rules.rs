@@ -20,6 +20,8 @@ type Named = (String, Option<Arc<Policy>>);
 /// The policies of one caller.
 #[derive(Debug, Clone, Default)]
 pub struct IdentityRules {
+    /// Of the user or role, whose name another may get.
+    id: Option<String>,
     own: Vec<Named>,
     /// `None`: no session policy limits it.
     session: Option<Vec<Named>>,
@@ -53,9 +55,15 @@ impl IdentityRules {
         let parse = |policies: &[PolicyText]| policies.iter().map(|policy| parsed.parse(policy)).collect();
         let session = holder.temporary.as_ref().map(|temporary| temporary.policies.as_slice());
         Self {
+            id: holder.record().map(|record| record.id.clone()),
             own: parse(holder.policies()),
             session: session.filter(|policies| !policies.is_empty()).map(parse),
         }
+    }
+
+    /// The unique id of the caller's user or role.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// Whether the caller has no policies of its own.

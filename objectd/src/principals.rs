@@ -4,8 +4,9 @@ use crate::error::S3Result;
 use crate::fault;
 use crate::gateway::Shared;
 use meta::error::{Entity, ErrorKind};
-use meta::identity::{IdentityKind, IdentityName};
-use policy::PrincipalName;
+use meta::identity::{BoundPrincipal, IdentityKind, IdentityName};
+use policy::{Caller, Policy, PrincipalName};
+use std::borrow::Cow;
 
 /// Whom an ARN of a principal names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,29 +34,72 @@ impl Named {
     }
 }
 
-/// The principal of a policy if there is nobody whom it names. `own` is the account whose policy it is.
-pub async fn unknown<'a>(shared: &Shared, name: &'a PrincipalName, own: &str) -> S3Result<Option<&'a str>> {
+/// The users and roles that a policy names, each with the id of the one that is meant. `own` is the account whose
+/// policy it is. The inner error is the first principal that is nobody.
+pub async fn bind(
+    shared: &Shared,
+    policy: &Policy,
+    own: &str,
+) -> S3Result<Result<Vec<BoundPrincipal>, String>> {
     let account = async |number: &str| shared.meta.account_exists(number).await.map_err(fault::meta);
-    let (known, shown) = match name {
-        PrincipalName::Everyone => (true, "*"),
-        PrincipalName::Account(number) => (number == own || account(number).await?, number.as_str()),
-        // An account's canonical id is its owner here.
-        PrincipalName::CanonicalUser(id) => (account(id).await?, id.as_str()),
-        PrincipalName::Arn(arn) => (exists(shared, arn).await?, arn.as_str()),
-        PrincipalName::Federated(name) => (false, name.as_str()),
-        // Services act for the store itself; none does yet, so naming one gives nothing to anybody.
-        PrincipalName::Service(name) => (true, name.as_str()),
-    };
-    Ok((!known).then_some(shown))
+    let mut bound: Vec<BoundPrincipal> = Vec::new();
+    for name in policy.principals() {
+        let (known, shown) = match name {
+            PrincipalName::Everyone => (true, "*"),
+            PrincipalName::Account(number) => (number == own || account(number).await?, number.as_str()),
+            // An account's canonical id is its owner here.
+            PrincipalName::CanonicalUser(id) => (account(id).await?, id.as_str()),
+            PrincipalName::Arn(arn) => {
+                let found = find(shared, arn).await?;
+                let known = found.is_some();
+                let fresh = bound.iter().all(|there| there.arn != *arn);
+                bound.extend(found.flatten().filter(|_| fresh));
+                (known, arn.as_str())
+            }
+            PrincipalName::Federated(name) => (false, name.as_str()),
+            // Services act for the store itself; none does yet, so naming one gives nothing to anybody.
+            PrincipalName::Service(name) => (true, name.as_str()),
+        };
+        if !known {
+            return Ok(Err(shown.to_owned()));
+        }
+    }
+    Ok(Ok(bound))
 }
 
-/// Whether there is one whom this ARN names.
-pub async fn exists(shared: &Shared, arn: &str) -> S3Result<bool> {
-    let Some(named) = Named::parse(arn) else { return Ok(false) };
+/// The caller as a policy sees it in which these are meant: whoever got the name of one of them later is known there
+/// by its id, which no policy names.
+pub fn as_meant<'a>(caller: &'a Caller, id: Option<&str>, bound: &[BoundPrincipal]) -> Cow<'a, Caller> {
+    let Some(id) = id else { return Cow::Borrowed(caller) };
+    let other = |arn: &str| bound.iter().any(|meant| meant.arn == arn && meant.id != id);
+    match caller {
+        Caller::User { account, arn } if other(arn) => {
+            Cow::Owned(Caller::User { account: account.clone(), arn: id.to_owned() })
+        }
+        Caller::RoleSession { account, role_arn, session_arn } if other(role_arn) => {
+            Cow::Owned(Caller::RoleSession {
+                account: account.clone(),
+                role_arn: id.to_owned(),
+                session_arn: session_arn.clone(),
+            })
+        }
+        _ => Cow::Borrowed(caller),
+    }
+}
+
+/// The one whom this ARN names, if there is one; nothing to bind of a session, which is of a role.
+async fn find(shared: &Shared, arn: &str) -> S3Result<Option<Option<BoundPrincipal>>> {
+    let Some(named) = Named::parse(arn) else { return Ok(None) };
     match shared.meta.effective(&named.of).await {
-        Ok(found) => Ok(named.arn.is_none_or(|arn| arn == found.record.arn())),
+        Ok(found) => Ok(match named.arn {
+            None => Some(None),
+            Some(arn) => {
+                let meant = arn == found.record.arn();
+                meant.then_some(Some(BoundPrincipal { arn, id: found.record.id }))
+            }
+        }),
         Err(error) => match error.kind() {
-            ErrorKind::NotFound(Entity::Identity | Entity::Account) | ErrorKind::Invalid => Ok(false),
+            ErrorKind::NotFound(Entity::Identity | Entity::Account) | ErrorKind::Invalid => Ok(None),
             _ => Err(fault::meta(error)),
         },
     }

@@ -291,3 +291,46 @@ async fn a_session_ends_with_its_time_and_its_origin() {
     refused(&sts.call(&headers(session(&sealer, now_ms, root()))).await, 403, "ExpiredToken");
     refused(&sts.call(&headers("x".into())).await, 403, "InvalidClientTokenId");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_gets_a_name_does_not_get_what_was_given_to_it() {
+    let w = World::start().await;
+    let s3 = client(&w.store, "s3", ROOT, SECRET);
+    assert_eq!(s3.put("/bucket", b"").await.status, 200);
+    assert_eq!(s3.put("/bucket/a", b"a").await.status, 200);
+    let user = async || {
+        assert_eq!(w.call(&create("alice")).await.status, 200);
+        let made = w.call("Action=CreateAccessKey&Version=2010-05-08&UserName=alice").await;
+        (made.element("AccessKeyId").unwrap(), made.element("SecretAccessKey").unwrap())
+    };
+    let (id, secret) = user().await;
+    let arn = "arn:aws:iam::000000000000:user/alice";
+    let policy = format!(
+        r#"{{"Statement": [{{"Effect": "Allow", "Principal": {{"AWS": "{arn}"}}, "Action": "s3:GetObject",
+            "Resource": "arn:aws:s3:::bucket/*"}}]}}"#
+    );
+    let put = async || assert_eq!(s3.put("/bucket?policy", policy.as_bytes()).await.status, 204);
+    put().await;
+    let trust = "%7B%22Statement%22%3A%7B%22Effect%22%3A%22Allow%22%2C%22Principal%22%3A%7B%22AWS%22%3A%22arn%3Aaws%3Aiam%3A%3A000000000000%3Auser%2Falice%22%7D%2C%22Action%22%3A%22sts%3AAssumeRole%22%7D%7D";
+    let role = format!("Action=CreateRole&Version=2010-05-08&RoleName=r&AssumeRolePolicyDocument={trust}");
+    assert_eq!(w.call(&role).await.status, 200);
+    let assume =
+        "Action=AssumeRole&Version=2011-06-15&RoleSessionName=one&RoleArn=arn:aws:iam::000000000000:role/r";
+    let may = async |id: &str, secret: &str| {
+        let get = client(&w.store, "s3", id, secret).get("/bucket/a").await.status;
+        (get, client(&w.store, "sts", id, secret).call(&form_call(assume)).await.status)
+    };
+    assert_eq!(may(&id, &secret).await, (200, 200));
+    let delete = format!("Action=DeleteAccessKey&Version=2010-05-08&UserName=alice&AccessKeyId={id}");
+    assert_eq!(w.call(&delete).await.status, 200);
+    assert_eq!(w.call("Action=DeleteUser&Version=2010-05-08&UserName=alice").await.status, 200);
+    // Another of the same name: until whoever owns the bucket and the role says that it is the one.
+    let (id, secret) = user().await;
+    assert_eq!(may(&id, &secret).await, (403, 403));
+    put().await;
+    assert_eq!(may(&id, &secret).await, (200, 403));
+    let update =
+        format!("Action=UpdateAssumeRolePolicy&Version=2010-05-08&RoleName=r&PolicyDocument={trust}");
+    assert_eq!(w.call(&update).await.status, 200);
+    assert_eq!(may(&id, &secret).await, (200, 200));
+}

@@ -256,7 +256,7 @@ mod tests {
                     "Condition": {{"IpAddress": {{"aws:SourceIp": "10.0.0.0/7"}}}}}}]}}"#
             )
         });
-        BucketAccess { bucket, access: AccessRecord { policy, block }, account_block: None }
+        BucketAccess { bucket, access: AccessRecord { policy, block }, account_block: None, bound: vec![] }
     }
 
     fn get(found: BucketAccess, principal: &str, from: &str) -> Verdict {

@@ -4,9 +4,9 @@
 use super::kv::Read;
 use super::objects::bucket;
 use super::txn::{Txn, load};
-use super::{Outcome, keys};
+use super::{Outcome, keys, names};
 use crate::error::{Entity, ErrorKind, Refusal};
-use crate::identity::{AccountRecord, account_of};
+use crate::identity::{AccountRecord, BoundPrincipal, account_of};
 use crate::limits::MAX_POLICY_BYTES;
 use crate::object::{AccessRecord, BlockPublicAccess, BucketRecord};
 use crate::query::BucketAccess;
@@ -15,7 +15,25 @@ pub fn of_bucket(view: &dyn Read, name: &str) -> Outcome<BucketAccess> {
     let bucket = bucket(view, name)?;
     let access = of_record(view, &bucket)?;
     let account_block = account_block(view, &bucket)?;
-    Ok(BucketAccess { bucket, access, account_block })
+    let bound = load(view, &keys::bound(bucket.id))?.unwrap_or_default();
+    Ok(BucketAccess { bucket, access, account_block, bound })
+}
+
+/// Keeps whom a bucket's policy means. To be called right after it was put.
+pub fn bind(txn: &mut Txn<'_>, id: u64, bound: &[BoundPrincipal]) -> Outcome<()> {
+    names::bound(bound)?;
+    if bound.is_empty() {
+        return Ok(());
+    }
+    Ok(txn.put(keys::bound(id), &bound)?)
+}
+
+/// Forgets whom the policy of before meant.
+fn unbind(txn: &mut Txn<'_>, id: u64) -> Outcome<()> {
+    if txn.get(&keys::bound(id))?.is_some() {
+        txn.delete(keys::bound(id));
+    }
+    Ok(())
 }
 
 fn account_block(view: &dyn Read, bucket: &BucketRecord) -> Outcome<Option<BlockPublicAccess>> {
@@ -35,14 +53,16 @@ pub fn put_policy(txn: &mut Txn<'_>, named: (&str, u64), text: String, public: b
         }
         access.policy = Some(text);
         Ok(())
-    })
+    })?;
+    unbind(txn, named.1)
 }
 
 pub fn delete_policy(txn: &mut Txn<'_>, named: (&str, u64)) -> Outcome<()> {
     change(txn, named, |access| {
         access.policy = None;
         Ok(())
-    })
+    })?;
+    unbind(txn, named.1)
 }
 
 pub fn put_block(txn: &mut Txn<'_>, named: (&str, u64), block: Option<BlockPublicAccess>) -> Outcome<()> {

@@ -6,7 +6,8 @@ use super::txn::{Txn, decode, load};
 use super::{Outcome, keys, names, pool};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::identity::{
-    AccountRecord, FIRST_ACCOUNT, IdentityKind, IdentityName, IdentityRecord, ManagedPolicy, PolicyText,
+    AccountRecord, BoundPrincipal, FIRST_ACCOUNT, IdentityKind, IdentityName, IdentityRecord, ManagedPolicy,
+    PolicyText,
 };
 use crate::identity_command::{Effective, IdentityPage};
 use crate::limits::{
@@ -85,6 +86,7 @@ pub fn create(txn: &mut Txn<'_>, record: &IdentityRecord) -> Outcome<()> {
     }
     if let Some(role) = &record.role {
         check_text(&role.trust)?;
+        names::bound(&role.bound)?;
         check_text_or_none(&role.description)?;
     }
     if txn.get(&key_of(of))?.is_some() {
@@ -181,11 +183,18 @@ pub fn delete_inline(txn: &mut Txn<'_>, of: &IdentityName, name: &str) -> Outcom
     })
 }
 
-pub fn put_trust(txn: &mut Txn<'_>, of: &IdentityName, text: String) -> Outcome<()> {
+pub fn put_trust(
+    txn: &mut Txn<'_>,
+    of: &IdentityName,
+    text: String,
+    bound: Vec<BoundPrincipal>,
+) -> Outcome<()> {
     check_text(&text)?;
+    names::bound(&bound)?;
     change(txn, of, |record| match &mut record.role {
         Some(role) => {
             role.trust = text;
+            role.bound = bound;
             Ok(())
         }
         None => Err(Refusal::invalid("only roles have trust policies")),

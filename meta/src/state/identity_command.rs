@@ -3,7 +3,7 @@
 use super::identity_keys::{self, Holder};
 use super::kv::Read;
 use super::txn::Txn;
-use super::{Outcome, identity};
+use super::{Outcome, access, identity};
 use crate::identity_command::{IdentityAnswer, IdentityCommand, IdentityPage, IdentityQuery};
 
 pub fn apply(txn: &mut Txn<'_>, command: IdentityCommand) -> Outcome<()> {
@@ -15,7 +15,7 @@ pub fn apply(txn: &mut Txn<'_>, command: IdentityCommand) -> Outcome<()> {
         C::DeleteIdentity(of) => identity::delete(txn, &of),
         C::PutInlinePolicy { of, policy } => identity::put_inline(txn, &of, policy),
         C::DeleteInlinePolicy { of, name } => identity::delete_inline(txn, &of, &name),
-        C::PutTrust { role, text } => identity::put_trust(txn, &role, text),
+        C::PutTrust { role, text, bound } => identity::put_trust(txn, &role, text, bound),
         C::SetMember { group, user, member } => identity::set_member(txn, &group, &user, member),
         C::CreateManagedPolicy(policy) => identity::create_managed(txn, &policy),
         C::DeleteManagedPolicy { arn } => identity::delete_managed(txn, &arn),
@@ -26,6 +26,10 @@ pub fn apply(txn: &mut Txn<'_>, command: IdentityCommand) -> Outcome<()> {
         }
         C::DeleteIdentityKey { account, user, id } => {
             identity_keys::delete(txn, holder(&account, &user), &id)
+        }
+        C::PutBoundPolicy { bucket, id, text, public, bound } => {
+            access::put_policy(txn, (&bucket, id), text, public)?;
+            access::bind(txn, id, &bound)
         }
     }
 }

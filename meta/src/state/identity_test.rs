@@ -15,6 +15,7 @@ fn name(kind: IdentityKind, name: &str) -> IdentityName {
 fn record(of: IdentityName) -> IdentityRecord {
     let role = (of.kind == IdentityKind::Role).then(|| RoleSettings {
         trust: "{}".into(),
+        bound: vec![],
         description: String::new(),
         max_session_s: 3600,
     });
@@ -57,6 +58,10 @@ fn managed_policy(policy: &str) -> ManagedPolicy {
         created_ms: 1,
         attachments: 0,
     }
+}
+
+fn bound(arn: &str, id: &str) -> BoundPrincipal {
+    BoundPrincipal { arn: arn.into(), id: id.into() }
 }
 
 struct World(Fixture);
@@ -296,6 +301,40 @@ fn an_accounts_block_holds_for_its_buckets() {
 }
 
 #[test]
+fn whom_a_buckets_policy_means_is_kept_as_long_as_the_policy() {
+    let w = World::new();
+    let ask = || {
+        let Ok(Answer::BucketAccess(found)) = w.0.ask(Query::BucketAccess { name: "bucket".into() }) else {
+            panic!()
+        };
+        found
+    };
+    let id = ask().bucket.id;
+    let bucket = || "bucket".to_owned();
+    let put = |principals: &[BoundPrincipal]| {
+        let bound = principals.to_vec();
+        w.run(C::PutBoundPolicy { bucket: bucket(), id, text: "p".into(), public: false, bound })
+    };
+    let one = bound("arn", "AIDA");
+    put(std::slice::from_ref(&one)).unwrap();
+    assert_eq!((ask().bound, ask().access.policy), (vec![one.clone()], Some("p".into())));
+    put(&[]).unwrap();
+    assert_eq!(ask().bound, []);
+    // By a command of before, or with no policy, nobody is bound.
+    let old = Command::PutBucketPolicy { bucket: bucket(), id, text: "q".into(), public: false };
+    let ends =
+        [old, Command::DeleteBucketPolicy { bucket: bucket(), id }, Command::DeleteBucket { name: bucket() }];
+    for end in ends {
+        put(std::slice::from_ref(&one)).unwrap();
+        w.0.run(end).unwrap();
+        assert_eq!(w.0.kv.get(&crate::state::keys::bound(id)).unwrap(), None);
+    }
+    assert_eq!(put(&[]), Err(ErrorKind::NotFound(Entity::Bucket)));
+    w.0.run(Command::CreateBucket { name: bucket(), owner: "root".into(), now_ms: 1 }).unwrap();
+    assert_eq!(put(&[]), Err(ErrorKind::NotFound(Entity::Bucket)), "another bucket of that name");
+}
+
+#[test]
 fn golden_bytes_never_change() {
     let bytes = |command: C| hex::encode(postcard::to_stdvec(&Command::Identity(command)).unwrap());
     let user = || IdentityName { kind: IdentityKind::User, account: "1".into(), name: "u".into() };
@@ -304,11 +343,24 @@ fn golden_bytes_never_change() {
     let expected = [
         (C::CreateAccount(account), "2a000131016e000000"),
         (C::PutAccountBlock { account: "1".into(), block: None }, "2a01013100"),
-        (C::CreateIdentity(record(role)), "2a02020131017501 2f034944 75 07 00000000 01 027b7d 00 901c"),
+        (C::CreateIdentity(record(role)), "2a02020131017501 2f034944 75 07 00000000 01 027b7d 00 00 901c"),
         (C::DeleteIdentity(user()), "2a030001310175"),
         (C::PutInlinePolicy { of: user(), policy: inline("p", "t") }, "2a0400013101750170 0174"),
         (C::DeleteInlinePolicy { of: user(), name: "p".into() }, "2a0500013101750170"),
-        (C::PutTrust { role: user(), text: "t".into() }, "2a0600013101750174"),
+        (
+            C::PutTrust { role: user(), text: "t".into(), bound: vec![bound("a", "i")] },
+            "2a0600013101750174 01 0161 0169",
+        ),
+        (
+            C::PutBoundPolicy {
+                bucket: "b".into(),
+                id: 5,
+                text: "t".into(),
+                public: false,
+                bound: vec![bound("a", "i")],
+            },
+            "2a0e 0162 05 0174 00 01 0161 0169",
+        ),
         (C::SetMember { group: user(), user: "m".into(), member: true }, "2a070001310175016d01"),
         (
             C::CreateManagedPolicy(ManagedPolicy {

@@ -47,6 +47,7 @@ enum PoolTable {
     Identity = 18,
     IdentityKey = 19,
     Managed = 20,
+    Bound = 21,
     Versioning = 22,
     Setting = 25,
 }
@@ -208,6 +209,11 @@ pub fn access_key(id: &str) -> Vec<u8> {
 
 pub fn access_keys() -> Vec<u8> {
     pool_table(PoolTable::AccessKey, &[])
+}
+
+/// Whom a bucket's policy means.
+pub fn bound(bucket: u64) -> Vec<u8> {
+    pool_table(PoolTable::Bound, &bucket.to_be_bytes())
 }
 
 pub fn account(number: &str) -> Vec<u8> {
@@ -468,6 +474,7 @@ mod tests {
             (access(5), "000010 0000000000000005"),
             (account("012345678901"), "000011 303132333435363738393031"),
             (identity(IdentityKind::Role, "012345678901", "r"), "000012 03 303132333435363738393031 00 72"),
+            (bound(5), "000015 0000000000000005"),
             (identity_key("AKIA"), "000013 414b4941"),
             (managed("012345678901", "p"), "000014 303132333435363738393031 00 70"),
             (pool(), "000001"),

@@ -1,9 +1,10 @@
 //! Which names, sizes and texts the state machine takes.
 
 use crate::error::Refusal;
+use crate::identity::BoundPrincipal;
 use crate::limits::{
-    ACCOUNT_DIGITS, MAX_IAM_NAME_CHARS, MAX_IAM_PATH_CHARS, MAX_KEY_BYTES, MAX_LABEL_BYTES,
-    MAX_VOLUME_NAME_BYTES,
+    ACCOUNT_DIGITS, MAX_ARN_BYTES, MAX_BOUND, MAX_IAM_NAME_CHARS, MAX_IAM_PATH_CHARS, MAX_KEY_BYTES,
+    MAX_LABEL_BYTES, MAX_VOLUME_NAME_BYTES,
 };
 
 /// A volume's name: `[a-z0-9][a-z0-9._-]{0,62}`.
@@ -71,6 +72,15 @@ pub fn iam(name: &str) -> Result<(), Refusal> {
         "a name is 1 to {MAX_IAM_NAME_CHARS} letters, digits or any of +=,.@_-, not '{}'",
         shown(name)
     )))
+}
+
+/// Users and roles that a policy names.
+pub fn bound(bound: &[BoundPrincipal]) -> Result<(), Refusal> {
+    let longest = bound.iter().map(|one| one.arn.len().max(one.id.len())).max().unwrap_or(0);
+    if bound.len() <= MAX_BOUND && longest <= MAX_ARN_BYTES {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!("a policy names at most {MAX_BOUND} users and roles")))
 }
 
 /// The path of one: `/`, or visible ASCII between slashes (IAM).

@@ -45,7 +45,7 @@ pub fn delete_bucket(txn: &mut Txn<'_>, name: &str) -> Outcome<()> {
     }
     txn.delete(keys::bucket(name));
     txn.delete(keys::usage(bucket.id));
-    for settings in [keys::access(bucket.id), keys::versioning(bucket.id)] {
+    for settings in [keys::access(bucket.id), keys::bound(bucket.id), keys::versioning(bucket.id)] {
         if txn.get(&settings)?.is_some() {
             txn.delete(settings);
         }

@@ -1,6 +1,6 @@
 //! Who a key acts for: an account's root, one of its users, or a session of one of its roles.
 
-use meta::identity::{PolicyText, account_of};
+use meta::identity::{IdentityRecord, PolicyText, account_of};
 use meta::identity_command::Effective;
 use policy::{Caller, Context};
 use std::sync::Arc;
@@ -76,6 +76,14 @@ impl Holder {
         match &self.who {
             Who::User(user) => Some(&user.record.of.name),
             Who::Root | Who::Role { .. } => None,
+        }
+    }
+
+    /// The user or role.
+    pub fn record(&self) -> Option<&IdentityRecord> {
+        match &self.who {
+            Who::Root => None,
+            Who::User(who) | Who::Role { role: who, .. } => Some(&who.record),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::http_date;
 use crate::xml::XmlWriter;
 use meta::error::{Entity, ErrorKind};
-use meta::identity::{IdentityKind, IdentityName, IdentityRecord, PolicyText, RoleSettings};
+use meta::identity::{BoundPrincipal, IdentityKind, IdentityName, IdentityRecord, PolicyText, RoleSettings};
 use meta::identity_command::IdentityCommand;
 use policy::Kind;
 use rt::rng::SystemRng;
@@ -93,7 +93,7 @@ pub async fn create(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> 
         IdentityKind::Role => Some(role_settings(call)?),
         IdentityKind::User | IdentityKind::Group => None,
     };
-    let record = IdentityRecord {
+    let mut record = IdentityRecord {
         of: call.named(kind, name),
         path: path.to_owned(),
         id: mint::unique_id(&mut SystemRng, words.prefix),
@@ -105,7 +105,9 @@ pub async fn create(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> 
         role,
     };
     call.authorize(&record.arn())?;
-    check_trust(call, &record).await?;
+    if let Some(role) = &mut record.role {
+        role.bound = trust_document(call, &role.trust).await?;
+    }
     call.change(IdentityCommand::CreateIdentity(record.clone())).await?;
     Ok(call.result(|xml| write(xml, words.element, &record)))
 }
@@ -113,35 +115,26 @@ pub async fn create(call: &Call<'_>, kind: IdentityKind) -> S3Result<XmlWriter> 
 fn role_settings(call: &Call<'_>) -> S3Result<RoleSettings> {
     Ok(RoleSettings {
         trust: call.need("AssumeRolePolicyDocument")?.to_owned(),
+        bound: Vec::new(),
         description: call.get("Description").unwrap_or_default().to_owned(),
         max_session_s: call.number("MaxSessionDuration", MAX_SESSION_S)?.unwrap_or(SESSION_S),
     })
 }
 
-async fn check_trust(call: &Call<'_>, record: &IdentityRecord) -> S3Result<()> {
-    match &record.role {
-        Some(role) => trust_document(call, &role.trust).await,
-        None => Ok(()),
-    }
-}
-
-/// A trust policy names nobody who doesn't exist.
-async fn trust_document(call: &Call<'_>, text: &str) -> S3Result<()> {
+/// A trust policy names nobody who doesn't exist: whom it means.
+async fn trust_document(call: &Call<'_>, text: &str) -> S3Result<Vec<BoundPrincipal>> {
     let policy = document(text, Kind::Trust)?;
-    for name in policy.principals() {
-        if let Some(nobody) = crate::principals::unknown(call.shared, name, call.account()).await? {
-            let why = format!("Invalid principal in policy: {nobody}");
-            return Err(S3Error::with(S3Code::MalformedPolicyDocument, why));
-        }
-    }
-    Ok(())
+    crate::principals::bind(call.shared, &policy, call.account()).await?.map_err(|nobody| {
+        let why = format!("Invalid principal in policy: {nobody}");
+        S3Error::with(S3Code::MalformedPolicyDocument, why)
+    })
 }
 
 pub async fn update_trust(call: &Call<'_>) -> S3Result<XmlWriter> {
     let role = call.target(IdentityKind::Role).await?;
     let text = call.need("PolicyDocument")?;
-    trust_document(call, text).await?;
-    call.change(IdentityCommand::PutTrust { role: role.of, text: text.to_owned() }).await?;
+    let bound = trust_document(call, text).await?;
+    call.change(IdentityCommand::PutTrust { role: role.of, text: text.to_owned(), bound }).await?;
     Ok(call.plain())
 }
 

@@ -9,7 +9,7 @@ use crate::auth::session::{Origin, Session};
 use crate::auth::{Who, mint};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::http_date;
-use crate::principals::Named;
+use crate::principals::{Named, as_meant};
 use crate::xml::XmlWriter;
 use meta::error::{Entity, ErrorKind};
 use meta::identity::{IdentityKind, PolicyText};
@@ -150,10 +150,13 @@ fn may_assume(call: &Call<'_>, arn: &str, session: &str, role: &Effective) -> S3
         }
         context.set("sts:ExternalId", id);
     }
-    let text = role.record.role.as_ref().map(|role| role.trust.as_str()).unwrap_or_default();
+    let settings = role.record.role.as_ref();
+    let text = settings.map(|role| role.trust.as_str()).unwrap_or_default();
     let trust = Policy::parse(text, Kind::Trust).ok();
+    let bound = settings.map(|role| role.bound.as_slice()).unwrap_or_default();
+    let caller = as_meant(&call.caller, call.rules.id(), bound);
     let request = Request {
-        caller: &call.caller,
+        caller: &caller,
         canonical_id: None,
         action: call.action.permission,
         resource: arn,

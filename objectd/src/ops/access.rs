@@ -3,7 +3,6 @@
 //! Source: S3 API reference, PutBucketPolicy, GetBucketPolicyStatus, PutPublicAccessBlock and their like.
 
 use crate::answer;
-use crate::bucket_rules::BucketRules;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
@@ -30,18 +29,20 @@ pub async fn put_policy(shared: &Shared, request: S3Request) -> S3Result<Respons
         .map_err(|error| malformed("Policies must be valid JSON in UTF-8", "").source(error))?;
     let policy = Policy::parse(&text, Kind::Bucket(&bucket.record.name))
         .map_err(|error| malformed(&error.message, &error.at).source(error))?;
-    check_principals(shared, bucket, &policy).await?;
+    // A policy names nobody who doesn't exist.
+    let bound = principals::bind(shared, &policy, bucket.account()).await?.map_err(|nobody| {
+        S3Error::with(S3Code::MalformedPolicy, "Invalid principal in policy").extra("Detail", nobody)
+    })?;
     let named = (bucket.record.name.as_str(), bucket.record.id);
-    shared.meta.put_bucket_policy(named, text, policy.is_public()).await.map_err(|error| {
-        match error.kind() {
-            ErrorKind::PreconditionFailed => S3Error::with(
-                S3Code::AccessDenied,
-                "User is not authorized to perform s3:PutBucketPolicy on this bucket because public policies are \
+    let put = (text, policy.is_public());
+    shared.meta.put_bound_policy(named, put, bound).await.map_err(|error| match error.kind() {
+        ErrorKind::PreconditionFailed => S3Error::with(
+            S3Code::AccessDenied,
+            "User is not authorized to perform s3:PutBucketPolicy on this bucket because public policies are \
                  prevented by the BlockPublicPolicy setting in S3 Block Public Access.",
-            )
-            .source(error),
-            _ => fault::meta(error),
-        }
+        )
+        .source(error),
+        _ => fault::meta(error),
     })?;
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
@@ -49,17 +50,6 @@ pub async fn put_policy(shared: &Shared, request: S3Request) -> S3Result<Respons
 fn malformed(what: &str, at: &str) -> S3Error {
     let message = if at.is_empty() { what.to_owned() } else { format!("{at}: {what}") };
     S3Error::with(S3Code::MalformedPolicy, message)
-}
-
-/// A policy names nobody who doesn't exist.
-async fn check_principals(shared: &Shared, bucket: &BucketRules, policy: &Policy) -> S3Result<()> {
-    for name in policy.principals() {
-        if let Some(nobody) = principals::unknown(shared, name, bucket.account()).await? {
-            let error = S3Error::with(S3Code::MalformedPolicy, "Invalid principal in policy");
-            return Err(error.extra("Detail", nobody));
-        }
-    }
-    Ok(())
 }
 
 pub fn policy(request: &S3Request) -> S3Result<Response<Body>> {
