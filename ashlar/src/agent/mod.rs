@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use vhost_user::{Device, DeviceConfig, DeviceHandle, MemorySlots, Open};
 
 pub struct Agent {
@@ -71,8 +72,18 @@ impl Agent {
         })
     }
 
-    /// Serves again what was attached when the last daemon ended; lets go of the disks of VMs that are gone.
-    pub async fn reattach(&self) -> Result<(), Error> {
+    /// Serves again what was attached when the last daemon ended, and looks after it all until the tasks are dropped.
+    pub async fn start(self: &Arc<Self>, exits: mpsc::Receiver<VmExit>) -> Result<JoinSet<()>, Error> {
+        let mut tasks = JoinSet::new();
+        // First, since a VM that is ended on the way waits for who follows exits.
+        tasks.spawn(Arc::clone(self).follow(exits));
+        self.reattach().await?;
+        tasks.spawn(Arc::clone(self).tend());
+        Ok(tasks)
+    }
+
+    /// Serves again what was attached; lets go of the disks of VMs that are gone.
+    async fn reattach(&self) -> Result<(), Error> {
         let _change = self.changes.lock().await;
         for volume in self.meta.volumes().await? {
             let Some(attachment) = &volume.attachment else { continue };
@@ -172,21 +183,22 @@ impl Agent {
         }
     }
 
-    /// Lets go of the disks of VMs that end, and tries again to serve what could not be served. Until dropped.
-    pub async fn tend(self: Arc<Self>, mut exits: mpsc::Receiver<VmExit>) {
+    /// Lets go of the disks of VMs that end.
+    async fn follow(self: Arc<Self>, mut exits: mpsc::Receiver<VmExit>) {
+        while let Some(exit) = exits.recv().await {
+            // Beside the rest: a VM's end may be what the rest waits for.
+            let agent = Arc::clone(&self);
+            tokio::spawn(async move { agent.vm_ended(&exit).await });
+        }
+    }
+
+    /// Tries again to serve what could not be served, and sees to moves and disks that nobody else sees to.
+    async fn tend(self: Arc<Self>) {
         let mut retry = tokio::time::interval(SERVE_RETRY);
         let mut reconcile = tokio::time::interval(RECONCILE_EVERY);
         let mut silent = waking::Silent::default();
         loop {
             tokio::select! {
-                exit = exits.recv() => match exit {
-                    // Beside the rest: a VM's end may be what the rest waits for.
-                    Some(exit) => {
-                        let agent = Arc::clone(&self);
-                        tokio::spawn(async move { agent.vm_ended(&exit).await });
-                    }
-                    None => return,
-                },
                 _ = retry.tick() => {
                     self.serve_failed().await;
                     self.tend_moves().await;

@@ -83,15 +83,12 @@ async fn serve(config: Config) -> Result<(), Error> {
     let (compute, exits) = Compute::open(compute).await?;
     let agent =
         Agent::new(remote.node.clone(), remote.client.clone(), remote.pool, compute, config.receive_at);
-    if stop.or_started(agent.reattach()).await?.is_none() {
-        return Ok(());
-    }
-    let tending = tokio::spawn(Arc::clone(&agent).tend(exits));
+    let Some(mut tending) = stop.or_started(agent.start(exits)).await? else { return Ok(()) };
     let link = tokio::spawn(link::run(Arc::clone(&agent) as _, remote.endpoint));
     process::announce(&format!("ready agent node={}\n", remote.node.name));
     stop.asked().await;
     link.abort();
-    tending.abort();
+    tending.abort_all();
     let outcome = stop
         .while_stopping(async {
             agent.close_devices().await;

@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// Everything that runs.
 pub struct Parts {
@@ -33,7 +33,7 @@ pub struct Parts {
 struct Others {
     shelf: Arc<Shelf>,
     agent: Arc<Agent>,
-    tending: JoinHandle<()>,
+    tending: JoinSet<()>,
     gateway: Arc<GatewayPart>,
     admin: Admin,
 }
@@ -79,8 +79,7 @@ impl Parts {
         let (compute, exits) = Compute::open(compute).await?;
         let agent =
             Agent::new(node.clone(), client.clone(), secrets.pool, compute, (Ipv4Addr::LOCALHOST, 0).into());
-        agent.reattach().await?;
-        let tending = tokio::spawn(Arc::clone(&agent).tend(exits));
+        let tending = agent.start(exits).await?;
 
         let mut registry = Registry::default();
         meta.metrics().register(&mut registry);
@@ -125,12 +124,12 @@ impl Parts {
 
     /// Stops everything cleanly: guests first, then who serves them, then the disks, then the control plane.
     pub async fn stop(self) -> Result<(), Error> {
-        let Others { shelf, agent, tending, gateway, admin } = self.others;
+        let Others { shelf, agent, mut tending, gateway, admin } = self.others;
         agent.compute.stop_all(SHUTDOWN_STOP_DEADLINE).await;
         admin.stop().await;
         gateway.stop().await;
         agent.close_devices().await;
-        tending.abort();
+        tending.abort_all();
         let outcome = shelf.stop().await;
         self.meta.stop().await?;
         outcome

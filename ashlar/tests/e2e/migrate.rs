@@ -70,6 +70,14 @@ impl Two {
         });
     }
 
+    /// A program in the place of QEMU.
+    fn qemu(&self, script: &str) -> PathBuf {
+        let qemu = self.dir("qemu");
+        std::fs::write(&qemu, format!("#!/bin/bash\n{script}")).unwrap();
+        std::fs::set_permissions(&qemu, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        qemu
+    }
+
     fn json(&self, args: &[&str]) -> Value {
         let args = [args, &["-o", "json"]].concat();
         serde_json::from_str(&self.fleet.cli(&args)).unwrap()
@@ -160,10 +168,7 @@ fn a_vm_that_cannot_move_goes_on_where_it_is() {
     two.fails(5, &["vm", "migrate", "busy", "--to", HERE]);
     two.fails(6, &["vm", "migrate", "busy", "--to", "nowhere"]);
     // A machine that QEMU refuses at the end of the transfer: less memory than the guest has.
-    let qemu = two.dir("qemu");
-    let script = "#!/bin/bash\nexec qemu-system-x86_64 \"${@//192M/128M}\"\n";
-    std::fs::write(&qemu, script).unwrap();
-    std::fs::set_permissions(&qemu, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let qemu = two.qemu("exec qemu-system-x86_64 \"${@//192M/128M}\"\n");
     two.other.take().unwrap().stop();
     two.start_other(&["--qemu", qemu.to_str().unwrap()]);
     let line = two.fails(1, &["vm", "migrate", "busy", "--to", THERE]);
@@ -198,6 +203,32 @@ fn whichever_agent_dies_in_a_move_one_guest_goes_on() {
         }
         two.await_end();
     }
+}
+
+#[test]
+fn a_machine_that_was_killed_while_it_waited_for_a_guest_forgets_it() {
+    let Some(guest) = guest("a_machine_that_was_killed_while_it_waited_for_a_guest_forgets_it") else {
+        return;
+    };
+    let mut two = Two::start();
+    two.run(&guest);
+    // Its agent does not get to know that it waits.
+    let qemu = two.qemu("exec qemu-system-x86_64 \"${@//qmp.sock/another.sock}\"\n");
+    two.other.take().unwrap().stop();
+    two.start_other(&["--qemu", qemu.to_str().unwrap()]);
+    let mut command = two.fleet.command(&["vm", "migrate", "busy", "--to", THERE]);
+    let mut moving = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let vm = two.dir("agent2").join("vms/busy");
+    eventually("a QEMU that waits", MINUTE, || vm.join("incoming.sock").exists().then_some(()));
+    two.other.take().unwrap().kill();
+    moving.wait().unwrap();
+    assert!(vm.join("vm.json").exists());
+    two.start_other(&[]);
+    assert!(!vm.join("vm.json").exists(), "a VM that did not come is forgotten");
+    let vms = two.json(&["vm", "list"]);
+    let [left] = &vms.as_array().unwrap()[..] else { panic!("{vms}") };
+    assert_eq!((&left["node"], &left["state"]), (&HERE.into(), &"running".into()), "{vms}");
+    two.fleet.cli(&["vm", "stop", "busy", "--timeout", "1"]);
 }
 
 #[test]
