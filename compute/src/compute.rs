@@ -143,16 +143,6 @@ impl Compute {
             && folder.is_some_and(|dir| VmFiles { dir: dir.to_owned() }.disk() == socket)
     }
 
-    /// Has QEMU start a VM's disk again, by pausing the guest for a moment; one that is paused goes on. False if the
-    /// guest is on the move or in no state to go on: nothing happens then.
-    pub async fn wake(&self, name: &str) -> Result<bool, ComputeError> {
-        let vm = self.find(name)?;
-        let (answer, answered) = oneshot::channel();
-        let gone = || ComputeError::new(ErrorKind::Failed, format!("VM '{name}' ended meanwhile"));
-        vm.requests.send(Request::Wake { answer }).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
-    }
-
     /// Whether a VM of this name may be started now.
     pub fn check_free(&self, name: &str) -> Result<(), ComputeError> {
         match self.lock().get(name) {

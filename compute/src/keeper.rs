@@ -4,6 +4,7 @@ use crate::command::VmFiles;
 use crate::compute::Exit;
 use crate::error::{ComputeError, ErrorKind};
 use crate::limits::{LOG_TAIL_BYTES, QUIT_DEADLINE};
+use crate::moving::is_over;
 use crate::process::Process;
 use crate::qmp::{Message, Qmp};
 use crate::record::{VmRecord, VmState};
@@ -22,11 +23,17 @@ pub(crate) enum Request {
     Stop { deadline: Duration },
     /// End QEMU without asking the guest, because of this.
     End { reason: String },
-    /// Run a command of the monitor.
-    Ask { command: &'static str, arguments: Value, answer: oneshot::Sender<Result<Value, ComputeError>> },
+    /// Run commands of the monitor, with nothing in between, up to the first that QEMU refuses. Answers with what the
+    /// last one returned.
+    Ask { commands: Vec<Command>, answer: Answer<Value> },
     /// Have QEMU start the guest's disk again; whether it was in a state for that.
-    Wake { answer: oneshot::Sender<Result<bool, ComputeError>> },
+    Wake { answer: Answer<bool> },
 }
+
+/// A command of QEMU's monitor, and its arguments.
+pub(crate) type Command = (&'static str, Value);
+
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, ComputeError>>;
 
 /// What has been tried to stop the VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,9 +115,9 @@ impl Keeper {
                 let is_new = matches!(stopping, Stopping::No | Stopping::PowerDown(_));
                 is_new.then_some((Stopping::PowerDown(Duration::ZERO), Duration::ZERO))
             }
-            Request::Ask { command, arguments, answer } => {
+            Request::Ask { commands, answer } => {
                 let outcome = match self.monitor(stopping) {
-                    Ok(qmp) => qmp.execute_with(command, arguments).await,
+                    Ok(qmp) => execute_all(qmp, commands).await,
                     Err(error) => Err(error),
                 };
                 // Nobody may be waiting any more.
@@ -169,11 +176,19 @@ impl Keeper {
     }
 }
 
+async fn execute_all(qmp: &mut Qmp, commands: Vec<Command>) -> Result<Value, ComputeError> {
+    let mut returned = Value::Null;
+    for (command, arguments) in commands {
+        returned = qmp.execute_with(command, arguments).await?;
+    }
+    Ok(returned)
+}
+
 /// Stops the guest's processors for a moment, with which QEMU stops and starts its devices. One at a time with every
 /// other command, so that no move of the guest can begin in between: a guest that has been sent must not go on here.
 async fn wake(qmp: &mut Qmp) -> Result<bool, ComputeError> {
     let moving = qmp.execute("query-migrate").await?;
-    if !matches!(moving["status"].as_str(), None | Some("none" | "failed" | "cancelled" | "completed")) {
+    if !is_over(&moving) {
         return Ok(false);
     }
     match qmp.status().await?.as_str() {

@@ -40,5 +40,8 @@ pub const MOVE_DOWNTIME: Duration = Duration::from_millis(500);
 pub const MOVE_BYTES_PER_SECOND: u64 = 1 << 30;
 /// How often QEMU is asked how far it is.
 pub const MOVE_POLL: Duration = Duration::from_millis(100);
-/// How long one answer on QMP may take.
-pub const QMP_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a guest that an earlier daemon began to send may take to be sent, or to fail.
+pub const LEFT_DEADLINE: Duration = Duration::from_secs(30);
+/// How long one answer on QMP may take. QEMU gives none while it stops a disk, for whose requests the device waits ten
+/// seconds.
+pub const QMP_DEADLINE: Duration = Duration::from_secs(15);

@@ -26,6 +26,8 @@ pub struct Qmp {
     stream: UnixStream,
     buffer: Vec<u8>,
     events: VecDeque<(String, Value)>,
+    /// Of the last command. QEMU's answer carries it, so that one that came too late is not taken for the next's.
+    id: u64,
 }
 
 impl Qmp {
@@ -33,7 +35,7 @@ impl Qmp {
     pub async fn connect(socket: &Path) -> Result<Self, ComputeError> {
         let failed = |error| ComputeError::io(format!("can't reach QEMU at {}", socket.display()), error);
         let stream = UnixStream::connect(socket).await.map_err(failed)?;
-        let mut qmp = Self { stream, buffer: Vec::new(), events: VecDeque::new() };
+        let mut qmp = Self { stream, buffer: Vec::new(), events: VecDeque::new(), id: 0 };
         timeout(QMP_DEADLINE, async {
             let greeting = qmp.line().await?;
             if greeting.get("QMP").is_none() {
@@ -48,11 +50,13 @@ impl Qmp {
 
     /// Sends a command without waiting for its answer, which comes from `next`.
     pub async fn send(&mut self, command: &str) -> Result<(), ComputeError> {
-        self.write(&json!({ "execute": command })).await
+        self.write(command, json!({})).await
     }
 
-    async fn write(&mut self, command: &Value) -> Result<(), ComputeError> {
-        let line = format!("{command}\n");
+    async fn write(&mut self, command: &str, arguments: Value) -> Result<(), ComputeError> {
+        self.id += 1;
+        let line = json!({ "execute": command, "arguments": arguments, "id": self.id });
+        let line = format!("{line}\n");
         self.stream.write_all(line.as_bytes()).await.map_err(|error| ComputeError::io("QEMU hung up", error))
     }
 
@@ -64,9 +68,13 @@ impl Qmp {
     /// Runs a command and returns its answer; events that come first are kept for `next`.
     pub async fn execute_with(&mut self, command: &str, arguments: Value) -> Result<Value, ComputeError> {
         timeout(QMP_DEADLINE, async {
-            self.write(&json!({ "execute": command, "arguments": arguments })).await?;
+            self.write(command, arguments).await?;
             loop {
-                match message(self.line().await?) {
+                let line = self.line().await?;
+                if line.get("id").is_some_and(|id| *id != self.id) {
+                    continue;
+                }
+                match message(line) {
                     Message::Event(name, data) => self.events.push_back((name, data)),
                     Message::Return(value) => return Ok(value),
                     Message::Refused(why) => {
@@ -149,14 +157,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keeps_events_that_come_before_an_answer() {
+    async fn keeps_events_and_skips_late_answers_that_come_before_an_answer() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("qmp");
         let listener = UnixListener::bind(&path).unwrap();
         let answers = [
             "{\"return\": {}}\r\n",
             "{\"event\": \"STOP\", \"data\": {\"a\": 1}}\r\n{\"return\": {\"status\": \"paused\"}}\r\n",
-            "{\"error\": {\"class\": \"X\", \"desc\": \"not now\"}}\r\n",
+            "{\"return\": {}, \"id\": 2}\r\n{\"error\": {\"class\": \"X\", \"desc\": \"not now\"}, \"id\": 3}\r\n",
         ];
         let server = serve(listener, "{\"QMP\": {}}\r\n", &answers);
         let client = async {

@@ -96,6 +96,9 @@ impl Agent {
         let outcome = self.send_through(name, door).await;
         let mut is_sent = outcome.is_ok();
         if !is_sent {
+            if let Err(error) = self.compute.go_on_if_left(name).await {
+                tracing::warn!(vm = %name, %error, "whether a VM that could not be sent goes on is not known");
+            }
             // It may have gone wholly before the error.
             is_sent = self.compute.is_sent(name).await.unwrap_or(true);
         }
@@ -289,11 +292,12 @@ impl Agent {
         }
         let running = self.compute.list().into_iter().filter(|vm| vm.state.is_running());
         for vm in running {
+            if let Err(error) = self.compute.go_on_if_left(&vm.name).await {
+                tracing::warn!(vm = %vm.name, %error, "whether a VM is paused is not known");
+            }
             if self.compute.is_sent(&vm.name).await.unwrap_or(false) {
                 // Who leads the move may be about to say; if not, it is settled when that is over.
                 lock(&self.moves).sent.insert(vm.name, SystemClock.now());
-            } else if let Err(error) = self.compute.go_on_if_paused(&vm.name).await {
-                tracing::warn!(vm = %vm.name, %error, "whether a VM is paused is not known");
             }
         }
         Ok(())

@@ -26,7 +26,7 @@ while [ $n -lt 40 ]; do
     dd if=/dev/urandom of=/mnt/file$n bs=64k count=8 conv=fsync 2>/dev/null
     sha256sum /mnt/file$n >> /mnt/sums
     echo 3 > /proc/sys/vm/drop_caches
-    sha256sum -c -s /mnt/sums || echo WRONG
+    sha256sum -c -s /mnt/sums || { echo WRONG; sha256sum -c /mnt/sums 2>&1 | grep -v OK; }
     echo ROUND $n
     sleep 0.3
 done
@@ -98,6 +98,19 @@ impl Two {
         self.await_console("agent", "ROUND 3\r");
     }
 
+    fn migrate(&self, to: &str) {
+        // A machine that stops everything for some seconds makes an agent look gone, and the VM stays: it is asked again.
+        let moved: Value = eventually("the move", GUEST, || {
+            let output =
+                self.fleet.command(&["vm", "migrate", "busy", "--to", to, "-o", "json"]).output().unwrap();
+            if output.status.code() == Some(6) {
+                return None;
+            }
+            Some(serde_json::from_str(&expect_success("vm migrate", &output, &self.fleet.logs())).unwrap())
+        });
+        assert_eq!((&moved["node"], &moved["state"]), (&to.into(), &"running".into()), "{moved}");
+    }
+
     fn console(&self, agent: &str) -> String {
         let bytes = std::fs::read(self.dir(agent).join("vms/busy/console.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -116,8 +129,9 @@ impl Two {
         let both = || self.console("agent") + &self.console("agent2");
         eventually("the guest's end", GUEST, || both().contains("GUEST-").then_some(()));
         let console = both();
-        for bad in ["WRONG", "I/O error", "GUEST-FAILED", "EXT4-fs error"] {
-            assert!(!console.contains(bad), "{bad}: {console}");
+        for bad in ["WRONG", "I/O error", "GUEST-FAILED", "EXT4-fs error", "BUG: "] {
+            let log = || std::fs::read_to_string(self.dir("agent2.log")).unwrap_or_default();
+            assert!(!console.contains(bad), "{bad}: {console}\nthe other agent: {}", log());
         }
         for good in ["ALL-RIGHT", "GUEST-OK"] {
             assert_eq!(console.matches(good).count(), 1, "{good}: {console}");
@@ -138,16 +152,10 @@ fn a_running_vm_moves_to_another_machine() {
     let mut two = Two::start();
     two.run(&guest);
     two.fails(5, &["vm", "run", "busy", "--volume", "root", "--node", THERE]);
-    // A machine that stops everything for some seconds makes an agent look gone, and the VM stays: it is asked again.
-    let moved: Value = eventually("the move", GUEST, || {
-        let output =
-            two.fleet.command(&["vm", "migrate", "busy", "--to", THERE, "-o", "json"]).output().unwrap();
-        if output.status.code() == Some(6) {
-            return None;
-        }
-        Some(serde_json::from_str(&expect_success("vm migrate", &output, &two.fleet.logs())).unwrap())
-    });
-    assert_eq!((&moved["node"], &moved["state"]), (&THERE.into(), &"running".into()), "{moved}");
+    // Also back to a machine that it was on before.
+    for to in [THERE, HERE, THERE, HERE, THERE] {
+        two.migrate(to);
+    }
     let vms = two.json(&["vm", "list"]);
     let state = |node: &str| vms.as_array().unwrap().iter().find(|vm| vm["node"] == node).cloned();
     let left = state(HERE).unwrap();
