@@ -41,8 +41,8 @@ macro_rules! expect {
     ($value:expr, $variant:path) => {
         match $value {
             $variant(inner) => Ok(inner),
-            _ => Err(MetaError::new(
-                ErrorKind::Corrupt,
+            _ => Err($crate::error::MetaError::new(
+                $crate::error::ErrorKind::Corrupt,
                 concat!("the control plane's answer is not a ", stringify!($variant)),
             )),
         }

@@ -151,19 +151,6 @@ pub struct IdentityPage {
     pub next: Option<String>,
 }
 
-/// Takes the one variant that a question is answered with; another one means that the two sides differ.
-macro_rules! expect {
-    ($value:expr, $variant:path) => {
-        match $value {
-            $variant(inner) => Ok(inner),
-            _ => Err(MetaError::new(
-                ErrorKind::Corrupt,
-                concat!("the control plane's answer is not a ", stringify!($variant)),
-            )),
-        }
-    };
-}
-
 /// Who asks.
 impl Client {
     /// Changes something of accounts and identities.

@@ -33,6 +33,12 @@ pub fn meta(error: MetaError) -> S3Error {
     S3Error::new(code).source(error)
 }
 
+/// That a key's owner was never made an account, in the code that fits the call.
+pub fn no_account(code: S3Code, error: MetaError) -> S3Error {
+    let why = "The key's owner is no account of this store: make one with ashlar project create";
+    S3Error::with(code, why).source(error)
+}
+
 /// An error of the object log's volume.
 pub fn volume(error: ClientError) -> S3Error {
     use blockd::ErrorKind;

@@ -13,9 +13,10 @@ use crate::iam;
 use crate::lent_body::LentBody;
 use crate::operation::Operation;
 use crate::ops;
-use crate::payload::PayloadAuth;
+use crate::payload::{BodyPlan, PayloadAuth};
 use crate::target::Target;
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, ORIGIN, SERVER};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -48,6 +49,15 @@ impl S3Request {
 
     pub fn header(&self, name: &'static str) -> S3Result<Option<&str>> {
         crate::auth::single_header(&self.parts.headers, &HeaderName::from_static(name))
+    }
+
+    /// The whole body, a small document such as XML, of at most `max_bytes`. It can be read once.
+    ///
+    /// Errors: as of [`BodyPlan::document`], and whatever is wrong with the body.
+    pub async fn document(&self, max_bytes: usize) -> S3Result<Bytes> {
+        let plan = BodyPlan::document(&self.parts, self.payload.clone(), max_bytes as u64)?;
+        let (body, _) = plan.reader(self.body.clone()).collect().await?;
+        Ok(body)
     }
 }
 

@@ -7,7 +7,6 @@ mod support;
 
 use meta::Client as MetaClient;
 use meta::identity::IdentityKind;
-use meta::record::{AccessKey, Secret};
 use objectd::auth::seal::Sealer;
 use objectd::auth::session::{Origin, Session};
 use rt::clock::{Clock, SystemClock};
@@ -28,14 +27,7 @@ impl World {
     async fn start() -> World {
         let store = Store::start().await;
         let meta = store.meta.client();
-        let key = AccessKey {
-            id: ROOT.into(),
-            secret: Secret(SECRET.into()),
-            owner: "root".into(),
-            enabled: true,
-            created_ms: 1,
-        };
-        meta.put_access_key(key).await.expect("the root's key");
+        meta.put_access_key(store::key_of("root", ROOT)).await.expect("the root's key");
         let of = |service: &str| client(&store, service, ROOT, SECRET);
         let (iam, sts) = (of("iam"), of("sts"));
         World { store, meta, iam, sts }

@@ -10,7 +10,6 @@ use md5::Digest as _;
 use meta::Client as MetaClient;
 use meta::identity::{AccountRecord, IdentityKey, IdentityKind, IdentityName, IdentityRecord, PolicyText};
 use meta::identity_command::IdentityCommand;
-use meta::record::{AccessKey, Secret};
 use objectd::auth::seal::{Sealer, of_key};
 use rt::rng::SystemRng;
 use store::{REGION, SECRET, Store, TOKEN};
@@ -33,14 +32,7 @@ impl World {
     async fn start() -> World {
         let store = Store::start().await;
         let meta = store.meta.client();
-        let key = AccessKey {
-            id: "AKIAROOT".into(),
-            secret: Secret(SECRET.into()),
-            owner: "root".into(),
-            enabled: true,
-            created_ms: 1,
-        };
-        meta.put_access_key(key).await.expect("the root's key");
+        meta.put_access_key(store::key_of("root", "AKIAROOT")).await.expect("the root's key");
         let away = AccountRecord { number: AWAY.into(), name: "away".into(), ..AccountRecord::first() };
         change(&meta, IdentityCommand::CreateAccount(away)).await;
         let client = |id: &str| Client::new(store.addr(), id, SECRET, REGION);

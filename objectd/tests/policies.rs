@@ -5,7 +5,6 @@
 mod store;
 mod support;
 
-use meta::record::{AccessKey, Secret};
 use store::{REGION, SECRET, Store};
 use support::{Call, Client, Response, Signing};
 
@@ -23,13 +22,7 @@ impl World {
     /// A bucket with three objects, and two accounts.
     async fn start() -> World {
         let store = Store::start().await;
-        let key = AccessKey {
-            id: OTHER_KEY_ID.into(),
-            secret: Secret(SECRET.into()),
-            owner: OTHER.into(),
-            enabled: true,
-            created_ms: 1,
-        };
+        let key = store::key_of(OTHER, OTHER_KEY_ID);
         store.meta.client().put_access_key(key).await.expect("another account");
         let owner = store.client();
         let other = Client::new(store.addr(), OTHER_KEY_ID, SECRET, REGION);

@@ -1,9 +1,13 @@
 //! aws-cli's everyday, over plain HTTP.
 
 use crate::harness::{Store, clean, expect_success, have, noise, sha256, skip};
+use crate::s3_client::S3Client;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use trial::fleet::Fleet;
+use trial::process::tail;
 
 const NAMES: [&str; 7] = [
     "plain.txt",
@@ -22,27 +26,110 @@ pub fn aws_program() -> Option<PathBuf> {
     }
 }
 
-pub struct Aws<'a> {
+/// aws-cli with one key at one gateway.
+#[derive(Clone)]
+pub struct Aws {
     pub program: PathBuf,
-    pub store: &'a Store,
+    pub endpoint: String,
+    pub region: String,
+    pub key: (String, String),
+    pub token: Option<String>,
+    /// The daemon's, for what fails.
+    pub log: PathBuf,
 }
 
-impl Aws<'_> {
+impl Aws {
+    pub fn of(program: PathBuf, store: &Store) -> Self {
+        Self {
+            program,
+            endpoint: store.env("AWS_ENDPOINT_URL"),
+            region: store.env("AWS_DEFAULT_REGION"),
+            key: (store.env("AWS_ACCESS_KEY_ID"), store.env("AWS_SECRET_ACCESS_KEY")),
+            token: None,
+            log: store.dir.path().join("up.log"),
+        }
+    }
+
+    /// With the pool's own key.
+    pub fn of_fleet(program: PathBuf, fleet: &Fleet) -> Self {
+        Self {
+            program,
+            endpoint: fleet.s3_url(),
+            region: fleet.env("AWS_DEFAULT_REGION"),
+            key: (fleet.env("AWS_ACCESS_KEY_ID"), fleet.env("AWS_SECRET_ACCESS_KEY")),
+            token: None,
+            log: fleet.dir.path().join("gateway.log"),
+        }
+    }
+
+    /// With the credentials in an answer: of `create-access-key`, `assume-role`, or `project create`.
+    pub fn with(&self, found: &Value) -> Self {
+        let text = |names: [&str; 2]| {
+            let value = names.iter().find_map(|name| found[*name].as_str());
+            value.unwrap_or_else(|| panic!("no {names:?} in {found}")).to_owned()
+        };
+        let key = (text(["AccessKeyId", "access_key_id"]), text(["SecretAccessKey", "secret_access_key"]));
+        Self { key, token: found["SessionToken"].as_str().map(str::to_owned), ..self.clone() }
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = clean(&self.program);
         command.args(args).stdin(Stdio::null()).env("AWS_PAGER", "").env("AWS_EC2_METADATA_DISABLED", "true");
         // No profile of whoever runs the tests.
         command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"] {
-            command.env(name, self.store.env(name));
+        command.env("AWS_ENDPOINT_URL", &self.endpoint).env("AWS_DEFAULT_REGION", &self.region);
+        command.env("AWS_ACCESS_KEY_ID", &self.key.0).env("AWS_SECRET_ACCESS_KEY", &self.key.1);
+        if let Some(token) = &self.token {
+            command.env("AWS_SESSION_TOKEN", token);
         }
         command
     }
 
+    /// Runs it and expects success; its stdout.
     #[track_caller]
     pub fn run(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
-        expect_success(&format!("aws {}", args.join(" ")), &output, &self.store.log())
+        expect_success(&format!("aws {}", args.join(" ")), &output, &tail(&self.log))
+    }
+
+    /// Runs it; what it answers, or its stderr.
+    pub fn attempt(&self, args: &[&str]) -> Result<Value, String> {
+        let output = self.command(args).args(["--output", "json"]).output().unwrap();
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let text = String::from_utf8(output.stdout).unwrap();
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Runs it and expects success; what it answers.
+    #[track_caller]
+    pub fn ok(&self, args: &[&str]) -> Value {
+        self.attempt(args).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", tail(&self.log)))
+    }
+
+    /// Runs what must fail with this code.
+    #[track_caller]
+    pub fn fails(&self, args: &[&str], code: &str) {
+        match self.attempt(args) {
+            Ok(answer) => panic!("{args:?} must fail with {code}, not answer {answer}"),
+            Err(error) => assert!(error.contains(&format!("({code})")), "{args:?}: {error}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn new_key(&self, user: &str) -> Value {
+        self.ok(&["iam", "create-access-key", "--user-name", user])["AccessKey"].clone()
+    }
+
+    /// Puts an inline policy on who is of this kind and name, such as `("user", "alice")`.
+    pub fn put_policy(&self, (kind, who): (&str, &str), name: &str, text: &str) -> Result<Value, String> {
+        let (call, option) = (format!("put-{kind}-policy"), format!("--{kind}-name"));
+        self.attempt(&["iam", &call, &option, who, "--policy-name", name, "--policy-document", text])
+    }
+
+    pub fn s3(&self, base: &str) -> S3Client {
+        S3Client::new(base.to_owned(), self.region.clone(), &self.key.0, &self.key.1)
     }
 }
 
@@ -52,7 +139,7 @@ fn the_everyday_of_aws_cli() {
         return skip("the_everyday_of_aws_cli", "aws-cli is not installed");
     };
     let store = Store::start("2G");
-    let aws = Aws { program, store: &store };
+    let aws = Aws::of(program, &store);
     let dir = store.dir.path();
     aws.run(&["s3", "mb", "s3://everyday"]);
     for (name, len) in [("0", 0), ("3k", 3 << 10), ("8k", 8 << 10), ("64m", 64 << 20)] {

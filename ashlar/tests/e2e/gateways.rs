@@ -1,11 +1,10 @@
 //! Gateways as processes of their own: two that were given one name, and what each counts.
 
-use crate::harness::{clean, eventually, seed};
-use crate::s3_client::{S3Client, runtime};
+use crate::harness::{eventually, seed};
+use crate::s3_client::runtime;
 use serde_json::Value;
 use std::time::Duration;
 use trial::fleet::{Fleet, Network};
-use trial::process::{Daemon, program};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -18,48 +17,23 @@ fn gateway_state(status: &Value, address: &str) -> String {
 #[test]
 fn a_fenced_gateway_is_seen_and_the_other_is_counted() {
     let fleet = Fleet::start("1G", Network::Plain, seed()).unwrap();
-    let first = eventually("a gateway that runs", MINUTE, || {
-        let status = fleet.status()?;
-        let found = status["services"].as_array()?.iter().find(|service| service["name"] == "s3 gateway")?;
-        (found["state"] == "running").then(|| found["address"].as_str().unwrap().to_owned())
-    });
-    let env: Vec<(String, String)> = fleet
-        .command(&[])
-        .get_envs()
-        .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value?.to_str()?.to_owned())))
-        .collect();
-    let of = |wanted: &str| env.iter().find(|(name, _)| name == wanted).unwrap().1.clone();
-    let mut command = clean(program());
-    command.args([
-        "objectd",
-        "--listen",
-        "127.0.0.1:0",
-        "--node",
-        "node-s3b",
-        "--gateway",
-        "gateway-node-s3",
-    ]);
-    command.arg("--meta").arg(of("ASHLAR_ADMIN"));
-    command.arg("--token-file").arg(fleet.dir.path().join("voter/secrets/daemon.token"));
-    let other = Daemon::start("the other gateway", &mut command, &fleet.dir.path().join("other.log"));
+    fleet.await_gateway(MINUTE);
+    let first = fleet.s3_url();
+    let first = first.trim_start_matches("http://");
+    let other = fleet.second_gateway("gateway-node-s3");
     let status = eventually("the first seen as fenced", MINUTE, || {
-        fleet.status().filter(|status| gateway_state(status, &first).starts_with("fenced"))
+        fleet.status().filter(|status| gateway_state(status, first).starts_with("fenced"))
     });
     let causes = status["causes"].to_string();
     assert!(status["health"] == "unavailable" && causes.contains("--gateway"), "{status}");
     let second = other.ready("s3");
     assert_eq!(gateway_state(&status, second.trim_start_matches("http://")), "running", "{status}");
 
-    let s3 = S3Client::new(
-        second,
-        of("AWS_DEFAULT_REGION"),
-        &of("AWS_ACCESS_KEY_ID"),
-        &of("AWS_SECRET_ACCESS_KEY"),
-    );
+    let s3 = fleet.s3_at(second);
     let metrics = runtime().block_on(async {
         assert_eq!(s3.put("/counted", Vec::new()).await.unwrap().status, 200);
         assert_eq!(s3.put("/counted/key", vec![1; 9000]).await.unwrap().status, 200);
-        let url = format!("{}/metrics", of("ASHLAR_ADMIN"));
+        let url = format!("{}/metrics", fleet.env("ASHLAR_ADMIN"));
         let wanted =
             "ashlar_s3_requests_total{gateway=\"gateway-node-s3\",operation=\"PutObject\",class=\"2xx\"} 1";
         let mut last = String::new();

@@ -1,91 +1,15 @@
 //! Users, groups, roles and sessions through real `aws iam` and `aws sts`: what each may is denied before it is
 //! allowed, and what is revoked at one gateway is revoked at the other.
 
-use crate::awscli::aws_program;
-use crate::harness::{Store, clean, eventually, seed, skip};
-use crate::s3_client::{S3Client, runtime};
+use crate::awscli::{Aws, aws_program};
+use crate::harness::{Store, clean, seed, skip};
+use crate::s3_client::runtime;
 use serde_json::Value;
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 use trial::fleet::{Fleet, Network};
-use trial::process::{Daemon, program};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const ACCOUNT: &str = "000000000000";
-
-/// aws-cli with one key at one gateway.
-#[derive(Clone)]
-struct Aws {
-    program: PathBuf,
-    endpoint: String,
-    region: String,
-    key: (String, String),
-    token: Option<String>,
-}
-
-impl Aws {
-    fn of(program: PathBuf, store: &Store) -> Self {
-        Self {
-            program,
-            endpoint: store.env("AWS_ENDPOINT_URL"),
-            region: store.env("AWS_DEFAULT_REGION"),
-            key: (store.env("AWS_ACCESS_KEY_ID"), store.env("AWS_SECRET_ACCESS_KEY")),
-            token: None,
-        }
-    }
-
-    /// With the credentials in an answer: of `create-access-key`, `assume-role`, or `project create`.
-    fn with(&self, found: &Value) -> Self {
-        let text = |names: [&str; 2]| {
-            let value = names.iter().find_map(|name| found[*name].as_str());
-            value.unwrap_or_else(|| panic!("no {names:?} in {found}")).to_owned()
-        };
-        let key = (text(["AccessKeyId", "access_key_id"]), text(["SecretAccessKey", "secret_access_key"]));
-        Self { key, token: found["SessionToken"].as_str().map(str::to_owned), ..self.clone() }
-    }
-
-    fn run(&self, args: &[&str]) -> Result<Value, String> {
-        let mut command = clean(&self.program);
-        command.args(args).args(["--endpoint-url", &self.endpoint, "--output", "json"]);
-        command.stdin(Stdio::null()).env("AWS_PAGER", "").env("AWS_EC2_METADATA_DISABLED", "true");
-        command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-        command.env("AWS_DEFAULT_REGION", &self.region);
-        command.env("AWS_ACCESS_KEY_ID", &self.key.0).env("AWS_SECRET_ACCESS_KEY", &self.key.1);
-        if let Some(token) = &self.token {
-            command.env("AWS_SESSION_TOKEN", token);
-        }
-        let output = command.output().unwrap();
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-        }
-        let text = String::from_utf8(output.stdout).unwrap();
-        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
-    }
-
-    #[track_caller]
-    fn ok(&self, args: &[&str]) -> Value {
-        self.run(args).unwrap_or_else(|error| panic!("{args:?}: {error}"))
-    }
-
-    /// Runs what must fail with this code.
-    #[track_caller]
-    fn fails(&self, args: &[&str], code: &str) {
-        match self.run(args) {
-            Ok(answer) => panic!("{args:?} must fail with {code}, not answer {answer}"),
-            Err(error) => assert!(error.contains(&format!("({code})")), "{args:?}: {error}"),
-        }
-    }
-
-    #[track_caller]
-    fn new_key(&self, user: &str) -> Value {
-        self.ok(&["iam", "create-access-key", "--user-name", user])["AccessKey"].clone()
-    }
-
-    fn s3(&self, base: &str) -> S3Client {
-        S3Client::new(base.to_owned(), self.region.clone(), &self.key.0, &self.key.1)
-    }
-}
 
 fn policy(statements: &str) -> String {
     format!(r#"{{"Version": "2012-10-17", "Statement": [{statements}]}}"#)
@@ -135,18 +59,7 @@ fn users_are_made_and_revoked_by_aws_iam() {
     ] {
         alice.fails(call, "AccessDenied");
     }
-    let put = |name: &str, text: &str| {
-        root.run(&[
-            "iam",
-            "put-user-policy",
-            "--user-name",
-            "alice",
-            "--policy-name",
-            name,
-            "--policy-document",
-            text,
-        ])
-    };
+    let put = |name: &str, text: &str| root.put_policy(("user", "alice"), name, text);
     let read = allow("s3:GetObject", GET_ALL);
     put("read", &read).unwrap();
     alice.ok(&HEAD);
@@ -280,19 +193,9 @@ fn sessions_never_exceed_what_they_were_made_from() {
     root.ok(&["iam", "create-user", "--user-name", "alice"]);
     let key = root.new_key("alice");
     let alice = root.with(&key);
-    let put = |name: &str, text: &str| {
-        root.ok(&[
-            "iam",
-            "put-user-policy",
-            "--user-name",
-            "alice",
-            "--policy-name",
-            name,
-            "--policy-document",
-            text,
-        ]);
-    };
-    put("read", &allow("s3:GetObject", GET_ALL));
+    let read = allow("s3:GetObject", GET_ALL);
+    let put = || root.put_policy(("user", "alice"), "read", &read).unwrap();
+    put();
 
     // GetSessionToken: as the user is, at every moment; and not for IAM.
     let token = ["sts", "get-session-token", "--duration-seconds", "900"];
@@ -305,16 +208,7 @@ fn sessions_never_exceed_what_they_were_made_from() {
         session.ok(&["sts", "get-caller-identity"])["Arn"],
         format!("arn:aws:iam::{ACCOUNT}:user/alice")
     );
-    let presigned = ["s3", "presign", "s3://shared/a"];
-    let mut command = clean(&session.program);
-    command
-        .args(presigned)
-        .args(["--endpoint-url", &session.endpoint])
-        .env("AWS_DEFAULT_REGION", &session.region);
-    command.env("AWS_ACCESS_KEY_ID", &session.key.0).env("AWS_SECRET_ACCESS_KEY", &session.key.1);
-    command.env("AWS_SESSION_TOKEN", session.token.as_ref().unwrap());
-    command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-    let url = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let url = session.run(&["s3", "presign", "s3://shared/a"]);
     let status = || {
         let args = ["--silent", "-o", "/dev/null", "-w", "%{http_code}", url.trim()];
         String::from_utf8(clean("curl").args(args).output().unwrap().stdout).unwrap()
@@ -332,7 +226,7 @@ fn sessions_never_exceed_what_they_were_made_from() {
     root.ok(&["iam", "delete-user-policy", "--user-name", "alice", "--policy-name", "read"]);
     session.fails(&HEAD, "403");
     assert_eq!(status(), "403");
-    put("read", &allow("s3:GetObject", GET_ALL));
+    put();
     session.ok(&HEAD);
     let id = key["AccessKeyId"].as_str().unwrap();
     let set = |status: &str| {
@@ -356,36 +250,25 @@ fn roles(root: &Aws, alice: &Aws) {
     };
     let nobody = trust(&format!("arn:aws:iam::{ACCOUNT}:user/nobody"), "{}");
     let create = |document: &str| {
-        root.run(&["iam", "create-role", "--role-name", "reader", "--assume-role-policy-document", document])
+        root.attempt(&[
+            "iam",
+            "create-role",
+            "--role-name",
+            "reader",
+            "--assume-role-policy-document",
+            document,
+        ])
     };
     assert!(create(&nobody).unwrap_err().contains("(MalformedPolicyDocument)"));
     let account = trust(ACCOUNT, r#"{"StringEquals": {"sts:ExternalId": "a secret word"}}"#);
     create(&account).unwrap();
-    root.ok(&[
-        "iam",
-        "put-role-policy",
-        "--role-name",
-        "reader",
-        "--policy-name",
-        "all",
-        "--policy-document",
-        &allow("s3:*", "*"),
-    ]);
+    root.put_policy(("role", "reader"), "all", &allow("s3:*", "*")).unwrap();
     let assume = ["sts", "assume-role", "--role-arn", &arn, "--role-session-name", "one"];
     let told = [&assume[..], &["--external-id", "a secret word"]].concat();
     // The account is named: it decides by its own policies, which say nothing yet.
     alice.fails(&told, "AccessDenied");
     let allowed = allow("sts:AssumeRole", &arn);
-    root.ok(&[
-        "iam",
-        "put-user-policy",
-        "--user-name",
-        "alice",
-        "--policy-name",
-        "assume",
-        "--policy-document",
-        &allowed,
-    ]);
+    root.put_policy(("user", "alice"), "assume", &allowed).unwrap();
     alice.fails(&assume, "AccessDenied");
     alice.fails(&[&assume[..], &["--external-id", "another"]].concat(), "AccessDenied");
     root.fails(&told, "AccessDenied");
@@ -444,16 +327,7 @@ fn two_projects_share_a_bucket_and_a_role() {
     let guest = base.with(&guest_root.new_key("guest"));
     guest.fails(&HEAD, "403");
     let own = allow("s3:GetObject", GET_ALL);
-    guest_root.ok(&[
-        "iam",
-        "put-user-policy",
-        "--user-name",
-        "guest",
-        "--policy-name",
-        "p",
-        "--policy-document",
-        &own,
-    ]);
+    guest_root.put_policy(("user", "guest"), "p", &own).unwrap();
     guest.fails(&HEAD, "403");
     let consent = policy(&format!(
         r#"{{"Effect": "Allow", "Principal": {{"AWS": "arn:aws:iam::{two}:user/guest"}}, "Action": "s3:*",
@@ -480,29 +354,11 @@ fn two_projects_share_a_bucket_and_a_role() {
     let assume = ["sts", "assume-role", "--role-arn", &arn, "--role-session-name", "guest"];
     guest.fails(&assume, "AccessDenied");
     let may = allow("sts:AssumeRole", &arn);
-    guest_root.ok(&[
-        "iam",
-        "put-user-policy",
-        "--user-name",
-        "guest",
-        "--policy-name",
-        "p",
-        "--policy-document",
-        &may,
-    ]);
+    guest_root.put_policy(("user", "guest"), "p", &may).unwrap();
     let session = base.with(&guest.ok(&assume)["Credentials"]);
     session.fails(&HEAD, "403");
     let read = allow("s3:GetObject", GET_ALL);
-    owner.ok(&[
-        "iam",
-        "put-role-policy",
-        "--role-name",
-        "reader",
-        "--policy-name",
-        "r",
-        "--policy-document",
-        &read,
-    ]);
+    owner.put_policy(("role", "reader"), "r", &read).unwrap();
     session.ok(&HEAD);
     assert_eq!(session.ok(&["sts", "get-caller-identity"])["Account"], one);
 }
@@ -513,29 +369,10 @@ fn what_iam_revokes_at_one_gateway_is_revoked_at_the_other() {
         return skip("what_iam_revokes_at_one_gateway_is_revoked_at_the_other", "aws-cli is not installed");
     };
     let fleet = Fleet::start("1G", Network::Plain, seed()).unwrap();
-    let first = eventually("a gateway that runs", MINUTE, || {
-        let status = fleet.status()?;
-        let found = status["services"].as_array()?.iter().find(|service| service["name"] == "s3 gateway")?;
-        (found["state"] == "running").then(|| format!("http://{}", found["address"].as_str().unwrap()))
-    });
-    let command = fleet.command(&[]);
-    let of = |wanted: &str| {
-        let found = command.get_envs().find(|(name, _)| *name == wanted).and_then(|(_, value)| value);
-        found.unwrap().to_str().unwrap().to_owned()
-    };
-    let mut other = clean(program());
-    other.args(["objectd", "--listen", "127.0.0.1:0", "--node", "node-s3b", "--gateway", "gateway-two"]);
-    other.arg("--meta").arg(of("ASHLAR_ADMIN"));
-    other.arg("--token-file").arg(fleet.dir.path().join("voter/secrets/daemon.token"));
-    let other = Daemon::start("the other gateway", &mut other, &fleet.dir.path().join("other.log"));
-    let second = other.ready("s3");
-    let root = Aws {
-        program: aws,
-        endpoint: first.clone(),
-        region: of("AWS_DEFAULT_REGION"),
-        key: (of("AWS_ACCESS_KEY_ID"), of("AWS_SECRET_ACCESS_KEY")),
-        token: None,
-    };
+    fleet.await_gateway(MINUTE);
+    let other = fleet.second_gateway("gateway-two");
+    let (first, second) = (fleet.s3_url(), other.ready("s3"));
+    let root = Aws::of_fleet(aws, &fleet);
     let there = Aws { endpoint: second.clone(), ..root.clone() };
     root.ok(&["s3api", "create-bucket", "--bucket", "shared"]);
     root.ok(&["s3api", "put-object", "--bucket", "shared", "--key", "a"]);
@@ -550,19 +387,18 @@ fn what_iam_revokes_at_one_gateway_is_revoked_at_the_other() {
         both.map(|client| runtime.block_on(async { client.get("/shared/a").await.unwrap().status }))
     };
     let read = allow("s3:GetObject", GET_ALL);
-    let put =
-        ["iam", "put-user-policy", "--user-name", "alice", "--policy-name", "p", "--policy-document", &read];
+    let put = |aws: &Aws| aws.put_policy(("user", "alice"), "p", &read).unwrap();
     let delete = ["iam", "delete-user-policy", "--user-name", "alice", "--policy-name", "p"];
     let set = ["iam", "update-access-key", "--user-name", "alice", "--access-key-id", id, "--status"];
     // Each change at one gateway; each look at the other first, where a cache would still say the opposite.
     assert_eq!(seen(), [403, 403]);
     for round in 0..4 {
         let (here, away) = if round % 2 == 0 { (&root, &there) } else { (&there, &root) };
-        here.ok(&put);
+        put(here);
         assert_eq!(seen(), [200, 200]);
         away.ok(&delete);
         assert_eq!(seen(), [403, 403]);
-        away.ok(&put);
+        put(away);
         here.ok(&[&set[..], &["Inactive"]].concat());
         assert_eq!(seen(), [403, 403]);
         away.ok(&[&set[..], &["Active"]].concat());
@@ -570,7 +406,7 @@ fn what_iam_revokes_at_one_gateway_is_revoked_at_the_other() {
         here.ok(&delete);
     }
     // A session that one gateway gave is known to the other, and goes with its key.
-    root.ok(&put);
+    put(&root);
     let session = alice.with(&alice.ok(&["sts", "get-session-token"])["Credentials"]);
     let away = Aws { endpoint: second, ..session };
     away.ok(&HEAD);

@@ -57,12 +57,9 @@ impl Two {
     }
 
     fn start_other(&mut self, more: &[&str]) {
-        // Its own environment names the control plane.
-        let env = self.fleet.command(&[]);
-        let admin = env.get_envs().find(|(name, _)| *name == "ASHLAR_ADMIN").and_then(|(_, value)| value);
         let mut command = clean(program());
         command.arg("agent").arg("--dir").arg(self.dir("agent2")).args(["--node", THERE]).args(more);
-        command.arg("--meta").arg(admin.expect("env.sh names it"));
+        command.arg("--meta").arg(self.fleet.env("ASHLAR_ADMIN"));
         command.arg("--token-file").arg(self.dir("voter/secrets/daemon.token"));
         self.other = Some(Daemon::start("the other agent", &mut command, &self.dir("agent2.log")));
         eventually("the other agent in the pool", MINUTE, || {

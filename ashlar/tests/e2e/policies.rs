@@ -2,11 +2,10 @@
 //! what one gateway's owner revokes, as another gateway sees it.
 
 use crate::awscli::{Aws, aws_program};
-use crate::harness::{Store, clean, eventually, seed, skip};
+use crate::harness::{Store, clean, seed, skip};
 use crate::s3_client::{S3Client, runtime};
 use std::time::Duration;
 use trial::fleet::{Fleet, Network};
-use trial::process::{Daemon, program};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The account of the key that `up` makes.
@@ -40,16 +39,8 @@ fn public_read(condition: &str) -> String {
     ))
 }
 
-fn put_policy(aws: &Aws<'_>, text: &str) {
+fn put_policy(aws: &Aws, text: &str) {
     aws.run(&["s3api", "put-bucket-policy", "--bucket", "site", "--policy", text]);
-}
-
-/// Runs what must fail; the message that aws-cli shows.
-#[track_caller]
-fn fails(aws: &Aws<'_>, args: &[&str], code: &str) {
-    let output = aws.command(args).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && text.contains(&format!("({code})")), "{args:?}: {text}");
 }
 
 const BLOCKED: &str =
@@ -57,7 +48,7 @@ const BLOCKED: &str =
 const LIFTED: &str =
     "BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=false,RestrictPublicBuckets=false";
 
-fn put_block(aws: &Aws<'_>, settings: &str) {
+fn put_block(aws: &Aws, settings: &str) {
     let configuration = format!("--public-access-block-configuration={settings}");
     aws.run(&["s3api", "put-public-access-block", "--bucket", "site", &configuration]);
 }
@@ -71,7 +62,7 @@ fn a_bucket_is_public_by_policy_and_lifted_block_only() {
     let base = store.env("AWS_ENDPOINT_URL");
     let page = store.dir.path().join("page");
     std::fs::write(&page, "hello").unwrap();
-    let aws = Aws { program: program.clone(), store: &store };
+    let aws = Aws::of(program.clone(), &store);
     aws.run(&["s3api", "create-bucket", "--bucket", "site"]);
     aws.run(&["s3", "cp", "--only-show-errors", page.to_str().unwrap(), "s3://site/index"]);
     let get = |headers: &[&str]| unsigned(&base, "/site/index", headers);
@@ -82,9 +73,9 @@ fn a_bucket_is_public_by_policy_and_lifted_block_only() {
     assert_eq!(get(&[]), closed);
     let block = aws.run(&["s3api", "get-public-access-block", "--bucket", "site", "--output", "text"]);
     assert_eq!(block.matches("True").count(), 4, "{block}");
-    fails(&aws, &["s3api", "get-bucket-policy", "--bucket", "site"], "NoSuchBucketPolicy");
+    aws.fails(&["s3api", "get-bucket-policy", "--bucket", "site"], "NoSuchBucketPolicy");
     let put = ["s3api", "put-bucket-policy", "--bucket", "site", "--policy", &everybody];
-    fails(&aws, &put, "AccessDenied");
+    aws.fails(&put, "AccessDenied");
     put_block(&aws, BLOCKED);
     put_policy(&aws, &everybody);
     assert_eq!(get(&[]), closed);
@@ -128,10 +119,10 @@ fn a_bucket_is_public_by_policy_and_lifted_block_only() {
     assert!(store.cli(&test(ACCOUNT)).contains("root"));
 
     conditions(&aws, &base);
-    fails(&aws, &["s3api", "put-bucket-policy", "--bucket", "site", "--policy", "{}"], "MalformedPolicy");
+    aws.fails(&["s3api", "put-bucket-policy", "--bucket", "site", "--policy", "{}"], "MalformedPolicy");
     aws.run(&["s3api", "delete-public-access-block", "--bucket", "site"]);
     let none = "NoSuchPublicAccessBlockConfiguration";
-    fails(&aws, &["s3api", "get-public-access-block", "--bucket", "site"], none);
+    aws.fails(&["s3api", "get-public-access-block", "--bucket", "site"], none);
     put_policy(&aws, &everybody);
 
     // What was put outlives the process, and the state that is made again from the log.
@@ -139,15 +130,15 @@ fn a_bucket_is_public_by_policy_and_lifted_block_only() {
     std::fs::remove_dir_all(store.data().join("meta/state")).unwrap();
     store.up();
     let base = store.env("AWS_ENDPOINT_URL");
-    let aws = Aws { program, store: &store };
+    let aws = Aws::of(program, &store);
     assert_eq!(unsigned(&base, "/site/index", &[]), open);
-    fails(&aws, &["s3api", "get-public-access-block", "--bucket", "site"], none);
+    aws.fails(&["s3api", "get-public-access-block", "--bucket", "site"], none);
     aws.run(&["s3api", "delete-bucket-policy", "--bucket", "site"]);
     assert_eq!(unsigned(&base, "/site/index", &[]), closed);
 }
 
 /// The bucket has no policy before and after, and its block is lifted.
-fn conditions(aws: &Aws<'_>, base: &str) {
+fn conditions(aws: &Aws, base: &str) {
     let forwarded =
         ["X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "Referer: https://a.example/"];
     for (condition, status) in [
@@ -194,27 +185,10 @@ fn conditions(aws: &Aws<'_>, base: &str) {
 #[test]
 fn what_is_revoked_at_one_gateway_is_revoked_at_the_other() {
     let fleet = Fleet::start("1G", Network::Plain, seed()).unwrap();
-    let first = eventually("a gateway that runs", MINUTE, || {
-        let status = fleet.status()?;
-        let found = status["services"].as_array()?.iter().find(|service| service["name"] == "s3 gateway")?;
-        (found["state"] == "running").then(|| format!("http://{}", found["address"].as_str().unwrap()))
-    });
-    let command = fleet.command(&[]);
-    let of = |wanted: &str| {
-        let found = command.get_envs().find(|(name, _)| *name == wanted).and_then(|(_, value)| value);
-        found.unwrap().to_str().unwrap().to_owned()
-    };
-    let mut other = clean(program());
-    other.args(["objectd", "--listen", "127.0.0.1:0", "--node", "node-s3b", "--gateway", "gateway-two"]);
-    other.arg("--meta").arg(of("ASHLAR_ADMIN"));
-    other.arg("--token-file").arg(fleet.dir.path().join("voter/secrets/daemon.token"));
-    let other = Daemon::start("the other gateway", &mut other, &fleet.dir.path().join("other.log"));
-    let second = other.ready("s3");
-    let client = |base: &str| {
-        let (id, secret) = (of("AWS_ACCESS_KEY_ID"), of("AWS_SECRET_ACCESS_KEY"));
-        S3Client::new(base.to_owned(), of("AWS_DEFAULT_REGION"), &id, &secret)
-    };
-    let (one, two) = (client(&first), client(&second));
+    fleet.await_gateway(MINUTE);
+    let other = fleet.second_gateway("gateway-two");
+    let (first, second) = (fleet.s3_url(), other.ready("s3"));
+    let (one, two) = (fleet.s3(), fleet.s3_at(second.clone()));
     let none = "<PublicAccessBlockConfiguration/>";
     let restricted = "<PublicAccessBlockConfiguration><RestrictPublicBuckets>true</RestrictPublicBuckets>\
         </PublicAccessBlockConfiguration>";

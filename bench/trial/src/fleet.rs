@@ -325,6 +325,25 @@ impl Fleet {
         self.gateway = Some(gateway);
     }
 
+    /// Waits until the control plane counts the gateway as running.
+    #[track_caller]
+    pub fn await_gateway(&self, limit: Duration) {
+        eventually("a gateway that runs", limit, || {
+            let status = self.status()?;
+            let found =
+                status["services"].as_array()?.iter().find(|service| service["name"] == "s3 gateway")?;
+            (found["state"] == "running").then_some(())
+        });
+    }
+
+    /// Another gateway, of this name, on a node of its own; whoever starts it also ends it.
+    pub fn second_gateway(&self, name: &str) -> Daemon {
+        let mut command = clean(program());
+        command.args(["objectd", "--listen", "127.0.0.1:0", "--gateway", name]);
+        self.remote(&mut command, "node-s3b");
+        Daemon::start("the other gateway", &mut command, &self.log("other"))
+    }
+
     pub fn kill_gateway(&mut self) {
         self.gateway.take().expect("it runs").kill();
     }
@@ -356,15 +375,24 @@ impl Fleet {
         socket
     }
 
+    /// A value of env.sh.
+    pub fn env(&self, name: &str) -> String {
+        self.env[name].clone()
+    }
+
+    /// Where the gateway is.
+    pub fn s3_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.s3_port)
+    }
+
     pub fn s3(&self) -> S3Client {
-        let env = |name: &str| self.env[name].as_str();
-        let endpoint = format!("http://127.0.0.1:{}", self.s3_port);
-        S3Client::new(
-            endpoint,
-            env("AWS_DEFAULT_REGION").to_owned(),
-            env("AWS_ACCESS_KEY_ID"),
-            env("AWS_SECRET_ACCESS_KEY"),
-        )
+        self.s3_at(self.s3_url())
+    }
+
+    /// A client with the pool's own key, of the gateway that is there.
+    pub fn s3_at(&self, url: String) -> S3Client {
+        let (id, secret) = (&self.env["AWS_ACCESS_KEY_ID"], &self.env["AWS_SECRET_ACCESS_KEY"]);
+        S3Client::new(url, self.env("AWS_DEFAULT_REGION"), id, secret)
     }
 
     /// A CLI command with env.sh sourced.

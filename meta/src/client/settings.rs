@@ -2,7 +2,7 @@
 
 use super::Client;
 use crate::command::Command;
-use crate::error::{ErrorKind, MetaError};
+use crate::error::MetaError;
 use crate::query::{Answer, Query};
 use crate::setting::{BucketSetting, SettingKind};
 

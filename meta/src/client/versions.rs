@@ -2,7 +2,7 @@
 
 use super::Client;
 use crate::command::{Annotate, Command, DeleteVersion, Deletion, Response};
-use crate::error::{ErrorKind, MetaError, Refusal};
+use crate::error::{MetaError, Refusal};
 use crate::object::{
     Annotations, BucketRecord, BucketVersioning, DefaultRetention, FoundVersion, ObjectRecord, Precondition,
     VersionRef, Versioning,

@@ -77,6 +77,28 @@ pub struct Authenticated {
     pub signature: Option<Signature>,
 }
 
+impl Authenticated {
+    /// Of a claim whose signature was verified with its key, over this hash of the payload.
+    fn signed(
+        (claim, key): (Claim, KeyRecord),
+        query: Query,
+        (content_sha256, payload): (String, PayloadAuth),
+    ) -> Authenticated {
+        let signed_ms = u64::try_from(claim.timestamp.unix_s()).unwrap_or(0).saturating_mul(1000);
+        Authenticated {
+            presigned: claim.place != Place::Header,
+            signature: Some(Signature { signed_ms, content_sha256 }),
+            principal: Principal::Key {
+                access_key_id: claim.scope.access_key_id,
+                owner: key.owner,
+                holder: key.holder,
+            },
+            payload,
+            query,
+        }
+    }
+}
+
 /// What policies may ask of a signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
@@ -119,18 +141,8 @@ impl Authenticator {
             claim.scope.signed_part(),
             &claim.signature,
         );
-        let signed_ms = u64::try_from(claim.timestamp.unix_s()).unwrap_or(0).saturating_mul(1000);
-        Ok(Authenticated {
-            signature: Some(Signature { signed_ms, content_sha256: payload_hash }),
-            principal: Principal::Key {
-                access_key_id: claim.scope.access_key_id,
-                owner: key.owner,
-                holder: key.holder,
-            },
-            payload: PayloadAuth::new(mode, Some(signer))?,
-            query,
-            presigned: claim.place != Place::Header,
-        })
+        let payload = PayloadAuth::new(mode, Some(signer))?;
+        Ok(Authenticated::signed((claim, key), query, (payload_hash, payload)))
     }
 
     /// Begins with a request whose signature, in the header, is made for another service than S3 and over the body's
@@ -170,18 +182,11 @@ impl Authenticator {
                 .extra("StringToSign", form.policy)
                 .extra("SignatureProvided", claim.signature.as_str()));
         }
-        let signed_ms = u64::try_from(claim.timestamp.unix_s()).unwrap_or(0).saturating_mul(1000);
-        Ok(Authenticated {
-            signature: Some(Signature { signed_ms, content_sha256: "UNSIGNED-PAYLOAD".to_owned() }),
-            principal: Principal::Key {
-                access_key_id: claim.scope.access_key_id,
-                owner: key.owner,
-                holder: key.holder,
-            },
-            payload: PayloadAuth::new(PayloadMode::Unsigned, None)?,
-            query: Query::parse(None)?,
-            presigned: false,
-        })
+        let payload = PayloadAuth::new(PayloadMode::Unsigned, None)?;
+        let unsigned = ("UNSIGNED-PAYLOAD".to_owned(), payload);
+        // Its claim expires as a presigned request's does, and yet its credentials are in no query.
+        let signed = Authenticated::signed((claim, key), Query::parse(None)?, unsigned);
+        Ok(Authenticated { presigned: false, ..signed })
     }
 
     fn check_time(&self, claim: &Claim) -> S3Result<()> {
@@ -254,18 +259,8 @@ impl Begun {
             _ => {}
         }
         verified(parts, &query, &claim, &key, &payload_hash)?;
-        let signed_ms = u64::try_from(claim.timestamp.unix_s()).unwrap_or(0).saturating_mul(1000);
-        Ok(Authenticated {
-            signature: Some(Signature { signed_ms, content_sha256: payload_hash }),
-            principal: Principal::Key {
-                access_key_id: claim.scope.access_key_id,
-                owner: key.owner,
-                holder: key.holder,
-            },
-            payload: PayloadAuth::new(PayloadMode::Sha256(hash), None)?,
-            query,
-            presigned: false,
-        })
+        let payload = PayloadAuth::new(PayloadMode::Sha256(hash), None)?;
+        Ok(Authenticated::signed((claim, key), query, (payload_hash, payload)))
     }
 }
 

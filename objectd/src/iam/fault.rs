@@ -9,8 +9,7 @@ pub fn meta(error: MetaError) -> S3Error {
     let message = error.message().to_owned();
     let code = match error.kind() {
         ErrorKind::NotFound(Entity::Account) => {
-            let why = "The key's owner is no account of this store: make one with ashlar project create";
-            return S3Error::with(S3Code::AccessDenied, why).source(error);
+            return crate::fault::no_account(S3Code::AccessDenied, error);
         }
         ErrorKind::NotFound(Entity::Identity | Entity::AccessKey | Entity::Policy) => S3Code::NoSuchEntity,
         ErrorKind::Exists(Entity::Identity | Entity::AccessKey | Entity::Policy) => {

@@ -7,7 +7,6 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::{MAX_POLICY_BODY_BYTES, MAX_XML_BYTES};
-use crate::payload::BodyPlan;
 use crate::principals;
 use crate::service::S3Request;
 use crate::xml::{self, XmlWriter};
@@ -23,8 +22,7 @@ use std::collections::BTreeSet;
 /// bucket can always read, replace and remove its policy, so nobody locks himself out.
 pub async fn put_policy(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
     let bucket = request.granted.bucket()?;
-    let plan = BodyPlan::document(&request.parts, request.payload, MAX_POLICY_BODY_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body).collect().await?;
+    let body = request.document(MAX_POLICY_BODY_BYTES).await?;
     let text = String::from_utf8(body.to_vec())
         .map_err(|error| malformed("Policies must be valid JSON in UTF-8", "").source(error))?;
     let policy = Policy::parse(&text, Kind::Bucket(&bucket.record.name))
@@ -78,8 +76,7 @@ fn no_policy(request: &S3Request) -> S3Error {
 
 pub async fn put_block(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
     let bucket = &request.granted.bucket()?.record;
-    let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body).collect().await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     let block = parse_block(&body)?;
     let named = (bucket.name.as_str(), bucket.id);
     shared.meta.put_public_access_block(named, Some(block)).await.map_err(fault::meta)?;

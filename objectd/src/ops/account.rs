@@ -10,7 +10,6 @@ use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::MAX_XML_BYTES;
 use crate::operation::ACCOUNT_ID;
-use crate::payload::BodyPlan;
 use crate::service::S3Request;
 use axum::body::Body;
 use http::{Response, StatusCode};
@@ -30,8 +29,7 @@ fn account(request: &S3Request) -> S3Result<String> {
 
 pub async fn put_block(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
     let account = account(&request)?;
-    let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body).collect().await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     set(shared, account, Some(parse_block(&body)?)).await?;
     Ok(answer::empty(StatusCode::OK))
 }
@@ -59,10 +57,7 @@ async fn set(shared: &Shared, account: String, block: Option<BlockPublicAccess>)
 /// An owner that was never made an account has no settings.
 fn no_account(error: MetaError) -> S3Error {
     match error.kind() {
-        ErrorKind::NotFound(Entity::Account) => {
-            let why = "The key's owner is no account of this store: make one with ashlar project create";
-            S3Error::with(S3Code::InvalidRequest, why).source(error)
-        }
+        ErrorKind::NotFound(Entity::Account) => fault::no_account(S3Code::InvalidRequest, error),
         _ => fault::meta(error),
     }
 }

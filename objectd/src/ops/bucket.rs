@@ -6,7 +6,6 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::{MAX_BUCKET_PAGE, MAX_XML_BYTES};
-use crate::payload::BodyPlan;
 use crate::service::S3Request;
 use crate::stored_headers::refuse_unserved;
 use crate::target::{filled, number};
@@ -75,8 +74,7 @@ pub async fn create(shared: &Shared, request: S3Request) -> S3Result<Response<Bo
         _ => error,
     })?;
     let locked = check_create_headers(headers)?;
-    let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body).collect().await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     check_location(&body, &shared.region)?;
     let created = match locked {
         true => shared.meta.create_locked_bucket(&name, &owner).await,

@@ -10,9 +10,7 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::{MAX_OBJECT_BYTES, MAX_PAGE, MAX_PART_NUMBER, MAX_XML_BYTES, MIN_PART_BYTES};
-use crate::payload::{
-    BodyPlan, Checksum, ChecksumAlgorithm, composite_checksum, full_object_checksum, multipart_etag,
-};
+use crate::payload::{Checksum, ChecksumAlgorithm, composite_checksum, full_object_checksum, multipart_etag};
 use crate::service::S3Request;
 use crate::version;
 use crate::xml::{self, Element, XmlWriter};
@@ -37,8 +35,7 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
     let scheme = if is_tls { "https" } else { "http" };
     // Here, unlike everywhere else, these headers speak of the object and not of the body.
     let expected = take_checksums(&mut request.parts.headers);
-    let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body).collect().await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     let asked = parse(&body)?;
     let (upload, stored) = stored_parts(shared, (&bucket, &key, id)).await?;
     let parts = check_parts(&asked, &stored)?;

@@ -1,49 +1,38 @@
 //! PutBucketCors, GetBucketCors, DeleteBucketCors, and what a configuration does: preflights and the headers of
 //! answers to pages of other sites. It is read at each of them, so that what is taken away is gone everywhere at once.
 
+use super::bucket_setting;
 use crate::answer;
 use crate::cors::{Cors, CrossOrigin};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::MAX_CORS_BYTES;
-use crate::payload::BodyPlan;
 use crate::service::S3Request;
 use crate::target::Target;
 use axum::body::Body;
-use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, Response, StatusCode};
 use meta::error::{Entity, ErrorKind};
 use meta::setting::SettingKind;
 
 pub async fn put(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
-    let bucket = &request.granted.bucket()?.record;
-    let plan = BodyPlan::document(&request.parts, request.payload, MAX_CORS_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body).collect().await?;
+    let body = request.document(MAX_CORS_BYTES).await?;
     let text = Cors::parse(&body)?.xml().finish();
     if text.len() > MAX_CORS_BYTES {
         return Err(S3Error::new(S3Code::MaxMessageLengthExceeded));
     }
-    let named = (bucket.name.as_str(), bucket.id);
-    shared.meta.put_bucket_setting(named, SettingKind::Cors, Some(text)).await.map_err(fault::meta)?;
+    bucket_setting::put(shared, &request, SettingKind::Cors, text).await?;
     Ok(answer::empty(StatusCode::OK))
 }
 
 pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
-    let bucket = request.bucket()?;
-    let found = shared.meta.bucket_setting(bucket, SettingKind::Cors).await.map_err(fault::meta)?;
-    let missing = || S3Error::new(S3Code::NoSuchCORSConfiguration).extra("BucketName", bucket);
-    let mut answer = Response::new(Body::from(found.text.ok_or_else(missing)?));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    Ok(answer)
+    bucket_setting::get(shared, request, SettingKind::Cors, S3Code::NoSuchCORSConfiguration).await
 }
 
 pub async fn delete(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
-    let bucket = &request.granted.bucket()?.record;
-    let named = (bucket.name.as_str(), bucket.id);
-    shared.meta.put_bucket_setting(named, SettingKind::Cors, None).await.map_err(fault::meta)?;
-    Ok(answer::empty(StatusCode::NO_CONTENT))
+    bucket_setting::delete(shared, request, SettingKind::Cors).await
 }
 
 /// The configuration of the bucket of a request. Errors: the control plane can't be reached; it is not readable.

@@ -10,12 +10,10 @@ use crate::fault;
 use crate::gateway::Shared;
 use crate::http_date;
 use crate::limits::MAX_XML_BYTES;
-use crate::payload::BodyPlan;
 use crate::service::S3Request;
 use crate::version;
 use crate::xml::{self, Element, XmlWriter};
 use axum::body::Body;
-use bytes::Bytes;
 use http::{Response, StatusCode};
 use meta::command::Annotate;
 use meta::error::ErrorKind;
@@ -42,7 +40,7 @@ pub async fn configuration(shared: &Shared, request: &S3Request) -> S3Result<Res
 }
 
 pub async fn put_configuration(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
-    let body = document(&request).await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     let default = parse_configuration(&body)?;
     let bucket = &request.granted.bucket()?.record;
     shared.meta.put_object_lock((&bucket.name, bucket.id), default).await.map_err(|error| {
@@ -100,7 +98,7 @@ pub async fn retention(shared: &Shared, request: &S3Request) -> S3Result<Respons
 }
 
 pub async fn put_retention(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
-    let body = document(&request).await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     let retention = annotations::retention_of_xml(&body, shared.now_ms())?;
     let (_, key) = request.object()?;
     request.granted.check_body(key, Said::Retention(retention))?;
@@ -118,7 +116,7 @@ pub async fn legal_hold(shared: &Shared, request: &S3Request) -> S3Result<Respon
 }
 
 pub async fn put_legal_hold(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
-    let body = document(&request).await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     let held = annotations::hold_of_xml(&body)?;
     let (_, key) = request.object()?;
     request.granted.check_body(key, Said::LegalHold(held))?;
@@ -132,12 +130,6 @@ async fn annotate(shared: &Shared, request: &S3Request, change: Annotate) -> S3R
     let mut answer = answer::empty(StatusCode::OK);
     version::show(&mut answer, version);
     Ok(answer)
-}
-
-async fn document(request: &S3Request) -> S3Result<Bytes> {
-    let plan = BodyPlan::document(&request.parts, request.payload.clone(), MAX_XML_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body.clone()).collect().await?;
-    Ok(body)
 }
 
 async fn must_be_locked(shared: &Shared, request: &S3Request) -> S3Result<()> {

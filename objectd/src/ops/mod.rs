@@ -4,6 +4,7 @@ mod access;
 mod account;
 mod attributes;
 mod bucket;
+mod bucket_setting;
 mod bucket_tagging;
 mod checksums;
 mod commit;

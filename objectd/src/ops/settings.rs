@@ -6,7 +6,6 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Shared;
 use crate::limits::MAX_XML_BYTES;
 use crate::listing;
-use crate::payload::BodyPlan;
 use crate::service::S3Request;
 use crate::version;
 use crate::xml::{self, XmlWriter};
@@ -49,8 +48,7 @@ pub fn ownership(request: &S3Request) -> S3Result<Response<Body>> {
 
 /// The only one there is can be put. The others would have ACLs count, and so would none at all.
 pub async fn put_ownership(request: S3Request) -> S3Result<Response<Body>> {
-    let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body).collect().await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     let root = xml::parse(&body, "OwnershipControls")?;
     let rules: Vec<_> = root.children.iter().map(|rule| (rule.name.as_str(), &rule.children[..])).collect();
     let [("Rule", [asked])] = rules[..] else { return Err(S3Error::new(S3Code::MalformedXML)) };

@@ -7,7 +7,6 @@ use crate::context::Said;
 use crate::error::S3Result;
 use crate::gateway::Shared;
 use crate::limits::MAX_XML_BYTES;
-use crate::payload::BodyPlan;
 use crate::service::S3Request;
 use crate::version;
 use axum::body::Body;
@@ -23,8 +22,7 @@ pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body
 }
 
 pub async fn put(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
-    let plan = BodyPlan::document(&request.parts, request.payload.clone(), MAX_XML_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body.clone()).collect().await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     let tags = annotations::tags_of_xml(&body)?;
     let (_, key) = request.object()?;
     request.granted.check_body(key, Said::Tags(&tags))?;

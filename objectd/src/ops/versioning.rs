@@ -5,7 +5,6 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::MAX_XML_BYTES;
-use crate::payload::BodyPlan;
 use crate::service::S3Request;
 use crate::xml::{self, XmlWriter};
 use axum::body::Body;
@@ -26,8 +25,7 @@ pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body
 }
 
 pub async fn put(shared: &Shared, request: S3Request) -> S3Result<Response<Body>> {
-    let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
-    let (body, _) = plan.reader(request.body).collect().await?;
+    let body = request.document(MAX_XML_BYTES).await?;
     let versioning = parse(&body)?;
     let bucket = &request.granted.bucket()?.record;
     shared.meta.put_versioning((&bucket.name, bucket.id), versioning).await.map_err(|error| {

@@ -78,13 +78,7 @@ async fn set_up(meta: &MetaClient, disks: &[ChunkServer]) {
         meta.register_disk(record).await.expect("a disk");
     }
     for (id, enabled) in [(ACCESS_KEY_ID, true), (DISABLED_KEY_ID, false)] {
-        let key = AccessKey {
-            id: id.into(),
-            secret: Secret(SECRET.into()),
-            owner: "tester".into(),
-            enabled,
-            created_ms: 1,
-        };
+        let key = AccessKey { enabled, ..key_of("tester", id) };
         meta.put_access_key(key).await.expect("a key");
     }
 }
@@ -101,4 +95,15 @@ async fn start_gateway(meta: MetaClient) -> GatewayHandle {
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
     };
     Gateway::start(config).await.expect("the gateway")
+}
+
+/// A key that is known, with the secret of all.
+pub fn key_of(owner: &str, id: &str) -> AccessKey {
+    AccessKey {
+        id: id.into(),
+        secret: Secret(SECRET.into()),
+        owner: owner.into(),
+        enabled: true,
+        created_ms: 1,
+    }
 }
