@@ -58,28 +58,42 @@ def new_bucket_name():
     return f"suite-{uuid.uuid4().hex[:20]}"
 
 
-def make_bucket(s3, name):
+def make_bucket(s3, name, **settings):
     region = s3.meta.region_name
-    if region == "us-east-1":
-        s3.create_bucket(Bucket=name)
-    else:
-        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": region})
+    if region != "us-east-1":
+        settings["CreateBucketConfiguration"] = {"LocationConstraint": region}
+    s3.create_bucket(Bucket=name, **settings)
+
+
+def enable(s3, name):
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
 
 
 def remove_bucket(s3, name):
+    """Whatever locks are left in it but those of COMPLIANCE, which the case waits for."""
     with contextlib.suppress(ClientError):
         s3.delete_bucket_policy(Bucket=name)
     try:
         for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=name):
             for upload in page.get("Uploads", []):
                 s3.abort_multipart_upload(Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"])
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
-            for found in page.get("Contents", []):
-                s3.delete_object(Bucket=name, Key=found["Key"])
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
+            for found in page.get("Versions", []) + page.get("DeleteMarkers", []):
+                remove_version(s3, {"Bucket": name, "Key": found["Key"], "VersionId": found["VersionId"]})
         s3.delete_bucket(Bucket=name)
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucket":
             raise
+
+
+def remove_version(s3, named):
+    try:
+        s3.delete_object(**named)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDenied":
+            raise
+        s3.put_object_legal_hold(**named, LegalHold={"Status": "OFF"})
+        s3.delete_object(**named, BypassGovernanceRetention=True)
 
 
 @pytest.fixture
@@ -102,6 +116,21 @@ def buckets(s3):
 def fresh(buckets):
     """An empty bucket for this case alone."""
     return buckets()
+
+
+@pytest.fixture
+def versioned(s3, fresh):
+    """The same, and it keeps versions."""
+    enable(s3, fresh)
+    return fresh
+
+
+@pytest.fixture
+def locked(s3, buckets):
+    """An empty bucket with Object Lock for this case alone."""
+    name = buckets(create=False)
+    make_bucket(s3, name, ObjectLockEnabledForBucket=True)
+    return name
 
 
 @pytest.fixture(scope="session")
