@@ -187,10 +187,9 @@ impl Granted {
         same_tags(self.source_tags.as_ref(), annotations)
     }
 
-    /// Whether a condition about an object's tags could decide: the account's own root is asked none, without a
-    /// policy of the bucket.
+    /// Whether a policy that has a say asks for an object's tags: reading them is a query of its own.
     fn tags_matter(&self, bucket: &BucketRules) -> bool {
-        bucket.has_policy() || !matches!(self.caller, Caller::Root { .. })
+        bucket.asks_for_object_tags() || self.rules.asks_for_object_tags()
     }
 
     async fn look_at_tags(

@@ -94,6 +94,11 @@ impl BucketRules {
         self.policy.is_some()
     }
 
+    /// Whether its policy asks for an object's tags. One that can't be read denies, whatever they are.
+    pub fn asks_for_object_tags(&self) -> bool {
+        self.policy.iter().flatten().any(|policy| policy.asks_for_object_tags())
+    }
+
     /// Whether the policy makes the bucket public; `None` if there is no policy. One that can't be read is not
     /// known not to.
     pub fn is_public(&self) -> Option<bool> {

@@ -71,6 +71,12 @@ impl IdentityRules {
         self.own.is_empty()
     }
 
+    /// Whether one of them asks for an object's tags. One that can't be read denies, whatever they are.
+    pub fn asks_for_object_tags(&self) -> bool {
+        let mut all = self.own.iter().chain(self.session.iter().flatten());
+        all.any(|(_, policy)| policy.as_ref().is_some_and(|policy| policy.asks_for_object_tags()))
+    }
+
     /// Decides with these policies beside the ones of the resource.
     pub fn decide(&self, request: &Request<'_>, resource: Policies<'_>) -> Decision {
         let own = attached(&self.own);

@@ -5,6 +5,8 @@
 mod store;
 mod support;
 
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use store::{REGION, SECRET, Store};
 use support::{Call, Client, Response, Signing};
 
@@ -489,4 +491,38 @@ async fn strangers_write_what_they_may_and_no_more() {
     refused(&w.anonymous("PUT", "/another").await, 403, "AccessDenied");
     refused(&w.anonymous("GET", "/").await, 403, "AccessDenied");
     expect(&w.anonymous("DELETE", "/bucket/theirs").await, 204);
+}
+
+/// How many queries the control plane has answered.
+fn queries(w: &World) -> u64 {
+    let mut registry = Registry::default();
+    w.store.meta.metrics().register(&mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry).expect("metrics");
+    let counts = text.lines().filter(|line| line.starts_with("ashlar_meta_queries_total{"));
+    counts
+        .map(|line| line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok()).expect("a count"))
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_are_read_for_policies_that_ask_for_them_only() {
+    const READS: u64 = 60;
+    let w = World::start().await;
+    let asked = async |rest: &str| {
+        w.policy(&statement("Deny", EVERYONE, r#""s3:GetObject""#, rest)).await;
+        let before = queries(&w);
+        for _ in 0..READS {
+            expect(&w.owner.get("/bucket/public/a").await, 200);
+        }
+        queries(&w) - before
+    };
+    let other =
+        asked(r#", "Condition": {"StringEquals": {"aws:Referer": "s3:ExistingObjectTag/class"}}"#).await;
+    let of_tags = asked(r#", "Condition": {"StringEquals": {"s3:ExistingObjectTag/class": "secret"}}"#).await;
+    // One more for each; the gateway has a few of its own meanwhile.
+    assert!(of_tags >= other + READS / 2, "{of_tags} queries, {other} without tags");
+    let tags = b"<Tagging><TagSet><Tag><Key>class</Key><Value>secret</Value></Tag></TagSet></Tagging>";
+    expect(&w.owner.put("/bucket/public/a?tagging", tags).await, 200);
+    refused(&w.owner.get("/bucket/public/a").await, 403, "AccessDenied");
 }

@@ -59,6 +59,15 @@ impl ArnPattern {
         }
     }
 
+    /// Whether it waits for a value of a key, in lower case, that begins so.
+    pub(crate) fn asks_for(&self, start: &str) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Whole(template) => template.asks_for(start),
+            Self::Components(parts) => parts.iter().any(|part| part.asks_for(start)),
+        }
+    }
+
     /// Its `index`th component, if it is written out.
     pub(crate) fn component(&self, index: usize) -> Option<&Template> {
         match self {

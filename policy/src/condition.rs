@@ -78,6 +78,15 @@ impl Wanted {
         })
     }
 
+    /// Whether it waits for a value of a key, in lower case, that begins so.
+    fn asks_for(&self, start: &str) -> bool {
+        match self {
+            Self::Text(template) | Self::TextIgnoreCase(template) => template.asks_for(start),
+            Self::Arn(pattern) => pattern.asks_for(start),
+            Self::Number(..) | Self::Date(..) | Self::Bool(_) | Self::Binary(_) | Self::Address(_) => false,
+        }
+    }
+
     /// Whether it can have variables. Without a value those match nothing; under a negated operator that would
     /// let an Allow apply to whom nobody thought of, so there it is unknown.
     fn is_template(&self) -> bool {
@@ -119,6 +128,11 @@ fn any(values: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
 }
 
 impl Condition {
+    /// Whether it is about a key, in lower case, that begins so, or compares with one's value.
+    pub(crate) fn asks_for(&self, start: &str) -> bool {
+        self.key.starts_with(start) || self.values.iter().any(|wanted| wanted.asks_for(start))
+    }
+
     /// Whether it holds; `None` if that can't be known.
     pub(crate) fn holds(&self, context: &Context) -> Option<bool> {
         let present = context.all(&self.key);

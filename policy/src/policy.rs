@@ -103,6 +103,17 @@ impl Resources {
 }
 
 impl Statement {
+    /// Whether what it applies to depends on a key, in lower case, that begins so.
+    fn asks_for(&self, start: &str) -> bool {
+        let about = match &self.resources {
+            Resources::Attached => false,
+            Resources::Only(patterns) | Resources::Except(patterns) => {
+                patterns.iter().any(|pattern| pattern.asks_for(start))
+            }
+        };
+        about || self.conditions.iter().any(|condition| condition.asks_for(start))
+    }
+
     pub fn sid(&self) -> Option<&str> {
         self.sid.as_deref()
     }
@@ -143,6 +154,12 @@ impl Policy {
             Principals::Only(names) | Principals::Except(names) => names.as_slice(),
             Principals::Attached => &[],
         })
+    }
+
+    /// Whether a decision by it can depend on the tags of the object that is there: whether a condition or a
+    /// variable names one. Without it nobody need look them up.
+    pub fn asks_for_object_tags(&self) -> bool {
+        self.statements.iter().any(|statement| statement.asks_for("s3:existingobjecttag/"))
     }
 
     /// The first statement that denies.

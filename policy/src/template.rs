@@ -93,6 +93,12 @@ impl Template {
         Ok(Part::Variable { key: key.to_ascii_lowercase(), default })
     }
 
+    /// Whether it waits for a value of a key, in lower case, that begins so.
+    pub(crate) fn asks_for(&self, start: &str) -> bool {
+        let asks = |part: &Part| matches!(part, Part::Variable { key, .. } if key.starts_with(start));
+        self.parts.iter().any(asks)
+    }
+
     /// Its pieces between colons that the policy itself wrote: `count` at most, the last with all the rest.
     pub(crate) fn split_colons(&self, count: usize) -> Vec<Template> {
         let mut pieces = Vec::new();
