@@ -50,6 +50,9 @@ fn bound_to_us(command: &Command) -> Command {
         Command::new(command.get_program())
     };
     bound.args(command.get_args()).process_group(0);
+    if let Some(dir) = command.get_current_dir() {
+        bound.current_dir(dir);
+    }
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => bound.env(name, value),
