@@ -1,5 +1,6 @@
 //! aws-cli's everyday, over plain HTTP.
 
+use crate::clients::tell_version;
 use crate::harness::{Store, clean, expect_success, have, noise, sha256, skip};
 use crate::s3_client::S3Client;
 use serde_json::Value;
@@ -9,7 +10,7 @@ use std::process::{Command, Stdio};
 use trial::fleet::Fleet;
 use trial::process::tail;
 
-const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 7] = [
     "plain.txt",
     "with space.txt",
     "größe/ünï ćode.bin",
@@ -138,6 +139,7 @@ fn the_everyday_of_aws_cli() {
     let Some(program) = aws_program() else {
         return skip("the_everyday_of_aws_cli", "aws-cli is not installed");
     };
+    tell_version("aws-cli", &program, &["--version"]);
     let store = Store::start("2G");
     let aws = Aws::of(program, &store);
     let dir = store.dir.path();
@@ -189,7 +191,7 @@ fn the_everyday_of_aws_cli() {
 }
 
 /// Every file below a folder: its path and its content's hash.
-fn contents(root: &Path) -> BTreeMap<PathBuf, String> {
+pub fn contents(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -11,14 +11,15 @@ use trial::process::{Daemon, program, tail};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Up {
-    dir: tempfile::TempDir,
+/// A store that serves S3 over HTTPS beside HTTP.
+pub struct Up {
+    pub dir: tempfile::TempDir,
     daemon: Option<Daemon>,
-    env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, String>,
 }
 
 impl Up {
-    fn start(flags: &[&str]) -> Up {
+    pub fn start(flags: &[&str]) -> Up {
         let dir = tempfile::Builder::new().prefix("ashlar").tempdir().unwrap();
         let mut up = Up { dir, daemon: None, env: BTreeMap::new() };
         up.again(flags);
@@ -33,7 +34,7 @@ impl Up {
         self.env = read_env(&self.data().join("env.sh"));
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
@@ -41,7 +42,13 @@ impl Up {
         self.daemon.take().unwrap().stop();
     }
 
-    fn tls(&self) -> String {
+    /// Where plain HTTP is, with its scheme.
+    pub fn http(&self) -> String {
+        self.daemon.as_ref().unwrap().ready("s3")
+    }
+
+    /// Where HTTPS is, without its scheme.
+    pub fn tls(&self) -> String {
         self.daemon.as_ref().unwrap().ready("s3-tls").trim_start_matches("https://").to_owned()
     }
 
@@ -150,7 +157,7 @@ fn locations_have_the_scheme(up: &Up, aws: &Path) {
 
 /// Two slow readers, one of each port, see their object's end although the gateway is told to stop.
 fn downloads_in_flight_end_well(mut up: Up, aws: &Path, ca: &str) {
-    let http = up.daemon.as_ref().unwrap().ready("s3");
+    let http = up.http();
     let download = |name: &str, endpoint: &str| {
         let url = up.run(aws, &["s3", "presign", "s3://secure/large", "--endpoint-url", endpoint]);
         let file = up.dir.path().join(name);

@@ -7,6 +7,7 @@
 mod awscli;
 mod bad_input;
 mod bit_flips;
+mod clients;
 mod degraded;
 mod disk_full;
 mod gateways;

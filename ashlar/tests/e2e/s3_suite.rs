@@ -72,7 +72,7 @@ impl Totals {
 }
 
 /// Adds a line to the file that this variable names, if it names one.
-fn append(variable: &str, line: &str) {
+pub fn append(variable: &str, line: &str) {
     if let Some(path) = std::env::var_os(variable) {
         let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
         file.write_all(line.as_bytes()).unwrap();
