@@ -49,6 +49,7 @@ macro_rules! expect {
     };
 }
 
+mod lifecycle;
 mod settings;
 mod versions;
 

@@ -3,6 +3,7 @@
 
 use crate::error::Refusal;
 use crate::identity_command::IdentityCommand;
+use crate::lifecycle::{Expiry, LifecycleProgress, LifecycleRecord};
 use crate::object::{
     Annotations, BlockPublicAccess, BucketRecord, CompletedPart, DefaultRetention, Extent, ObjectRecord,
     PartRecord, Precondition, Retention, UploadId, UploadRecord, VersionRef, Versioning,
@@ -178,6 +179,13 @@ pub enum Command {
     /// Puts a setting of the bucket with this id in the place of any that is there; without a text, takes it away.
     /// -> `Done`
     PutBucketSetting { bucket: String, id: u64, kind: SettingKind, text: Option<String> },
+    /// Gives the pool's lifecycle work to this worker, unless another holds it, and notes how far it is. The control
+    /// plane puts its own time in the place of `now_ms`, here and below. -> `Lifecycle`, with who holds it then
+    KeepLifecycle { worker: u64, progress: Option<LifecycleProgress>, now_ms: u64 },
+    /// Takes away up to 1,000 things of the bucket with this id, each by itself, and only if it still is as it was
+    /// seen. Refused (`PreconditionFailed`) if the bucket's lifecycle rules aren't those whose text has this CRC-32.
+    /// -> `Expired`, in the same order
+    Expire { bucket: String, id: u64, rules_crc: u32, things: Vec<Expiry>, now_ms: u64 },
 }
 
 /// What [`Command::Annotate`] changes.
@@ -254,6 +262,9 @@ pub enum Response {
     Version(Option<VersionRef>),
     /// Per object: what became of it, or why it was not deleted.
     DeletedVersions(Vec<Result<Deletion, Refusal>>),
+    Lifecycle(LifecycleRecord),
+    /// Per thing: whether it went, or why it may not.
+    Expired(Vec<Result<bool, Refusal>>),
 }
 
 /// What a disk's loss came to.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod fuzz;
 pub mod identity;
 pub mod identity_command;
+pub mod lifecycle;
 pub mod limits;
 pub mod metrics;
 pub mod node;

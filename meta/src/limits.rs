@@ -38,8 +38,12 @@ pub const MAX_EXTENTS: usize = 65_536;
 pub const MAX_OBJECT_BYTES: u64 = 5 << 40;
 /// Longest policy of a bucket, in bytes (S3): 20 KiB.
 pub const MAX_POLICY_BYTES: usize = 20 << 10;
-/// Longest setting of a bucket, in bytes: fifty tags of the longest names and values fit.
-pub const MAX_SETTING_BYTES: usize = 128 << 10;
+/// Longest setting of a bucket, in bytes: a thousand lifecycle rules with long prefixes fit.
+pub const MAX_SETTING_BYTES: usize = 1 << 20;
+/// Most versions that a rule keeps behind a key's newest one (S3).
+pub const MAX_NEWER_VERSIONS: u32 = 100;
+/// How long the lifecycle work is somebody's who isn't heard of.
+pub const LIFECYCLE_LEASE_MS: u64 = 15_000;
 /// Longest text of a policy of an identity, white space included, in bytes; IAM counts less of it.
 pub const MAX_POLICY_TEXT_BYTES: usize = 128 << 10;
 /// Characters of all inline policies of one user, group or role, white space not counted (IAM).
@@ -95,7 +99,7 @@ pub const REMOTE_TIMEOUT_MS: u64 = 10_000;
 const _: () =
     assert!(MIN_VOLUME_BYTES.is_multiple_of(BLOCK_BYTES) && MAX_VOLUME_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(MAX_SYSTEM_VOLUME_BYTES.is_multiple_of(BLOCK_BYTES));
-const _: () = assert!(MAX_INLINE_BYTES < MAX_COMMAND_BYTES);
+const _: () = assert!(MAX_INLINE_BYTES < MAX_COMMAND_BYTES && 2 * MAX_SETTING_BYTES < MAX_COMMAND_BYTES);
 
 /// The format of everything the control plane keeps on disk.
 pub const FORMAT_VERSION: u32 = 2;

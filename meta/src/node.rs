@@ -169,7 +169,9 @@ impl Local {
             Command::PutVersion { now_ms, .. }
             | Command::DeleteVersions { now_ms, .. }
             | Command::CompleteVersion { now_ms, .. }
-            | Command::Annotate { now_ms, .. } => *now_ms = self.clock.wall().0,
+            | Command::Annotate { now_ms, .. }
+            | Command::KeepLifecycle { now_ms, .. }
+            | Command::Expire { now_ms, .. } => *now_ms = self.clock.wall().0,
             _ => {}
         }
         self.proposer.propose(command).await

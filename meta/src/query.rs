@@ -3,6 +3,7 @@
 
 use crate::identity::BoundPrincipal;
 use crate::identity_command::{IdentityAnswer, IdentityQuery};
+use crate::lifecycle::{ExpirablePage, LifecycleRecord, ListExpirable};
 use crate::object::{
     AccessRecord, BlockPublicAccess, BucketRecord, BucketUsage, BucketVersioning, Extent, FoundVersion,
     ObjectRecord, PartRecord, UploadId, UploadRecord, VersionId, VersionRef,
@@ -81,6 +82,10 @@ pub enum Query {
     ListVersions(ListVersions),
     /// -> `BucketSetting`
     BucketSetting { bucket: String, kind: SettingKind },
+    /// Who works at lifecycles. -> `Lifecycle`
+    Lifecycle,
+    /// -> `Expirable`
+    ListExpirable(ListExpirable),
 }
 
 /// How much of an object is wanted.
@@ -161,6 +166,8 @@ pub enum Answer {
     Version(FoundVersion),
     Versions(VersionPage),
     BucketSetting(BucketSetting),
+    Lifecycle(LifecycleRecord),
+    Expirable(ExpirablePage),
 }
 
 /// A bucket and who may use it.

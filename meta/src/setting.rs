@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 pub enum SettingKind {
     Cors,
     Tagging,
+    Lifecycle,
 }
 
 impl SettingKind {
-    pub const ALL: [SettingKind; 2] = [SettingKind::Cors, SettingKind::Tagging];
+    pub const ALL: [SettingKind; 3] = [SettingKind::Cors, SettingKind::Tagging, SettingKind::Lifecycle];
 }
 
 /// A bucket, and one of its settings at the same moment, if it has it.

@@ -2,8 +2,8 @@
 
 use super::kv::Read;
 use super::{
-    Outcome, access, extents, identity_command, keys, list, membership, objects, pool, settings, status,
-    uploads, versions, volumes,
+    Outcome, access, extents, identity_command, keys, lifecycle, list, membership, objects, pool, settings,
+    status, uploads, versions, volumes,
 };
 use crate::error::MetaError;
 use crate::object::FoundVersion;
@@ -62,6 +62,8 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
             Answer::Version(versions::read(view, bucket, (key, *version), *part)?)
         }
         Query::BucketSetting { bucket, kind } => Answer::BucketSetting(settings::read(view, bucket, *kind)?),
+        Query::Lifecycle => Answer::Lifecycle(lifecycle::read(view)?),
+        Query::ListExpirable(query) => Answer::Expirable(lifecycle::list(view, query)?),
         Query::ListVersions(query) => Answer::Versions(list::versions(view, query)?),
     })
 }

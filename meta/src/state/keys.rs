@@ -50,6 +50,7 @@ enum PoolTable {
     Bound = 21,
     Versioning = 22,
     Setting = 25,
+    Lifecycle = 26,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,6 +280,11 @@ pub fn setting(bucket: u64, kind: SettingKind) -> Vec<u8> {
     pool_table(PoolTable::Setting, &rest)
 }
 
+/// Who works at lifecycles, and how far.
+pub fn lifecycle() -> Vec<u8> {
+    pool_table(PoolTable::Lifecycle, &[])
+}
+
 /// What says who may use a bucket.
 pub fn access(bucket: u64) -> Vec<u8> {
     pool_table(PoolTable::Access, &bucket.to_be_bytes())
@@ -477,6 +483,7 @@ mod tests {
             (bound(5), "000015 0000000000000005"),
             (identity_key("AKIA"), "000013 414b4941"),
             (managed("012345678901", "p"), "000014 303132333435363738393031 00 70"),
+            (lifecycle(), "00001a"),
             (pool(), "000001"),
             (applied(), "ffff"),
         ];

@@ -10,6 +10,7 @@ mod identity_keys;
 pub mod keys;
 pub mod kv;
 mod layout;
+mod lifecycle;
 mod list;
 mod locks;
 mod loss;
@@ -214,6 +215,12 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         }
         Command::PutBucketSetting { bucket, id, kind, text } => {
             settings::put(txn, (&bucket, id), kind, text).map(done)
+        }
+        Command::KeepLifecycle { worker, progress, now_ms } => {
+            lifecycle::keep(txn, worker, progress, now_ms).map(Response::Lifecycle)
+        }
+        Command::Expire { bucket, id, rules_crc, things, now_ms } => {
+            lifecycle::expire(txn, (&bucket, id), rules_crc, things, now_ms).map(Response::Expired)
         }
     }
 }

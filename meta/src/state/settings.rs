@@ -114,5 +114,6 @@ mod tests {
         assert_eq!(bytes(&put(5, SettingKind::Cors, None))[2..], *"066275636b6574050000");
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Cors)), "000019000000000000000500");
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Tagging)), "000019000000000000000501");
+        assert_eq!(hex::encode(keys::setting(5, SettingKind::Lifecycle)), "000019000000000000000502");
     }
 }

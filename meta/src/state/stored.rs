@@ -111,7 +111,7 @@ impl Stored {
         self.kind.named(self.slot)
     }
 
-    fn decode(slot: u64, value: &[u8]) -> Result<Self, MetaError> {
+    pub fn decode(slot: u64, value: &[u8]) -> Result<Self, MetaError> {
         let (head, rest) = postcard::take_from_bytes::<Head<'_>>(value).map_err(corrupt)?;
         let (mut object, mut annotations) = (None, Annotations::default());
         if !head.kind.is_marker() {

@@ -233,7 +233,7 @@ pub fn delete_many(
     Ok(results)
 }
 
-fn delete_one(
+pub fn delete_one(
     txn: &mut Txn<'_>,
     bucket: u64,
     config: &BucketVersioning,
