@@ -53,6 +53,10 @@ pub struct UpArgs {
     /// How long a disk must be gone before others take its places [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub replace_after: Option<u64>,
+    /// For tests: a file with the seconds by which the clock that lifecycle rules go by is ahead of the machine's. It
+    /// may change at any time, and things that it makes due are deleted for good
+    #[arg(long, value_name = "FILE")]
+    pub lifecycle_ahead: Option<PathBuf>,
     /// A TOML file with any of these, named alike (s3-domain is a list)
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -77,6 +81,7 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     replace_after: Option<u64>,
+    lifecycle_ahead: Option<PathBuf>,
 }
 
 /// What `up` does.
@@ -95,6 +100,8 @@ pub struct Config {
     pub s3_domains: Vec<String>,
     pub tls: Option<Tls>,
     pub planner: planner::Settings,
+    /// For tests.
+    pub lifecycle_ahead: Option<PathBuf>,
 }
 
 /// HTTPS: where, and with which certificate.
@@ -144,6 +151,7 @@ impl Config {
             )?,
             tls,
             planner: planner_settings(args.replace_after.or(file.replace_after)),
+            lifecycle_ahead: args.lifecycle_ahead.clone().or(file.lifecycle_ahead),
         })
     }
 }

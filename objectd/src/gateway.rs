@@ -7,6 +7,7 @@ use crate::connections::{self, Listeners};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::identity_rules::ParsedIdentities;
 use crate::keystore::MetaKeys;
+use crate::lifecycle::{KnownLifecycles, LifecycleWorker, MovableClock, Tools};
 use crate::metrics::Metrics;
 use crate::objectlog::{Claim, GarbageWorker, ObjectLog, OpenLog};
 use blockd::client::ControlHandle;
@@ -16,6 +17,7 @@ use proto::ids::ClientId;
 use rt::clock::{Clock, SystemClock};
 use rt::rng::{Rng, SystemRng};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
@@ -38,6 +40,8 @@ pub struct GatewayConfig {
     /// Domains below which a host names a bucket, such as `s3.example.com`. Path-style works always.
     pub virtual_host_bases: Vec<String>,
     pub metrics: Metrics,
+    /// For tests: a file with the seconds by which the clock that lifecycle rules go by is moved ahead.
+    pub lifecycle_ahead: Option<PathBuf>,
 }
 
 /// Starts gateways.
@@ -60,6 +64,7 @@ pub struct Shared {
     pub authenticator: Authenticator,
     pub parsed_policies: ParsedPolicies,
     pub parsed_identities: ParsedIdentities,
+    pub lifecycles: KnownLifecycles,
     pub sealer: Arc<Sealer>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
@@ -111,6 +116,7 @@ impl Gateway {
             authenticator: Authenticator::new(keys, Arc::clone(&clock), config.region.as_str()),
             parsed_policies: ParsedPolicies::default(),
             parsed_identities: ParsedIdentities::default(),
+            lifecycles: KnownLifecycles::default(),
             sealer,
             meta: config.meta,
             log: Arc::clone(&log),
@@ -122,11 +128,18 @@ impl Gateway {
             next_request: AtomicU64::new(SystemRng.u64()),
         });
         let (stop, stopped) = oneshot::channel();
+        let lifecycle = LifecycleWorker::start(Tools {
+            meta: shared.meta.clone(),
+            log: Arc::clone(&log),
+            metrics: shared.metrics.clone(),
+            clock: Arc::clone(&shared.clock),
+            rules_clock: MovableClock::new(Arc::clone(&shared.clock), config.lifecycle_ahead),
+        });
         let garbage = GarbageWorker::start(log);
         let connections = connections::serve(listeners, Arc::clone(&shared), stopped);
         let serving = tokio::spawn(async move {
             connections.await;
-            drop(garbage);
+            drop((lifecycle, garbage));
         });
         Ok(GatewayHandle { addr, shared, stop: Some(stop), serving })
     }

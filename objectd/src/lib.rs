@@ -23,6 +23,7 @@ mod iam;
 pub mod identity_rules;
 pub mod keystore;
 mod lent_body;
+pub mod lifecycle;
 pub mod limits;
 pub mod listing;
 pub mod metrics;

@@ -69,6 +69,32 @@ pub const MAX_FORM_BYTES: usize = 20 << 10;
 pub const MAX_FORM_FIELDS: usize = 100;
 /// Rules of a CORS configuration (AWS).
 pub const MAX_CORS_RULES: usize = 100;
+/// A lifecycle configuration, in bytes.
+pub const MAX_LIFECYCLE_BYTES: usize = 1 << 20;
+/// Rules of one (AWS).
+pub const MAX_LIFECYCLE_RULES: usize = 1000;
+/// Characters of a lifecycle rule's id (AWS).
+pub const MAX_LIFECYCLE_ID_CHARS: usize = 255;
+/// How often a worker looks whether a pass over all buckets is due.
+pub const LIFECYCLE_LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The same where tests move the clock.
+pub const LIFECYCLE_MOVED_LOOK_EVERY: Duration = Duration::from_millis(500);
+/// From the beginning of one pass to the next, by the clock that rules go by. All that is due is so at a midnight, so
+/// this is how late after one it may go.
+pub const LIFECYCLE_PASS_EVERY: Duration = Duration::from_secs(3600);
+/// How often a worker at work says so and how far it is: several times while the control plane waits for it.
+pub const LIFECYCLE_KEEP_EVERY: Duration = Duration::from_secs(4);
+/// Versions or uploads that a worker looks at together.
+pub const LIFECYCLE_PAGE: u32 = 500;
+/// Versions taken away in one step of the control plane: with all their tags they fit into a command.
+pub const LIFECYCLE_BATCH: usize = 100;
+/// Uploads, each of which may have ten thousand parts.
+pub const LIFECYCLE_UPLOAD_BATCH: usize = 4;
+/// How long a gateway tells when objects expire by rules that it read before.
+pub const LIFECYCLE_KNOWN_FOR: Duration = Duration::from_secs(5);
+/// Buckets whose rules it keeps for that, and the bytes of their texts.
+pub const MAX_KNOWN_LIFECYCLES: usize = 1024;
+pub const MAX_KNOWN_LIFECYCLE_BYTES: usize = 16 << 20;
 /// Characters of a CORS rule's id (AWS).
 pub const MAX_CORS_ID_CHARS: usize = 255;
 
@@ -120,4 +146,6 @@ const _: () = assert!(MAX_SESSION_POLICY_BYTES * 8 / 3 + 4096 < MAX_HEADER_BYTES
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_LEN) && MAX_INLINE_BYTES < BLOCK_LEN);
 const _: () = assert!(RESERVE_BYTES.is_multiple_of(BLOCK_LEN as u64) && MAX_RUN_BYTES <= RESERVE_BYTES);
 const _: () = assert!(MAX_CORS_BYTES <= meta::limits::MAX_SETTING_BYTES);
+const _: () = assert!(MAX_LIFECYCLE_BYTES <= meta::limits::MAX_SETTING_BYTES);
+const _: () = assert!(LIFECYCLE_KEEP_EVERY.as_millis() * 3 < meta::limits::LIFECYCLE_LEASE_MS as u128);
 const _: () = assert!(PIECE_BYTES as u64 <= MAX_RUN_BYTES);

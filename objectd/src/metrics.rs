@@ -16,6 +16,20 @@ struct RequestLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+/// What a bucket's lifecycle took away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expired {
+    Object,
+    NoncurrentVersion,
+    DeleteMarker,
+    Upload,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OperationLabel {
     operation: &'static str,
 }
@@ -31,6 +45,9 @@ pub struct Metrics {
     write_timeouts: Counter,
     tls_handshake_failures: Counter,
     tls_reload_failures: Counter,
+    lifecycle_expired: Family<KindLabel, Counter>,
+    lifecycle_failures: Counter,
+    lifecycle_last_pass: Gauge,
 }
 
 impl Metrics {
@@ -47,6 +64,9 @@ impl Metrics {
             write_timeouts: Counter::default(),
             tls_handshake_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
+            lifecycle_expired: Family::default(),
+            lifecycle_failures: Counter::default(),
+            lifecycle_last_pass: Gauge::default(),
         };
         registry.register(
             "requests",
@@ -82,7 +102,27 @@ impl Metrics {
             "Changes of the certificate's files that could not be used",
             metrics.tls_reload_failures.clone(),
         );
+        metrics.register_lifecycle(registry);
         metrics
+    }
+
+    fn register_lifecycle(&self, registry: &mut Registry) {
+        registry.register(
+            "lifecycle_expired",
+            "Things that this gateway took away by lifecycle rules, by what they were",
+            self.lifecycle_expired.clone(),
+        );
+        registry.register(
+            "lifecycle_failures",
+            "Times that this gateway could not go on with lifecycles",
+            self.lifecycle_failures.clone(),
+        );
+        registry.register_with_unit(
+            "lifecycle_last_pass",
+            "When the pool's last whole pass of lifecycles ended, since 1970; 0 before the first",
+            Unit::Seconds,
+            self.lifecycle_last_pass.clone(),
+        );
     }
 
     /// Counts one answer. A request that was refused before it was routed has no operation.
@@ -123,6 +163,24 @@ impl Metrics {
         self.write_timeouts.get()
     }
 
+    pub(crate) fn expired(&self, what: Expired) {
+        let kind = match what {
+            Expired::Object => "object",
+            Expired::NoncurrentVersion => "noncurrent_version",
+            Expired::DeleteMarker => "delete_marker",
+            Expired::Upload => "upload",
+        };
+        self.lifecycle_expired.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    pub(crate) fn lifecycle_failed(&self) {
+        self.lifecycle_failures.inc();
+    }
+
+    pub(crate) fn lifecycle_passed(&self, ended_ms: Option<u64>) {
+        self.lifecycle_last_pass.set(i64::try_from(ended_ms.unwrap_or(0) / 1000).unwrap_or(i64::MAX));
+    }
+
     pub(crate) fn tls_handshake_failed(&self) {
         self.tls_handshake_failures.inc();
     }
@@ -148,6 +206,9 @@ mod tests {
         metrics.write_timed_out();
         metrics.tls_handshake_failed();
         metrics.tls_reload_failed();
+        metrics.expired(Expired::Upload);
+        metrics.lifecycle_failed();
+        metrics.lifecycle_passed(Some(5999));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -160,6 +221,9 @@ mod tests {
             "ashlar_s3_write_timeouts_total 1",
             "ashlar_s3_tls_handshake_failures_total 1",
             "ashlar_s3_tls_reload_failures_total 1",
+            "ashlar_s3_lifecycle_expired_total{kind=\"upload\"} 1",
+            "ashlar_s3_lifecycle_failures_total 1",
+            "ashlar_s3_lifecycle_last_pass_seconds 5",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -54,9 +54,11 @@ operations! {
     PutBucketTagging
     GetBucketTagging
     DeleteBucketTagging
+    PutBucketLifecycleConfiguration
+    GetBucketLifecycleConfiguration
+    DeleteBucketLifecycle
     // Reads of settings that no bucket has yet: answered with AWS's "there is none".
     GetBucketEncryption
-    GetBucketLifecycleConfiguration
     GetBucketReplication
     GetBucketWebsite
     GetObjectLockConfiguration
@@ -260,7 +262,9 @@ impl Operation {
             ("GET", ["cors"]) => Self::GetBucketCors,
             ("DELETE", ["cors"]) => Self::DeleteBucketCors,
             ("GET", ["encryption"]) => Self::GetBucketEncryption,
+            ("PUT", ["lifecycle"]) => Self::PutBucketLifecycleConfiguration,
             ("GET", ["lifecycle"]) => Self::GetBucketLifecycleConfiguration,
+            ("DELETE", ["lifecycle"]) => Self::DeleteBucketLifecycle,
             ("GET", ["replication"]) => Self::GetBucketReplication,
             ("PUT", ["tagging"]) => Self::PutBucketTagging,
             ("GET", ["tagging"]) => Self::GetBucketTagging,
@@ -359,7 +363,9 @@ mod tests {
             ("GET", "/buc?cors", GetBucketCors),
             ("DELETE", "/buc?cors", DeleteBucketCors),
             ("GET", "/buc?encryption", GetBucketEncryption),
+            ("PUT", "/buc?lifecycle", PutBucketLifecycleConfiguration),
             ("GET", "/buc?lifecycle", GetBucketLifecycleConfiguration),
+            ("DELETE", "/buc?lifecycle", DeleteBucketLifecycle),
             ("GET", "/buc?replication", GetBucketReplication),
             ("PUT", "/buc?tagging", PutBucketTagging),
             ("GET", "/buc?tagging", GetBucketTagging),
@@ -465,14 +471,13 @@ mod tests {
     #[test]
     fn what_is_not_served_is_never_something_else() {
         let unserved = [
-            ("PUT", "/buc?lifecycle"),
+            ("POST", "/buc?lifecycle"),
             ("POST", "/buc?policy"),
             ("PUT", "/buc?policyStatus"),
             ("PUT", "/buc/k?policy"),
             ("POST", "/buc?versions"),
             ("GET", "/buc?acl&policy"),
             ("DELETE", "/buc?policyStatus"),
-            ("DELETE", "/buc?lifecycle"),
             ("POST", "/buc/k?tagging"),
             ("PUT", "/buc/k?uploadId=u"),
             ("PUT", "/buc/k?partNumber=1"),

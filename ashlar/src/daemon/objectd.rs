@@ -42,6 +42,10 @@ pub struct ObjectdArgs {
     /// Its key in PEM, not encrypted
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// For tests: a file with the seconds by which the clock that lifecycle rules go by is ahead of the machine's. It
+    /// may change at any time, and things that it makes due are deleted for good
+    #[arg(long, value_name = "FILE")]
+    lifecycle_ahead: Option<PathBuf>,
     #[command(flatten)]
     #[serde(skip)]
     remote: RemoteArgs,
@@ -58,6 +62,7 @@ struct Config {
     gateway: String,
     region: String,
     domains: Vec<String>,
+    lifecycle_ahead: Option<PathBuf>,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -88,13 +93,14 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
         https,
         gateway: args.gateway.or(file.gateway).unwrap_or_else(|| format!("gateway-{}", remote.node.name)),
         region: crate::config::region_name(args.region.or(file.region))?,
+        lifecycle_ahead: args.lifecycle_ahead.or(file.lifecycle_ahead),
         remote,
     })
 }
 
 async fn serve(config: Config) -> Result<(), Error> {
     let mut stop = Stop::new()?;
-    let Config { remote, listen, https, gateway, region, domains } = config;
+    let Config { remote, listen, https, gateway, region, domains, lifecycle_ahead } = config;
     let listener = ports::bind("the S3 gateway", "listen", listen)?;
     let addr = ports::address(&listener)?;
     let https = match https {
@@ -128,6 +134,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         control: Some(control::handle(&remote.client)),
         virtual_host_bases: domains,
         metrics,
+        lifecycle_ahead,
     };
     let gateway =
         GatewayPart::start(remote.node.clone(), gateway, Ports { http: listener, https }, Some(registry));

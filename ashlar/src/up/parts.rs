@@ -100,6 +100,7 @@ impl Parts {
             control: Some(control::handle(&client)),
             virtual_host_bases: config.s3_domains.clone(),
             metrics,
+            lifecycle_ahead: config.lifecycle_ahead.clone(),
         };
         let listening = gateway::Ports { http: ports.s3, https };
         let gateway = GatewayPart::start(node, gateway, listening, None);

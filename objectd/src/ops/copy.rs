@@ -13,6 +13,7 @@ use crate::copy_source::CopySource;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Shared;
 use crate::http_date;
+use crate::lifecycle::{self, Subject};
 use crate::limits::{MAX_COPY_BYTES, MAX_PUT_BYTES};
 use crate::objectlog::{Appender, Pending, Pinned};
 use crate::payload::{ChecksumAlgorithm, ChecksumSet, PayloadDigest};
@@ -105,12 +106,15 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
         body,
     };
     let modified_ms = record.last_modified_ms;
+    let subject = Subject::of(&key, &record, &annotations);
+    let expiration = lifecycle::expiration(shared, &bucket, subject).await;
     let meta = shared.meta.clone();
     let change = async move { meta.put_version((&bucket, &key), record, annotations, condition).await };
     let version = commit(shared, pending, change).await?;
     let mut answer = result("CopyObjectResult", &digest, modified_ms, |xml| checksums::write(xml, &stored));
     version::show(&mut answer, version);
     version::show_as(&mut answer, COPY_SOURCE_VERSION_ID, from);
+    lifecycle::show(&mut answer, expiration.as_deref());
     Ok(answer)
 }
 

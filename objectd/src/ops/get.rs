@@ -10,6 +10,7 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
 use crate::http_date;
+use crate::lifecycle::{self, Subject};
 use crate::limits::{MAX_PART_NUMBER, READ_PIECES_AHEAD};
 use crate::objectlog::{self, ObjectLog, Piece, Pinned};
 use crate::range::{self, Unsatisfiable};
@@ -34,6 +35,7 @@ pub async fn get(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response
         Prepared::Send(answer, bytes) => (answer, bytes),
         Prepared::NotModified(answer) => return Ok(answer),
     };
+    show_expiration(shared, request, &object, &mut answer).await?;
     let record = object.record;
     shared.metrics.sent(bytes.end - bytes.start);
     *answer.body_mut() = match &record.body {
@@ -48,9 +50,29 @@ pub async fn get(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response
 
 pub async fn head(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response<Body>> {
     let object = Wanted::of(request)?.head(shared).await?;
-    Ok(match head_of(request, &object)? {
-        Prepared::Send(answer, _) | Prepared::NotModified(answer) => answer,
-    })
+    match head_of(request, &object)? {
+        Prepared::Send(mut answer, _) => {
+            show_expiration(shared, request, &object, &mut answer).await?;
+            Ok(answer)
+        }
+        Prepared::NotModified(answer) => Ok(answer),
+    }
+}
+
+/// Only what a key leads to expires by itself; of a version that is named nobody knows here whether it is that.
+async fn show_expiration(
+    shared: &Shared,
+    request: &S3Request,
+    object: &VersionedObject,
+    answer: &mut Response<Body>,
+) -> S3Result<()> {
+    if request.query.contains("versionId") {
+        return Ok(());
+    }
+    let (bucket, key) = request.object()?;
+    let subject = Subject::of(key, &object.record, &object.annotations);
+    lifecycle::show(answer, lifecycle::expiration(shared, bucket, subject).await.as_deref());
+    Ok(())
 }
 
 /// `bytes` of an inline body.

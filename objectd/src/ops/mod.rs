@@ -14,6 +14,7 @@ pub mod cors;
 mod delete;
 mod found;
 mod get;
+mod lifecycle;
 mod list;
 mod list_uploads;
 mod list_versions;
@@ -91,9 +92,9 @@ async fn dispatch(
         Operation::GetBucketEncryption => {
             settings::absent(&request, S3Code::ServerSideEncryptionConfigurationNotFoundError)
         }
-        Operation::GetBucketLifecycleConfiguration => {
-            settings::absent(&request, S3Code::NoSuchLifecycleConfiguration)
-        }
+        Operation::PutBucketLifecycleConfiguration => lifecycle::put(shared, request).await,
+        Operation::GetBucketLifecycleConfiguration => lifecycle::get(shared, &request).await,
+        Operation::DeleteBucketLifecycle => lifecycle::delete(shared, &request).await,
         Operation::GetBucketReplication => {
             settings::absent(&request, S3Code::ReplicationConfigurationNotFoundError)
         }

@@ -8,6 +8,7 @@ use crate::conditional::WriteCondition;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Shared;
 use crate::lent_body::LentBody;
+use crate::lifecycle::{self, Subject};
 use crate::limits::MAX_INLINE_BYTES;
 use crate::objectlog::{Appender, Pending};
 use crate::payload::{BodyPlan, PayloadDigest, PayloadReader};
@@ -63,12 +64,14 @@ impl New {
 pub struct Stored {
     version: Option<VersionRef>,
     checksum: object::Checksum,
+    expiration: Option<String>,
 }
 
 impl Stored {
     pub fn show(self, answer: &mut Response<Body>) {
         version::show(answer, self.version);
         checksums::set_headers(answer, &[self.checksum]);
+        lifecycle::show(answer, self.expiration.as_deref());
     }
 }
 
@@ -92,9 +95,11 @@ pub async fn store(shared: &Arc<Shared>, new: New, received: Received) -> S3Resu
     };
     let meta = shared.meta.clone();
     let New { bucket, key, annotations, condition, .. } = new;
+    let subject = Subject::of(&key, &record, &annotations);
+    let expiration = lifecycle::expiration(shared, &bucket, subject).await;
     let change = async move { meta.put_version((&bucket, &key), record, annotations, condition).await };
     let version = commit(shared, pending, change).await?;
-    Ok(Stored { version, checksum })
+    Ok(Stored { version, checksum, expiration })
 }
 
 /// Where a received body may be kept.

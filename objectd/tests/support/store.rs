@@ -93,6 +93,7 @@ async fn start_gateway(meta: MetaClient) -> GatewayHandle {
         control: None,
         virtual_host_bases: Vec::new(),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
+        lifecycle_ahead: None,
     };
     Gateway::start(config).await.expect("the gateway")
 }
