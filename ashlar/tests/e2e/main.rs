@@ -15,6 +15,7 @@ mod guest;
 mod https;
 mod identity;
 mod kill;
+mod lifecycle;
 mod migrate;
 mod policies;
 mod s3_suite;
