@@ -343,6 +343,9 @@ pub struct VersionedObject {
     /// `None` in a bucket that never kept versions.
     pub version: Option<VersionRef>,
     pub annotations: Annotations,
+    /// Of each part, in order, the value of the checksum that its upload made of it, in base64; by the algorithm of the
+    /// object's own. Empty where there are no parts, or where one has none of that algorithm.
+    pub part_checksums: Vec<String>,
 }
 
 /// What a name, or a name and a version, leads to.

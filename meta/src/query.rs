@@ -5,8 +5,9 @@ use crate::identity::BoundPrincipal;
 use crate::identity_command::{IdentityAnswer, IdentityQuery};
 use crate::lifecycle::{ExpirablePage, LifecycleRecord, ListExpirable};
 use crate::object::{
-    AccessRecord, BlockPublicAccess, BucketRecord, BucketUsage, BucketVersioning, Extent, FoundVersion,
-    ObjectRecord, PartRecord, UploadId, UploadRecord, VersionId, VersionRef,
+    AccessRecord, BlockPublicAccess, BucketRecord, BucketUsage, BucketVersioning, ChecksumAlgorithm,
+    ChecksumType, Extent, FoundVersion, ObjectRecord, PartRecord, UploadId, UploadRecord, VersionId,
+    VersionRef,
 };
 use crate::record::{
     AccessKey, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord, SlowRecord,
@@ -257,6 +258,8 @@ pub struct ListedObject {
     pub size: u64,
     pub etag: String,
     pub last_modified_ms: u64,
+    /// Which checksum it has.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -295,6 +298,8 @@ pub struct ListedVersion {
     pub size: u64,
     pub etag: String,
     pub last_modified_ms: u64,
+    /// Which checksum it has.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

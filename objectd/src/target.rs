@@ -61,7 +61,11 @@ pub fn filled<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
 
 /// A query parameter that must be a whole number; more than `max` becomes `max`.
 pub fn number(query: &Query, name: &'static str, max: u32) -> S3Result<Option<u32>> {
-    let Some(text) = filled(query, name) else { return Ok(None) };
+    filled(query, name).map(|text| number_of(text, name, max)).transpose()
+}
+
+/// The number that a parameter or header of this name says.
+pub fn number_of(text: &str, name: &'static str, max: u32) -> S3Result<u32> {
     let bad = || {
         S3Error::with(S3Code::InvalidArgument, "Argument must be an integer between 0 and 2147483647")
             .extra("ArgumentName", name)
@@ -69,7 +73,7 @@ pub fn number(query: &Query, name: &'static str, max: u32) -> S3Result<Option<u3
     };
     let value: i32 = text.parse().map_err(|_| bad())?;
     let value = u32::try_from(value).map_err(|_| bad())?;
-    Ok(Some(value.min(max)))
+    Ok(value.min(max))
 }
 
 #[cfg(test)]

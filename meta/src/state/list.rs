@@ -25,10 +25,10 @@ pub fn objects(view: &dyn Read, list: &ListObjects) -> Outcome<ObjectPage> {
         match found {
             Found::Prefix(prefix) => page.common_prefixes.push(prefix),
             Found::Name(key, _, value) => {
-                let head = stored::head(value)?;
+                let (head, checksum) = stored::listed(value)?;
                 let (size, etag) = (head.size, head.etag.to_owned());
                 let last_modified_ms = head.last_modified_ms;
-                page.objects.push(ListedObject { key, size, etag, last_modified_ms });
+                page.objects.push(ListedObject { key, size, etag, last_modified_ms, checksum });
             }
         }
         Ok(())
@@ -85,7 +85,7 @@ pub fn versions(view: &dyn Read, list: &ListVersions) -> Outcome<VersionPage> {
             }
             Found::Name(key, slot, value) => (key, slot, value),
         };
-        let head = stored::head(value)?;
+        let (head, checksum) = stored::listed(value)?;
         if newest.as_ref().is_none_or(|(name, _)| *name != key) {
             newest = Some((key.clone(), slot));
         }
@@ -99,6 +99,7 @@ pub fn versions(view: &dyn Read, list: &ListVersions) -> Outcome<VersionPage> {
             size: head.size,
             etag: head.etag.to_owned(),
             last_modified_ms: head.last_modified_ms,
+            checksum,
         });
         Ok(())
     })?;

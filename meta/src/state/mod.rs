@@ -195,8 +195,13 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             locks::configure(txn, (&bucket, id), default).map(done)
         }
         Command::PutVersion { bucket, key, record, annotations, precondition, now_ms, nonce } => {
-            let new =
-                NewObject { record, annotations, precondition: &precondition, handed_over: BTreeSet::new() };
+            let new = NewObject {
+                record,
+                annotations,
+                precondition: &precondition,
+                handed_over: BTreeSet::new(),
+                part_checksums: Vec::new(),
+            };
             versions::put(txn, (&bucket, &key), new, (now_ms, nonce)).map(Response::Version)
         }
         Command::DeleteVersions { bucket, objects, now_ms } => {

@@ -77,7 +77,7 @@ pub fn put(
 ) -> Outcome<()> {
     refuse_versions(txn, bucket_name)?;
     let (annotations, handed_over) = (Annotations::default(), BTreeSet::new());
-    let new = NewObject { record, annotations, precondition, handed_over };
+    let new = NewObject { record, annotations, precondition, handed_over, part_checksums: Vec::new() };
     versions::put(txn, (bucket_name, key), new, (0, 0)).map(|_| ())
 }
 

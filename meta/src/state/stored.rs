@@ -6,7 +6,8 @@ use super::txn::{Txn, load};
 use super::{Outcome, keys};
 use crate::error::{ErrorKind, MetaError};
 use crate::object::{
-    Annotations, Body, Checksum, Extent, ObjectRecord, StoredHeaders, VersionId, VersionRef,
+    Annotations, Body, Checksum, ChecksumAlgorithm, ChecksumType, Extent, ObjectRecord, StoredHeaders,
+    VersionId, VersionRef,
 };
 use crate::query::ObjectPart;
 use bytes::Bytes;
@@ -53,7 +54,7 @@ impl EntryKind {
     }
 }
 
-/// The first part of an entry: all that a listing shows, and all there is of a delete marker.
+/// The first part of an entry: nearly all that a listing shows, and all there is of a delete marker.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Head<'a> {
     pub kind: EntryKind,
@@ -61,6 +62,17 @@ pub struct Head<'a> {
     pub last_modified_ms: u64,
     #[serde(borrow)]
     pub etag: &'a str,
+}
+
+/// How a [`Rest`] begins, as a listing reads it: nothing is copied.
+#[derive(Debug, Deserialize)]
+struct RestBegun<'a> {
+    #[serde(borrow)]
+    _headers: [Option<&'a str>; 6],
+    #[serde(borrow)]
+    _user_metadata: Vec<(&'a str, &'a str)>,
+    #[serde(borrow)]
+    checksums: Vec<(ChecksumAlgorithm, ChecksumType, &'a str)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,6 +104,8 @@ pub struct Stored {
     /// Of an object.
     rest: Option<Rest>,
     pub annotations: Annotations,
+    /// As in a [`VersionedObject`](crate::object::VersionedObject).
+    part_checksums: Vec<String>,
 }
 
 impl Stored {
@@ -113,13 +127,16 @@ impl Stored {
 
     pub fn decode(slot: u64, value: &[u8]) -> Result<Self, MetaError> {
         let (head, rest) = postcard::take_from_bytes::<Head<'_>>(value).map_err(corrupt)?;
-        let (mut object, mut annotations) = (None, Annotations::default());
+        let (mut object, mut annotations, mut part_checksums) = (None, Annotations::default(), Vec::new());
         if !head.kind.is_marker() {
-            let (found, more) = postcard::take_from_bytes(rest).map_err(corrupt)?;
+            let (found, mut more) = postcard::take_from_bytes(rest).map_err(corrupt)?;
             object = Some(found);
-            // Those that have none end here, as all entries of earlier builds do.
+            // Those that have none end here, as all entries of earlier builds do; and so once more.
             if !more.is_empty() {
-                annotations = postcard::from_bytes(more).map_err(corrupt)?;
+                (annotations, more) = postcard::take_from_bytes(more).map_err(corrupt)?;
+            }
+            if !more.is_empty() {
+                part_checksums = postcard::from_bytes(more).map_err(corrupt)?;
             }
         }
         Ok(Self {
@@ -130,11 +147,12 @@ impl Stored {
             last_modified_ms: head.last_modified_ms,
             rest: object,
             annotations,
+            part_checksums,
         })
     }
 
     /// The object's record with this body; `None` of a delete marker.
-    fn into_record(self, body: Body) -> Option<(ObjectRecord, Annotations)> {
+    fn into_record(self, body: Body) -> Option<Kept> {
         let rest = self.rest?;
         let record = ObjectRecord {
             size: self.size,
@@ -146,13 +164,30 @@ impl Stored {
             part_sizes: rest.part_sizes,
             body,
         };
-        Some((record, self.annotations))
+        Some(Kept { record, annotations: self.annotations, part_checksums: self.part_checksums })
     }
+}
+
+/// What is kept of an object.
+pub struct Kept {
+    pub record: ObjectRecord,
+    pub annotations: Annotations,
+    pub part_checksums: Vec<String>,
 }
 
 /// The head of an entry's value.
 pub fn head(value: &[u8]) -> Result<Head<'_>, MetaError> {
     postcard::take_from_bytes(value).map(|(head, _)| head).map_err(corrupt)
+}
+
+/// What a listing shows of an entry: its head, and which checksum the object has.
+pub fn listed(value: &[u8]) -> Result<(Head<'_>, Option<(ChecksumAlgorithm, ChecksumType)>), MetaError> {
+    let (head, rest) = postcard::take_from_bytes::<Head<'_>>(value).map_err(corrupt)?;
+    if head.kind.is_marker() {
+        return Ok((head, None));
+    }
+    let (begun, _) = postcard::take_from_bytes::<RestBegun<'_>>(rest).map_err(corrupt)?;
+    Ok((head, begun.checksums.first().map(|(algorithm, kind, _)| (*algorithm, *kind))))
 }
 
 /// The entry in a slot, if there is one.
@@ -209,9 +244,9 @@ pub fn find(
     }
 }
 
-/// An entry with its body: an object's record and annotations, or what is known of a delete marker.
+/// An entry with its body: what is kept of an object, or what is known of a delete marker.
 pub enum Whole {
-    Object(VersionRef, Box<ObjectRecord>, Annotations),
+    Object(VersionRef, Box<Kept>),
     DeleteMarker(VersionRef, u64),
 }
 
@@ -236,8 +271,8 @@ pub fn load_whole(
                     .map(|body| Body::Inline(Bytes::from(body)))
             }
         };
-        if let Some((record, annotations)) = body.and_then(|body| stored.into_record(body)) {
-            return Ok(Some(Whole::Object(named, Box::new(record), annotations)));
+        if let Some(kept) = body.and_then(|body| stored.into_record(body)) {
+            return Ok(Some(Whole::Object(named, Box::new(kept))));
         }
         // The object was replaced or deleted between the two reads: read both again.
     }
@@ -250,8 +285,7 @@ pub fn store(
     bucket: u64,
     key: &str,
     (slot, kind): (u64, EntryKind),
-    record: ObjectRecord,
-    annotations: &Annotations,
+    Kept { record, annotations, part_checksums }: Kept,
 ) -> Outcome<()> {
     let body = match record.body {
         Body::Inline(body) => {
@@ -271,8 +305,9 @@ pub fn store(
         body,
     };
     let (size, etag, last_modified_ms) = (record.size, record.etag, record.last_modified_ms);
-    let annotations = annotations.clone();
-    put(txn, bucket, key, &Stored { slot, kind, size, etag, last_modified_ms, rest: Some(rest), annotations })
+    let rest = Some(rest);
+    let stored = Stored { slot, kind, size, etag, last_modified_ms, rest, annotations, part_checksums };
+    put(txn, bucket, key, &stored)
 }
 
 /// Stores a delete marker in an empty slot.
@@ -283,8 +318,9 @@ pub fn store_marker(
     (slot, kind): (u64, EntryKind),
     last_modified_ms: u64,
 ) -> Outcome<()> {
-    let (size, etag, annotations) = (0, String::new(), Annotations::default());
-    put(txn, bucket, key, &Stored { slot, kind, size, etag, last_modified_ms, rest: None, annotations })
+    let (size, etag, annotations, part_checksums) = (0, String::new(), Annotations::default(), Vec::new());
+    let stored = Stored { slot, kind, size, etag, last_modified_ms, rest: None, annotations, part_checksums };
+    put(txn, bucket, key, &stored)
 }
 
 /// Stores an entry in its slot, without touching its inline body.
@@ -300,10 +336,14 @@ pub fn put(txn: &mut Txn<'_>, bucket: u64, key: &str, stored: &Stored) -> Outcom
     }
     let place = keys::object(bucket, key, stored.slot);
     // A tuple encodes as one after the other.
+    let (annotations, part_checksums) = (&stored.annotations, &stored.part_checksums);
     match &stored.rest {
         None => txn.put(place, &head)?,
-        Some(rest) if stored.annotations == Annotations::default() => txn.put(place, &(head, rest))?,
-        Some(rest) => txn.put(place, &(head, rest, &stored.annotations))?,
+        Some(rest) if !part_checksums.is_empty() => {
+            txn.put(place, &(head, rest, annotations, part_checksums))?;
+        }
+        Some(rest) if *annotations == Annotations::default() => txn.put(place, &(head, rest))?,
+        Some(rest) => txn.put(place, &(head, rest, annotations))?,
     }
     Ok(())
 }
@@ -322,3 +362,7 @@ pub fn remove(txn: &mut Txn<'_>, bucket: u64, key: &str, stored: &Stored) {
 fn corrupt(error: postcard::Error) -> MetaError {
     MetaError::new(ErrorKind::Corrupt, "an index entry can't be read").with_source(error)
 }
+
+#[cfg(test)]
+#[path = "stored_test.rs"]
+mod tests;

@@ -10,8 +10,8 @@ use super::{Outcome, keys, locks, names};
 use crate::error::{Entity, ErrorKind, MetaError, PartFault, Refusal};
 use crate::limits::{MAX_EXTENTS, MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES};
 use crate::object::{
-    Annotations, Body, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId, UploadRecord,
-    VersionRef,
+    Annotations, Body, Checksum, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId,
+    UploadRecord, VersionRef,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,6 +100,7 @@ pub fn complete(
     check_digests(&record.etag, &record.checksums)?;
     let there = parts_of(txn, bucket, upload.id)?;
     let chosen = choose(list, &there)?;
+    let part_checksums = checksums_of(record.checksums.first(), &chosen);
     let part_sizes: Vec<u64> = chosen.iter().map(|part| part.size).collect();
     let extents: Vec<Extent> = chosen.iter().flat_map(|part| &part.extents).copied().collect();
     let size = part_sizes.iter().sum::<u64>();
@@ -119,9 +120,19 @@ pub fn complete(
     let used: BTreeSet<u16> = list.iter().map(|part| part.number).collect();
     forget(txn, bucket, at, there.values(), &used)?;
     let handed_over = extents.into_iter().collect();
-    let new = NewObject { record: whole.clone(), annotations, precondition, handed_over };
+    let new = NewObject { record: whole.clone(), annotations, precondition, handed_over, part_checksums };
     let version = versions::insert(txn, bucket, at.1, new, stamp)?;
     Ok((whole, version))
+}
+
+/// The parts' checksums of the algorithm of the whole's, if all have one.
+fn checksums_of(whole: Option<&Checksum>, parts: &[&PartRecord]) -> Vec<String> {
+    let Some(algorithm) = whole.map(|whole| whole.algorithm) else { return Vec::new() };
+    let of_part = |part: &&PartRecord| {
+        let found = part.checksums.iter().find(|known| known.algorithm == algorithm)?;
+        Some(found.value.clone())
+    };
+    parts.iter().map(of_part).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// The listed parts, if the list is one that S3 allows.

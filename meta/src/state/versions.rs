@@ -5,7 +5,7 @@ use super::extents::{self, Owner};
 use super::kv::Read;
 use super::locks;
 use super::objects::{bucket, change_usage, check_record};
-use super::stored::{self, EntryKind, Stored, Whole};
+use super::stored::{self, EntryKind, Kept, Stored, Whole};
 use super::txn::{Txn, load};
 use super::{Fail, Outcome, keys, names};
 use crate::command::{DeleteVersion, Deletion};
@@ -75,6 +75,8 @@ pub struct NewObject<'a> {
     pub precondition: &'a Precondition,
     /// Extents of the record that somebody else owned until now: the parts of an upload.
     pub handed_over: BTreeSet<Extent>,
+    /// As in a [`VersionedObject`].
+    pub part_checksums: Vec<String>,
 }
 
 pub fn put(
@@ -178,7 +180,8 @@ pub fn insert(
         }
     }
     let (size, freed) = (new.record.size, place.displaced);
-    stored::store(txn, bucket, key, (slot, kind), new.record, &annotations)?;
+    let kept = Kept { record: new.record, annotations, part_checksums: new.part_checksums };
+    stored::store(txn, bucket, key, (slot, kind), kept)?;
     change_usage(txn, bucket, |usage| {
         count_removed(usage, freed.as_ref());
         usage.objects += 1;
@@ -292,9 +295,11 @@ pub fn read(
     let bucket = bucket(view, bucket_name)?;
     let config = of(view, bucket.id)?;
     match stored::load_whole(view, bucket.id, (key, version), part)? {
-        Some(Whole::Object(named, record, annotations)) => {
+        Some(Whole::Object(named, kept)) => {
             let version = shown(&config, named);
-            Ok(FoundVersion::Object(Box::new(VersionedObject { record: *record, version, annotations })))
+            let Kept { record, annotations, part_checksums } = *kept;
+            let found = VersionedObject { record, version, annotations, part_checksums };
+            Ok(FoundVersion::Object(Box::new(found)))
         }
         Some(Whole::DeleteMarker(version, last_modified_ms)) => {
             Ok(FoundVersion::DeleteMarker { version, last_modified_ms })

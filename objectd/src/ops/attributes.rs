@@ -6,12 +6,15 @@ use crate::answer;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Shared;
 use crate::http_date;
+use crate::limits::{MAX_PAGE, MAX_PART_NUMBER};
 use crate::service::S3Request;
+use crate::target::number_of;
 use crate::version;
 use crate::xml::XmlWriter;
 use axum::body::Body;
 use http::Response;
 use http::header::LAST_MODIFIED;
+use meta::object::ObjectRecord;
 
 pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
     let names = request.parts.headers.get_all("x-amz-object-attributes");
@@ -24,6 +27,7 @@ pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body
     if wanted.is_empty() || wanted.iter().any(|name| !KNOWN.contains(&name.as_str())) {
         return Err(invalid());
     }
+    let page = PageOfParts::of(request)?;
     let object = Wanted::of(request)?.head(shared).await?;
     request.granted.check_unchanged(&object.annotations)?;
     let record = object.record;
@@ -38,9 +42,8 @@ pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body
         xml.end();
     }
     if wants("ObjectParts") && !record.part_sizes.is_empty() {
-        // The single parts are listed by AWS only if they have checksums of their own, which are not kept.
         xml.start("ObjectParts");
-        xml.value("PartsCount", record.part_sizes.len());
+        page.write(&mut xml, &record, &object.part_checksums);
         xml.end();
     }
     if wants("StorageClass") {
@@ -53,6 +56,51 @@ pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body
     answer::set(&mut answer, LAST_MODIFIED, &http_date::http(record.last_modified_ms));
     version::show(&mut answer, object.version);
     Ok(answer)
+}
+
+/// Which of an object's parts are asked for.
+struct PageOfParts {
+    after: u32,
+    max: u32,
+}
+
+impl PageOfParts {
+    fn of(request: &S3Request) -> S3Result<Self> {
+        let number = |name, max| request.header(name)?.map(|text| number_of(text, name, max)).transpose();
+        let most = u32::try_from(MAX_PAGE).unwrap_or(u32::MAX);
+        Ok(Self {
+            after: number("x-amz-part-number-marker", MAX_PART_NUMBER)?.unwrap_or(0),
+            max: number("x-amz-max-parts", most)?.unwrap_or(most),
+        })
+    }
+
+    /// Of parts without checksums of their own, AWS tells no more than how many there are.
+    fn write(&self, xml: &mut XmlWriter, record: &ObjectRecord, of_parts: &[String]) {
+        let count = record.part_sizes.len();
+        xml.value("PartsCount", count);
+        let Some(algorithm) = record.checksums.first().map(|whole| whole.algorithm) else { return };
+        if of_parts.len() != count {
+            return;
+        }
+        let parts = (1u32..).zip(record.part_sizes.iter().zip(of_parts));
+        let mut parts = parts.skip(self.after as usize).peekable();
+        let page: Vec<_> = parts.by_ref().take(self.max as usize).collect();
+        // No page has no entries and more to come: AWS says "not truncated".
+        let next = page.last().map(|(number, _)| *number).filter(|_| parts.peek().is_some());
+        xml.value("PartNumberMarker", self.after);
+        if let Some(next) = next {
+            xml.value("NextPartNumberMarker", next);
+        }
+        xml.value("MaxParts", self.max);
+        xml.value("IsTruncated", next.is_some());
+        for (number, (size, checksum)) in page {
+            xml.start("Part");
+            xml.value("PartNumber", number);
+            xml.value("Size", size);
+            xml.text(checksums::of_index(algorithm).element(), checksum);
+            xml.end();
+        }
+    }
 }
 
 fn invalid() -> S3Error {

@@ -67,11 +67,15 @@ pub fn algorithm_from_name(name: &str) -> S3Result<ChecksumAlgorithm> {
     })
 }
 
+/// Shows one checksum in an answer's headers, without its type: parts' have none.
+pub fn set_header(answer: &mut Response<Body>, algorithm: object::ChecksumAlgorithm, value: &str) {
+    answer::set(answer, HeaderName::from_static(of_index(algorithm).header()), value);
+}
+
 /// Shows checksums in an answer's headers.
 pub fn set_headers(answer: &mut Response<Body>, checksums: &[object::Checksum]) {
     for checksum in checksums {
-        let name = HeaderName::from_static(of_index(checksum.algorithm).header());
-        answer::set(answer, name, &checksum.value);
+        set_header(answer, checksum.algorithm, &checksum.value);
         answer::set(answer, HeaderName::from_static("x-amz-checksum-type"), type_name(checksum.kind));
     }
 }
@@ -81,6 +85,14 @@ pub fn write(xml: &mut XmlWriter, checksums: &[object::Checksum]) {
     write_values(xml, checksums);
     if let Some(checksum) = checksums.first() {
         xml.text("ChecksumType", type_name(checksum.kind));
+    }
+}
+
+/// Shows which checksum something has or will have, in a list.
+pub fn write_kind(xml: &mut XmlWriter, kind: Option<(object::ChecksumAlgorithm, ChecksumType)>) {
+    if let Some((algorithm, kind)) = kind {
+        xml.text("ChecksumAlgorithm", of_index(algorithm).name());
+        xml.text("ChecksumType", type_name(kind));
     }
 }
 

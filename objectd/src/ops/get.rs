@@ -162,11 +162,15 @@ fn head_of(request: &S3Request, object: &VersionedObject) -> S3Result<Prepared> 
     if let Some(parts) = selected.parts {
         answer::set(&mut answer, HeaderName::from_static("x-amz-mp-parts-count"), &parts.to_string());
     }
-    let whole = bytes.end - bytes.start == record.size;
-    if whole
-        && request.header("x-amz-checksum-mode")?.is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"))
-    {
-        checksums::set_headers(&mut answer, &record.checksums);
+    if request.header("x-amz-checksum-mode")?.is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED")) {
+        let of_part = selected.index.and_then(|index| object.part_checksums.get(index));
+        match (of_part, record.checksums.first()) {
+            (Some(value), Some(whole)) => checksums::set_header(&mut answer, whole.algorithm, value),
+            _ if bytes.end - bytes.start == record.size => {
+                checksums::set_headers(&mut answer, &record.checksums);
+            }
+            _ => {}
+        }
     }
     Ok(Prepared::Send(answer, bytes))
 }
@@ -201,6 +205,8 @@ struct Selected {
     status: StatusCode,
     /// How many parts there are, if one was asked for.
     parts: Option<usize>,
+    /// Which of them that was, counted from 0.
+    index: Option<usize>,
 }
 
 fn select(request: &S3Request, record: &ObjectRecord) -> S3Result<Selected> {
@@ -213,7 +219,7 @@ fn select(request: &S3Request, record: &ObjectRecord) -> S3Result<Selected> {
         }
         return select_part(number, record);
     }
-    let whole = Selected { bytes: 0..record.size, status: StatusCode::OK, parts: None };
+    let whole = Selected { bytes: 0..record.size, status: StatusCode::OK, parts: None, index: None };
     let Some(spec) = range.and_then(range::parse) else { return Ok(whole) };
     // A client that resumes a download must not get the tail of another object.
     if let Some(validator) = single_header(headers, &IF_RANGE)? {
@@ -227,7 +233,7 @@ fn select(request: &S3Request, record: &ObjectRecord) -> S3Result<Selected> {
             .extra("RangeRequested", range.unwrap_or_default())
             .extra("ActualObjectSize", record.size.to_string())
     })?;
-    Ok(Selected { bytes, status: StatusCode::PARTIAL_CONTENT, parts: None })
+    Ok(Selected { bytes, status: StatusCode::PARTIAL_CONTENT, parts: None, index: None })
 }
 
 fn select_part(number: &str, record: &ObjectRecord) -> S3Result<Selected> {
@@ -254,7 +260,7 @@ fn select_part(number: &str, record: &ObjectRecord) -> S3Result<Selected> {
     let start: u64 = parts[..index].iter().sum();
     // An empty range can't be written in Content-Range.
     let status = if *size == 0 { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
-    Ok(Selected { bytes: start..start + size, status, parts: count })
+    Ok(Selected { bytes: start..start + size, status, parts: count, index: Some(index) })
 }
 
 /// What a 304 has too.

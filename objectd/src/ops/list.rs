@@ -1,5 +1,6 @@
 //! ListObjects, version 1 and 2.
 
+use super::checksums;
 use crate::answer;
 use crate::error::S3Result;
 use crate::fault;
@@ -66,6 +67,7 @@ impl Page {
             xml.text("Key", &self.encoding.encode(&object.key));
             xml.text("LastModified", &http_date::iso(object.last_modified_ms));
             xml.text("ETag", &answer::quoted(&object.etag));
+            checksums::write_kind(xml, object.checksum);
             xml.value("Size", object.size);
             if let Some(owner) = owner {
                 listing::owner(xml, "Owner", owner);

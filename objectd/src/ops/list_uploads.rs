@@ -57,10 +57,7 @@ pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Bod
         listing::owner(&mut xml, "Owner", &request.granted.bucket()?.record.owner);
         xml.text("StorageClass", "STANDARD");
         xml.text("Initiated", &http_date::iso(upload.initiated_ms));
-        if let Some((algorithm, kind)) = upload.checksum {
-            xml.text("ChecksumAlgorithm", checksums::of_index(algorithm).name());
-            xml.text("ChecksumType", checksums::type_name(kind));
-        }
+        checksums::write_kind(&mut xml, upload.checksum);
         xml.end();
     }
     for prefix in &page.common_prefixes {

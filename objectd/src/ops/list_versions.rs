@@ -1,5 +1,6 @@
 //! ListObjectVersions.
 
+use super::checksums;
 use crate::answer;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
@@ -77,6 +78,7 @@ fn entry(xml: &mut XmlWriter, listed: &ListedVersion, encoding: Encoding, owner:
     xml.text("LastModified", &http_date::iso(listed.last_modified_ms));
     if !listed.marker {
         xml.text("ETag", &answer::quoted(&listed.etag));
+        checksums::write_kind(xml, listed.checksum);
         xml.value("Size", listed.size);
     }
     listing::owner(xml, "Owner", owner);

@@ -111,8 +111,7 @@ pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
     let mut answer = answer::empty(StatusCode::OK);
     answer::set(&mut answer, ETAG, &answer::quoted(&part.etag));
     for checksum in &part.checksums {
-        let name = HeaderName::from_static(checksums::of_index(checksum.algorithm).header());
-        answer::set(&mut answer, name, &checksum.value);
+        checksums::set_header(&mut answer, checksum.algorithm, &checksum.value);
     }
     Ok(answer)
 }
@@ -210,10 +209,7 @@ pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Bod
     xml.value("MaxParts", limit);
     encoding.write(&mut xml);
     xml.value("IsTruncated", next.is_some());
-    if let Some((algorithm, kind)) = page.upload.checksum {
-        xml.text("ChecksumAlgorithm", checksums::of_index(algorithm).name());
-        xml.text("ChecksumType", checksums::type_name(kind));
-    }
+    checksums::write_kind(&mut xml, page.upload.checksum);
     for part in &parts {
         xml.start("Part");
         xml.value("PartNumber", part.number);

@@ -2,6 +2,7 @@
 
 import pytest
 
+import sums
 from conftest import fails, make_bucket, new_bucket_name, remove_bucket
 
 TREE = [
@@ -92,6 +93,28 @@ class Both:
             assert entry["ETag"] == head["ETag"] and entry["Size"] == head["ContentLength"]
             assert entry["LastModified"].replace(microsecond=0) == head["LastModified"]
             assert entry["StorageClass"] == "STANDARD"
+
+    @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+    def test_an_entry_tells_which_checksum_the_object_has(self, wire, s3, list, bucket, key, algorithm):
+        body = b"what is listed"
+        headers = {sums.header(algorithm): sums.of(algorithm, body)}
+        wire.call("PUT", f"/{bucket}/{key}", headers=headers, body=body).expect(200)
+        [entry] = list(Bucket=bucket, Prefix=key)["Contents"]
+        assert (entry["ChecksumAlgorithm"], entry["ChecksumType"]) == ([algorithm], "FULL_OBJECT")
+
+    def test_an_entry_without_a_checksum_of_its_client_has_the_default_one(self, wire, list, bucket, key):
+        wire.call("PUT", f"/{bucket}/{key}", body=b"x").expect(200)
+        [entry] = list(Bucket=bucket, Prefix=key)["Contents"]
+        assert (entry["ChecksumAlgorithm"], entry["ChecksumType"]) == (["CRC64NVME"], "FULL_OBJECT")
+
+    def test_an_entry_of_an_upload_in_parts_tells_its_checksums_type(self, s3, list, bucket, key):
+        named = {"Bucket": bucket, "Key": key}
+        upload = s3.create_multipart_upload(**named, ChecksumAlgorithm="SHA256")["UploadId"]
+        sent = s3.upload_part(**named, UploadId=upload, PartNumber=1, Body=b"x", ChecksumAlgorithm="SHA256")
+        parts = [{"PartNumber": 1, "ETag": sent["ETag"], "ChecksumSHA256": sent["ChecksumSHA256"]}]
+        s3.complete_multipart_upload(**named, UploadId=upload, MultipartUpload={"Parts": parts})
+        [entry] = list(Bucket=bucket, Prefix=key)["Contents"]
+        assert (entry["ChecksumAlgorithm"], entry["ChecksumType"]) == (["SHA256"], "COMPOSITE")
 
     @pytest.mark.parametrize("prefix,delimiter", FOLDED)
     def test_prefix_and_delimiter_fold_keys_into_common_prefixes(self, list, tree, prefix, delimiter):

@@ -103,10 +103,18 @@ def test_an_empty_bucket_has_none(s3, fresh):
     assert found(s3.list_multipart_uploads(Bucket=fresh)) == []
 
 
-def test_an_upload_shows_its_checksum_algorithm(s3, fresh):
-    s3.create_multipart_upload(Bucket=fresh, Key="k", ChecksumAlgorithm="SHA256")
+@pytest.mark.parametrize("algorithm,kind", [("SHA256", "COMPOSITE"), ("CRC32", "FULL_OBJECT")])
+def test_an_upload_shows_its_checksum_algorithm_and_type(s3, fresh, algorithm, kind):
+    s3.create_multipart_upload(Bucket=fresh, Key="k", ChecksumAlgorithm=algorithm, ChecksumType=kind)
     upload = s3.list_multipart_uploads(Bucket=fresh)["Uploads"][0]
-    assert upload["ChecksumAlgorithm"] == "SHA256" and upload["ChecksumType"] == "COMPOSITE"
+    assert (upload["ChecksumAlgorithm"], upload["ChecksumType"]) == (algorithm, kind)
+
+
+def test_an_upload_without_a_checksum_algorithm_shows_none(wire, fresh):
+    wire.call("POST", f"/{fresh}/k", {"uploads": ""}).expect(200)
+    reply = wire.call("GET", f"/{fresh}", {"uploads": ""}).expect(200)
+    assert reply.texts("Upload/Key") == ["k"]
+    assert reply.texts("Upload/ChecksumAlgorithm") == reply.texts("Upload/ChecksumType") == []
 
 
 def test_a_bucket_that_does_not_exist_is_no_such_bucket(s3):

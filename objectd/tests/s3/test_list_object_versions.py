@@ -60,10 +60,18 @@ def test_each_version_tells_size_etag_time_owner_and_storage_class(s3, tree):
         assert version["StorageClass"] == "STANDARD" and version["Owner"]["ID"] == owner
 
 
+def test_each_version_tells_which_checksum_it_has(s3, versioned):
+    for algorithm in ["SHA256", "CRC32"]:
+        s3.put_object(Bucket=versioned, Key="k", Body=b"x", ChecksumAlgorithm=algorithm)
+    listed = s3.list_object_versions(Bucket=versioned)["Versions"]
+    assert [version["ChecksumAlgorithm"] for version in listed] == [["CRC32"], ["SHA256"]]
+    assert {version["ChecksumType"] for version in listed} == {"FULL_OBJECT"}
+
+
 def test_a_delete_marker_has_neither_size_nor_etag(wire, tree):
     reply = wire.call("GET", f"/{tree[0]}", {"versions": "", "prefix": "b"})
     assert reply.texts("DeleteMarker/Key") == ["b"] and reply.texts("DeleteMarker/LastModified")
-    for absent in ["Size", "ETag", "StorageClass"]:
+    for absent in ["Size", "ETag", "StorageClass", "ChecksumAlgorithm", "ChecksumType"]:
         assert reply.texts(f"DeleteMarker/{absent}") == []
 
 

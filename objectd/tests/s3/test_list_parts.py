@@ -70,13 +70,21 @@ def test_an_upload_that_does_not_exist_is_no_such_upload(s3, part):
         s3.list_parts(**{**part, "UploadId": "0" * 32})
 
 
-def test_parts_show_the_uploads_checksums(wire, s3, bucket, key):
-    made = s3.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="SHA256")["UploadId"]
-    named = {"Bucket": bucket, "Key": key, "UploadId": made}
-    s3.upload_part(**named, PartNumber=1, Body=b"x", ChecksumAlgorithm="SHA256")
+@pytest.mark.parametrize("algorithm,kind", [
+    ("SHA1", "COMPOSITE"),
+    ("SHA256", "COMPOSITE"),
+    ("CRC32", "COMPOSITE"),
+    ("CRC32", "FULL_OBJECT"),
+    ("CRC64NVME", "FULL_OBJECT"),
+])
+def test_parts_show_the_uploads_checksums(s3, bucket, key, algorithm, kind):
+    named = {"Bucket": bucket, "Key": key}
+    made = s3.create_multipart_upload(**named, ChecksumAlgorithm=algorithm, ChecksumType=kind)
+    named["UploadId"] = made["UploadId"]
+    s3.upload_part(**named, PartNumber=1, Body=b"x", **{sums.field(algorithm): sums.of(algorithm, b"x")})
     answer = s3.list_parts(**named)
-    assert answer["ChecksumAlgorithm"] == "SHA256" and answer["ChecksumType"] == "COMPOSITE"
-    assert answer["Parts"][0]["ChecksumSHA256"] == sums.of("SHA256", b"x")
+    assert (answer["ChecksumAlgorithm"], answer["ChecksumType"]) == (algorithm, kind)
+    assert answer["Parts"][0][sums.field(algorithm)] == sums.of(algorithm, b"x")
     s3.abort_multipart_upload(**named)
 
 
