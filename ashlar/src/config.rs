@@ -1,5 +1,6 @@
 //! What `up` is told, resolved once: flag, then environment, then file, then default.
 
+use crate::audit::Keep;
 use crate::error::Error;
 use crate::https;
 use crate::limits::{DEFAULT_DISK_BYTES, MAX_CONFIG_BYTES, MAX_DISK_BYTES, MAX_DOMAIN_BYTES, MIN_DISK_BYTES};
@@ -57,6 +58,12 @@ pub struct UpArgs {
     /// may change at any time, and things that it makes due are deleted for good
     #[arg(long, value_name = "FILE")]
     pub lifecycle_ahead: Option<PathBuf>,
+    /// How long lines of the audit log are kept, in days [default: 90]
+    #[arg(long, value_name = "DAYS")]
+    pub audit_keep_days: Option<u32>,
+    /// How much of the audit log is kept, if that is reached earlier [default: 1G]
+    #[arg(long, value_name = "SIZE")]
+    pub audit_keep_size: Option<String>,
     /// A TOML file with any of these, named alike (s3-domain is a list)
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -82,6 +89,8 @@ struct File {
     tls_key: Option<PathBuf>,
     replace_after: Option<u64>,
     lifecycle_ahead: Option<PathBuf>,
+    audit_keep_days: Option<u32>,
+    audit_keep_size: Option<String>,
 }
 
 /// What `up` does.
@@ -102,6 +111,7 @@ pub struct Config {
     pub planner: planner::Settings,
     /// For tests.
     pub lifecycle_ahead: Option<PathBuf>,
+    pub audit: Keep,
 }
 
 /// HTTPS: where, and with which certificate.
@@ -152,6 +162,10 @@ impl Config {
             tls,
             planner: planner_settings(args.replace_after.or(file.replace_after)),
             lifecycle_ahead: args.lifecycle_ahead.clone().or(file.lifecycle_ahead),
+            audit: Keep::resolve(
+                args.audit_keep_days.or(file.audit_keep_days),
+                args.audit_keep_size.as_deref().or(file.audit_keep_size.as_deref()),
+            )?,
         })
     }
 }
@@ -315,6 +329,8 @@ mod tests {
             ("tls = true\ntls-cert = 'a'\ntls-key = 'b'\n", "one of the two"),
             ("tls-cert = 'a'\n", "--tls-key is missing"),
             ("tls = 'yes'\n", "line 1"),
+            ("audit-keep-days = 0\n", "1 at least"),
+            ("audit-keep-size = '9X'\n", "audit-keep-size"),
             ("[disks]\n", "disks"),
             ("=", "line 1"),
         ] {

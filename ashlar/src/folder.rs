@@ -48,6 +48,11 @@ impl std::fmt::Debug for RootKey {
 }
 
 impl Folder {
+    /// Where the audit logs of the daemons in it are.
+    pub fn audit(&self) -> PathBuf {
+        self.path.join("audit")
+    }
+
     /// Whether [`take`](Self::take) could succeed now. Changes nothing.
     pub async fn check(path: &Path) -> Result<(), Error> {
         check_format(path)?;

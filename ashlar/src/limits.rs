@@ -126,3 +126,8 @@ pub const MAX_CERTIFICATE_ADDRESSES: usize = 64;
 const _: () = assert!(CERTIFICATE_LOOK_EVERY.as_secs() < CERTIFICATE_RENEW_BEFORE.as_secs());
 const _: () = assert!(CERTIFICATE_RENEW_BEFORE.as_secs() < CERTIFICATE_LIFE.as_secs());
 const _: () = assert!(CERTIFICATE_LIFE.as_secs() < CA_LIFE.as_secs());
+
+/// How long lines of an audit log are kept, in days, if nobody says otherwise.
+pub const AUDIT_KEEP_DAYS: u32 = 90;
+/// How much of an audit log is kept, in bytes, if nobody says otherwise: about two million lines.
+pub const AUDIT_KEEP_BYTES: u64 = 1 << 30;

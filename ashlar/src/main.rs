@@ -3,6 +3,7 @@
 mod admin;
 mod agent;
 mod api;
+mod audit;
 mod cli;
 mod config;
 mod control;

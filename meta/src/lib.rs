@@ -1,6 +1,7 @@
 //! The control plane: a pure state machine behind openraft, kept in sled, and the admin API.
 
 pub mod admin;
+pub mod audit;
 #[macro_use]
 pub mod client;
 pub mod command;

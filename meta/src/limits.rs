@@ -172,3 +172,18 @@ pub const MAX_JSON_BYTES: usize = 64 << 10;
 pub const STOP_POLL_MS: u64 = 2;
 /// How long a start waits for the state's files to be closed by the node before it.
 pub const MAX_OPEN_WAIT_MS: u64 = 5000;
+
+/// A file of an audit log is followed by the next from this length on, in bytes.
+pub const AUDIT_FILE_BYTES: u64 = 64 << 20;
+/// Longest line of an audit log: a DeleteObjects of a thousand keys, each escaped, fits.
+pub const MAX_AUDIT_LINE_BYTES: usize = 16 << 20;
+/// Lines that wait for each other's write to an audit log.
+pub const MAX_AUDIT_BATCH: usize = 256;
+/// How much of an audit log a power cut may take, in milliseconds.
+pub const AUDIT_SYNC_MS: u64 = 1_000;
+/// Longest text of a client's own in a line of an audit log, such as its User-Agent, in bytes.
+pub const MAX_AUDIT_TEXT_BYTES: usize = 256;
+/// Longest text of what was asked of the control plane in a line of an audit log, in bytes.
+pub const MAX_AUDIT_DETAIL_BYTES: usize = 2048;
+/// Faults of an audit log that are told one by one.
+pub const MAX_AUDIT_FAULTS: usize = 100;

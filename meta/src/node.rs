@@ -1,5 +1,6 @@
 //! One node of the control plane: opens its data folder, mends what it may, and runs Raft.
 
+use crate::audit::{AuditLog, decision};
 use crate::client::Client;
 use crate::command::{Command, Response};
 use crate::error::{ErrorKind, MetaError};
@@ -45,6 +46,8 @@ pub struct MetaConfig {
     pub snapshot_after_bytes: u64,
     /// How the pool mends and balances itself; `None` leaves that to whoever runs [`planner::run`].
     pub planner: Option<planner::Settings>,
+    /// Where decisions are told. Without one, nobody is told.
+    pub audit: Option<Arc<AuditLog>>,
 }
 
 impl MetaConfig {
@@ -57,6 +60,7 @@ impl MetaConfig {
             metrics: MetaMetrics::default(),
             snapshot_after_bytes: SNAPSHOT_AFTER_BYTES,
             planner: None,
+            audit: None,
         }
     }
 }
@@ -78,6 +82,7 @@ pub(crate) struct Local {
     metrics: MetaMetrics,
     node: u64,
     clock: Arc<dyn Clock>,
+    audit: Option<Arc<AuditLog>>,
 }
 
 impl MetaNode {
@@ -96,8 +101,8 @@ impl MetaNode {
         let after = snapshot_trigger(raft.clone(), log.clone(), snapshot_bytes, config.snapshot_after_bytes);
         let proposer = Proposer::start(raft.clone(), config.metrics.clone(), after);
         let view = RwLock::new(Some(view));
-        let (metrics, clock) = (config.metrics, config.clock);
-        let local = Local { raft, view, proposer, metrics, node: config.node.0, clock };
+        let (metrics, clock, audit) = (config.metrics, config.clock, config.audit);
+        let local = Local { raft, view, proposer, metrics, node: config.node.0, clock, audit };
         let local = Arc::new(local);
         let planner = config.planner.map(|settings| {
             let clock = Arc::clone(&local.clock);
@@ -174,7 +179,13 @@ impl Local {
             | Command::Expire { now_ms, .. } => *now_ms = self.clock.wall().0,
             _ => {}
         }
-        self.proposer.propose(command).await
+        let Some((audit, line)) = self.audit.as_ref().zip(decision::line(&command)) else {
+            return self.proposer.propose(command).await;
+        };
+        let result = self.proposer.propose(command).await;
+        // Not waited for: a pool must be able to do without a disk that fails even if nobody can be told.
+        audit.note(decision::done(line, &result));
+        result
     }
 
     pub(crate) async fn query(&self, query: &Query) -> Result<Answer, MetaError> {

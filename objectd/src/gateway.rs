@@ -11,6 +11,7 @@ use crate::lifecycle::{KnownLifecycles, LifecycleWorker, MovableClock, Tools};
 use crate::metrics::Metrics;
 use crate::objectlog::{Claim, GarbageWorker, ObjectLog, OpenLog};
 use blockd::client::ControlHandle;
+use meta::audit::AuditLog;
 use meta::client::Client;
 use proto::control::PoolToken;
 use proto::ids::ClientId;
@@ -42,6 +43,8 @@ pub struct GatewayConfig {
     pub metrics: Metrics,
     /// For tests: a file with the seconds by which the clock that lifecycle rules go by is moved ahead.
     pub lifecycle_ahead: Option<PathBuf>,
+    /// Where changes and refusals are told. Without one, nobody is told.
+    pub audit: Option<Arc<AuditLog>>,
 }
 
 /// Starts gateways.
@@ -68,6 +71,7 @@ pub struct Shared {
     pub sealer: Arc<Sealer>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+    pub audit: Option<Arc<AuditLog>>,
     /// `x-amz-id-2`: which gateway answered.
     pub host_id: String,
     next_request: AtomicU64,
@@ -124,6 +128,7 @@ impl Gateway {
             bases: config.virtual_host_bases.iter().map(|base| base.to_ascii_lowercase()).collect(),
             clock,
             metrics: config.metrics,
+            audit: config.audit,
             host_id: config.gateway,
             next_request: AtomicU64::new(SystemRng.u64()),
         });

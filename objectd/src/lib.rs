@@ -6,6 +6,7 @@
 pub mod annotations;
 pub mod answer;
 pub mod arrival;
+mod audit;
 pub mod auth;
 pub mod authorize;
 pub mod bucket_rules;

@@ -2,6 +2,7 @@
 
 use crate::answer::{self, RequestId};
 use crate::arrival::{Arrival, TlsVersion};
+use crate::audit::{Trace, Trail};
 use crate::auth::uri::Query;
 use crate::auth::{Authenticated, Principal};
 use crate::authorize::{Granted, Routed, authorize, unrouted};
@@ -75,35 +76,42 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         id,
     };
     let page = Page::of(shared, &parts);
-    let mut operation = None;
     let body = LentBody::new(body);
     let expects = head.expects.then(|| body.clone());
     let call = iam::is_call(&parts, &shared.bases).then(|| iam::claimed_service(&parts));
-    let result = if ambiguous {
+    let mut trail = Trail::begin(shared, (&parts, id), call.flatten());
+    let result = if let Some(refusal) = trail.refusal() {
+        Err(refusal)
+    } else if ambiguous {
         let why = "A request has one Content-Length or one Transfer-Encoding";
         Err(S3Error::with(S3Code::InvalidRequest, why))
     } else if call.is_some() {
         // Boxed: these calls are rare, and every request of S3 would carry the room for them.
-        Box::pin(serve_call(shared, parts, body, id, &mut operation)).await
+        Box::pin(serve_call(shared, parts, body, id, &mut trail.trace)).await
     } else if parts.method == Method::OPTIONS && page.is_some() {
         ops::cors::preflight(shared, &parts, target_of(shared, &parts)).await
     } else {
-        serve(shared, parts, body, &mut operation).await
+        serve(shared, parts, body, &mut trail.trace).await
     };
-    let mut answer = match result {
-        Ok(answer) => answer,
-        Err(error) => {
-            log_error(&head, operation, &error);
-            let mut answer = match call {
-                Some(service) => iam::error(&error, service, id),
-                None => answer::error(&error, &head.path, id, &shared.host_id),
-            };
-            if error.code() == S3Code::RequestTimeout || ambiguous {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            answer
+    let operation = trail.trace.operation;
+    let answer_error = |error: &S3Error| {
+        log_error(&head, operation, error);
+        let mut answer = match call {
+            Some(service) => iam::error(error, service, id),
+            None => answer::error(error, &head.path, id, &shared.host_id),
+        };
+        if error.code() == S3Code::RequestTimeout || ambiguous {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        answer
     };
+    let (mut answer, error) = match result {
+        Ok(answer) => (answer, None),
+        Err(error) => (answer_error(&error), Some(error)),
+    };
+    if let Err(error) = trail.end(&answer, error.as_ref()).await {
+        answer = answer_error(&error);
+    }
     if expects.is_some_and(|body| !body.was_continued()) {
         // Botocore takes the status of an answer that no 100 came before for that of the connection's next answer too.
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -163,14 +171,14 @@ async fn serve(
     shared: &Arc<Shared>,
     parts: Parts,
     mut body: LentBody,
-    operation: &mut Option<&'static str>,
+    trace: &mut Trace,
 ) -> S3Result<Response<Body>> {
     let expects = parts.headers.contains_key(EXPECT);
     let (mut began, mut is_form) = (false, false);
-    let result = match begin(shared, &parts, operation).await {
+    let result = match begin(shared, &parts, trace).await {
         Ok(Begun::Form(target, authenticated)) => {
             is_form = true;
-            ops::post::post(shared, &parts, (target, authenticated), body.clone()).await
+            ops::post::post(shared, &parts, (target, authenticated), body.clone(), trace).await
         }
         Ok(Begun::Granted(granted)) => {
             let (authenticated, target, granted, operation) = *granted;
@@ -195,10 +203,10 @@ async fn serve_call(
     parts: Parts,
     mut body: LentBody,
     id: RequestId,
-    operation: &mut Option<&'static str>,
+    trace: &mut Trace,
 ) -> S3Result<Response<Body>> {
     let expects = parts.headers.contains_key(EXPECT);
-    let result = iam::serve(shared, &parts, &mut body, id, operation).await;
+    let result = iam::serve(shared, &parts, &mut body, id, trace).await;
     if result.is_err() {
         drain(expects, false, &mut body).await;
     }
@@ -214,11 +222,12 @@ enum Begun {
 
 /// All that is decided from the head alone. Nothing of the body is read before it, so a client that expects a
 /// `100 Continue` gets its refusal instead.
-async fn begin(shared: &Shared, parts: &Parts, routed: &mut Option<&'static str>) -> S3Result<Begun> {
+async fn begin(shared: &Shared, parts: &Parts, trace: &mut Trace) -> S3Result<Begun> {
     let authenticated = shared.authenticator.authenticate(parts).await?;
+    trace.proven = Some(authenticated.principal.clone());
     let (target, operation) = route(shared, parts, &authenticated.query)
         .map_err(|error| unrouted(&authenticated.principal, error))?;
-    *routed = Some(operation.name());
+    trace.operation = Some(operation.name());
     if operation == Operation::PostObject {
         return match authenticated.principal {
             Principal::Anonymous => Ok(Begun::Form(target, authenticated)),

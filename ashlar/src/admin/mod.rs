@@ -18,6 +18,7 @@ use crate::limits::POOL_DEADLINE;
 use deleter::Deletion;
 use meta::MetaNode;
 use meta::admin::AdminToken;
+use meta::audit::AuditLog;
 use meta::client::Client;
 use meta::planner;
 use meta::record::{AccessKey, PoolRecord, Secret};
@@ -59,6 +60,7 @@ pub struct AdminConfig {
     pub registry: Registry,
     pub fleet: Arc<Fleet>,
     pub planner: planner::Settings,
+    pub audit: Arc<AuditLog>,
 }
 
 /// The admin API's server, and what works beside the control plane.
@@ -87,6 +89,7 @@ impl Admin {
             token: AdminToken::new(secrets.admin.clone())?,
             meta_metrics: meta.metrics(),
             metrics: access,
+            audit: config.audit,
         };
         let planner = planner::run(meta.client(), Arc::new(SystemClock), config.planner);
         let beside = vec![
@@ -146,7 +149,8 @@ fn serve(
         .map_err(|error| Error::failed(format!("the admin API can't use its socket: {error}")))?;
     let (stop, stopped) = oneshot::channel();
     let serving = tokio::spawn(async move {
-        let server = axum::serve(listener, router).with_graceful_shutdown(async {
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(listener, service).with_graceful_shutdown(async {
             let _ = stopped.await;
         });
         if let Err(error) = server.await {

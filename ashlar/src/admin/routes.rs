@@ -5,20 +5,24 @@ use crate::api::{
     AddDisk, CreateProject, CreateVolume, DiskDetail, ErrorBody, ErrorDetail, NodeView, ProjectKey,
     ProjectView, RunVm, ScrubView, StatusReport, VmList, VmView, VolumeDetail, VolumeView,
 };
+use crate::audit;
 use crate::error::Error;
 use crate::fleet::{Order, Poll};
 use crate::limits::{MAX_BODY_BYTES, MAX_POLL_BYTES};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use meta::admin::AdminToken;
+use meta::audit::AuditLog;
 use meta::metrics::MetaMetrics;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Who may read `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,7 @@ pub struct Guard {
     pub token: AdminToken,
     pub meta_metrics: MetaMetrics,
     pub metrics: MetricsAccess,
+    pub audit: Arc<AuditLog>,
 }
 
 /// The whole admin API: one part for people, one for daemons, behind one guard.
@@ -66,13 +71,18 @@ pub fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/vms/{name}/stop", change(Shared::stop_vm))
         .route("/v1/vms/{name}/migrate", change(Shared::migrate_vm))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(Arc::clone(&guard.audit), audit::changes))
         .with_state(shared);
+    let refusals = from_fn_with_state(guard.audit, audit::refusals);
     let routes = people.merge(daemons);
     match guard.metrics {
         MetricsAccess::Open => {
-            metrics.fallback_service(meta::admin::guard(routes, guard.token, guard.meta_metrics))
+            let guarded = meta::admin::guard(routes, guard.token, guard.meta_metrics);
+            metrics.fallback_service(guarded.layer(refusals))
         }
-        MetricsAccess::Token => meta::admin::guard(routes.merge(metrics), guard.token, guard.meta_metrics),
+        MetricsAccess::Token => {
+            meta::admin::guard(routes.merge(metrics), guard.token, guard.meta_metrics).layer(refusals)
+        }
     }
 }
 

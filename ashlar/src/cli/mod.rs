@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and who answers.
 
+mod audit;
 mod client;
 mod console;
 mod disk;
@@ -70,6 +71,11 @@ enum Command {
         #[command(subcommand)]
         command: project::Command,
     },
+    /// Check the logs of who did what
+    Audit {
+        #[command(subcommand)]
+        command: audit::Command,
+    },
     /// Show the machines of the pool
     Node {
         #[command(subcommand)]
@@ -109,6 +115,7 @@ pub fn run() -> Result<(), Error> {
         Command::Scrub { command } => scrub::run(command),
         Command::Policy { command } => policy::run(command),
         Command::Project { command } => project::run(command),
+        Command::Audit { command } => audit::run(command),
         Command::Node { command } => node::run(command),
         Command::Disk { command } => disk::run(command),
     }

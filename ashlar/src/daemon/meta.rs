@@ -1,6 +1,7 @@
 //! `ashlar meta`: a voter of the control plane, with the admin API.
 
 use crate::admin::{self, Admin, AdminConfig};
+use crate::audit::{CONTROL_PLANE, Keep};
 use crate::daemon::config::{file, listen, needed};
 use crate::env_file;
 use crate::error::Error;
@@ -33,6 +34,12 @@ pub struct MetaArgs {
     /// How long a disk must be gone before others take its places [default: 600]
     #[arg(long, value_name = "SECONDS")]
     replace_after: Option<u64>,
+    /// How long lines of the audit log are kept, in days [default: 90]
+    #[arg(long, value_name = "DAYS")]
+    audit_keep_days: Option<u32>,
+    /// How much of the audit log is kept, if that is reached earlier [default: 1G]
+    #[arg(long, value_name = "SIZE")]
+    audit_keep_size: Option<String>,
     /// Listen on other addresses than loopback although there is no TLS: whoever sees that network's traffic
     /// gets the admin token
     #[arg(long)]
@@ -48,6 +55,7 @@ struct Config {
     listen: SocketAddr,
     region: String,
     planner: planner::Settings,
+    audit: Keep,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -68,6 +76,10 @@ fn resolve(args: MetaArgs) -> Result<Config, Error> {
         listen: listen(&address, insecure_network)?,
         region: crate::config::region_name(args.region.or(file.region))?,
         planner: crate::config::planner_settings(args.replace_after.or(file.replace_after)),
+        audit: Keep::resolve(
+            args.audit_keep_days.or(file.audit_keep_days),
+            args.audit_keep_size.as_deref().or(file.audit_keep_size.as_deref()),
+        )?,
     })
 }
 
@@ -78,8 +90,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     let folder = Folder::take(&config.data).await?;
     let secrets = folder.secrets(&mut SystemRng)?;
     let addr = ports::address(&listener)?;
-    let Some((meta, admin)) = stop.or_started(start(&folder, &secrets, listener, config.planner)).await?
-    else {
+    let Some((meta, admin)) = stop.or_started(start(&folder, &secrets, listener, &config)).await? else {
         return Ok(());
     };
     env_file::write(&folder, &secrets, &config.region, addr, None)?;
@@ -100,9 +111,11 @@ async fn start(
     folder: &Folder,
     secrets: &Secrets,
     listener: TcpListener,
-    planner: planner::Settings,
+    config: &Config,
 ) -> Result<(MetaNode, Admin), Error> {
-    let meta = MetaNode::start(MetaConfig::new(folder.path.join("meta"), node::LOCAL)).await?;
+    let audit = config.audit.open(&folder.audit(), CONTROL_PLANE)?;
+    let meta_config = MetaConfig::new(folder.path.join("meta"), node::LOCAL);
+    let meta = MetaNode::start(MetaConfig { audit: Some(Arc::clone(&audit)), ..meta_config }).await?;
     let mut registry = Registry::default();
     meta.metrics().register(&mut registry);
     admin::make_pool(&meta.client(), secrets).await?;
@@ -111,7 +124,8 @@ async fn start(
         data: folder.path.clone(),
         registry,
         fleet: Arc::<Fleet>::default(),
-        planner,
+        planner: config.planner,
+        audit,
     };
     let admin = Admin::start(admin, &meta, secrets)?;
     Ok((meta, admin))

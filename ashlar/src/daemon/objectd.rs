@@ -1,6 +1,7 @@
 //! `ashlar objectd`: an S3 gateway.
 
 use super::remote::{self, Remote, RemoteArgs};
+use crate::audit::Keep;
 use crate::control;
 use crate::daemon::config::listen;
 use crate::error::Error;
@@ -46,6 +47,15 @@ pub struct ObjectdArgs {
     /// may change at any time, and things that it makes due are deleted for good
     #[arg(long, value_name = "FILE")]
     lifecycle_ahead: Option<PathBuf>,
+    /// A folder for the audit log: who changed what, and who was refused. Without one there is no such log
+    #[arg(long, value_name = "DIR")]
+    audit: Option<PathBuf>,
+    /// How long lines of the audit log are kept, in days [default: 90]
+    #[arg(long, value_name = "DAYS")]
+    audit_keep_days: Option<u32>,
+    /// How much of the audit log is kept, if that is reached earlier [default: 1G]
+    #[arg(long, value_name = "SIZE")]
+    audit_keep_size: Option<String>,
     #[command(flatten)]
     #[serde(skip)]
     remote: RemoteArgs,
@@ -63,6 +73,8 @@ struct Config {
     region: String,
     domains: Vec<String>,
     lifecycle_ahead: Option<PathBuf>,
+    audit: Option<PathBuf>,
+    keep: Keep,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -91,6 +103,11 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
         domains: crate::config::s3_domains("domain", &domains)?,
         listen,
         https,
+        audit: args.audit.or(file.audit),
+        keep: Keep::resolve(
+            args.audit_keep_days.or(file.audit_keep_days),
+            args.audit_keep_size.as_deref().or(file.audit_keep_size.as_deref()),
+        )?,
         gateway: args.gateway.or(file.gateway).unwrap_or_else(|| format!("gateway-{}", remote.node.name)),
         region: crate::config::region_name(args.region.or(file.region))?,
         lifecycle_ahead: args.lifecycle_ahead.or(file.lifecycle_ahead),
@@ -100,7 +117,7 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
 
 async fn serve(config: Config) -> Result<(), Error> {
     let mut stop = Stop::new()?;
-    let Config { remote, listen, https, gateway, region, domains, lifecycle_ahead } = config;
+    let Config { remote, listen, https, gateway, region, domains, lifecycle_ahead, audit, keep } = config;
     let listener = ports::bind("the S3 gateway", "listen", listen)?;
     let addr = ports::address(&listener)?;
     let https = match https {
@@ -110,6 +127,10 @@ async fn serve(config: Config) -> Result<(), Error> {
         }
         None => None,
     };
+    let audit = audit.map(|dir| keep.open(&dir, &gateway)).transpose()?;
+    if audit.is_none() {
+        tracing::warn!("there is no audit log; --audit DIR keeps one");
+    }
     if stop.or_started(remote.register()).await?.is_none() {
         return Ok(());
     }
@@ -135,6 +156,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         virtual_host_bases: domains,
         metrics,
         lifecycle_ahead,
+        audit,
     };
     let gateway =
         GatewayPart::start(remote.node.clone(), gateway, Ports { http: listener, https }, Some(registry));

@@ -2,6 +2,7 @@
 
 use crate::admin::{self, Admin, AdminConfig};
 use crate::agent::Agent;
+use crate::audit::CONTROL_PLANE;
 use crate::config::Config;
 use crate::control;
 use crate::error::{Error, Exit};
@@ -14,6 +15,7 @@ use crate::node;
 use crate::shelf::{Shelf, ShelfConfig, plan};
 use crate::up::{Addresses, Ports};
 use compute::{Compute, ComputeConfig};
+use meta::audit::AuditLog;
 use meta::{MetaConfig, MetaNode};
 use objectd::{GatewayConfig, Https};
 use prometheus_client::registry::Registry;
@@ -21,6 +23,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use tokio::task::JoinSet;
+
+/// The gateway's name.
+const GATEWAY: &str = "gateway-1";
 
 /// Everything that runs.
 pub struct Parts {
@@ -49,8 +54,10 @@ impl Parts {
         if config.disk_size_given {
             plan::check_size(&folder, config.disk_bytes)?;
         }
-        let meta = MetaNode::start(MetaConfig::new(folder.path.join("meta"), node::LOCAL)).await?;
-        match Self::start_on(&meta, config, &folder, secrets, (addresses, ports)).await {
+        let audit = config.audit.open(&folder.audit(), CONTROL_PLANE)?;
+        let meta_config = MetaConfig::new(folder.path.join("meta"), node::LOCAL);
+        let meta = MetaNode::start(MetaConfig { audit: Some(Arc::clone(&audit)), ..meta_config }).await?;
+        match Self::start_on((&meta, audit), config, &folder, secrets, (addresses, ports)).await {
             Ok(others) => Ok(Self { folder, meta, others }),
             Err(error) => {
                 if let Err(error) = meta.stop().await {
@@ -62,7 +69,7 @@ impl Parts {
     }
 
     async fn start_on(
-        meta: &MetaNode,
+        (meta, audit): (&MetaNode, Arc<AuditLog>),
         config: &Config,
         folder: &Arc<Folder>,
         secrets: &Secrets,
@@ -94,13 +101,14 @@ impl Parts {
         let gateway = GatewayConfig {
             listen: addresses.s3,
             region: config.region.clone(),
-            gateway: "gateway-1".to_owned(),
+            gateway: GATEWAY.to_owned(),
             meta: client.clone(),
             token: secrets.pool,
             control: Some(control::handle(&client)),
             virtual_host_bases: config.s3_domains.clone(),
             metrics,
             lifecycle_ahead: config.lifecycle_ahead.clone(),
+            audit: Some(config.audit.open(&folder.audit(), GATEWAY)?),
         };
         let listening = gateway::Ports { http: ports.s3, https };
         let gateway = GatewayPart::start(node, gateway, listening, None);
@@ -118,6 +126,7 @@ impl Parts {
             registry,
             fleet,
             planner: config.planner,
+            audit,
         };
         let admin = Admin::start(admin, meta, secrets)?;
         Ok(Others { shelf, agent, tending, gateway, admin })

@@ -4,6 +4,7 @@
 //! as skipped by `make test`.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::cast_sign_loss, clippy::cast_possible_truncation)]
 
+mod audit;
 mod awscli;
 mod bad_input;
 mod bit_flips;

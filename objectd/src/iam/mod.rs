@@ -16,6 +16,7 @@ mod sts;
 
 use crate::answer::{self, RequestId};
 use crate::arrival::Arrival;
+use crate::audit::Trace;
 use crate::auth::uri::Query;
 use crate::auth::{Authenticated, single_header};
 use crate::error::{S3Code, S3Error, S3Result};
@@ -32,6 +33,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use http_body_util::BodyExt as _;
+use meta::audit::cut;
 use std::pin::Pin;
 
 /// Whether this is a call of IAM or STS: a form posted to no bucket.
@@ -47,17 +49,18 @@ pub fn is_call(parts: &Parts, bases: &[String]) -> bool {
     form && parts.method == Method::POST && parts.uri.query().is_none() && no_bucket()
 }
 
-/// Serves one. `name` becomes the call's name, once it is one that is served.
+/// Serves one.
 pub async fn serve(
     shared: &Shared,
     parts: &Parts,
     body: &mut LentBody,
     id: RequestId,
-    name: &mut Option<&'static str>,
+    trace: &mut Trace,
 ) -> Result<Response<Body>, S3Error> {
     let found = begin(shared, parts, body).await.map_err(fault::translated)?;
     let Begun { action, form, authenticated } = found;
-    *name = Some(action.name);
+    trace.proven = Some(authenticated.principal.clone());
+    (trace.operation, trace.resource) = (Some(action.name), named(&form));
     let arrival = parts.extensions.get::<Arrival>().copied();
     let arrival = arrival.ok_or_else(|| S3Error::internal("a request came without its peer's address"))?;
     let sent = (&parts.headers, arrival);
@@ -95,6 +98,23 @@ pub fn claimed_service(parts: &Parts) -> Option<&'static str> {
     let header = parts.headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
     let services = [Service::Iam, Service::Sts].map(Service::scope);
     services.into_iter().find(|service| header.contains(&format!("/{service}/aws4_request")))
+}
+
+/// What a call is about, of what it says: never a document or a secret.
+fn named(form: &Query) -> Option<String> {
+    const NAMES: [&str; 8] = [
+        "UserName",
+        "GroupName",
+        "RoleName",
+        "NewUserName",
+        "PolicyName",
+        "PolicyArn",
+        "RoleArn",
+        "AccessKeyId",
+    ];
+    let said = NAMES.iter().filter_map(|name| Some(format!("{name}={}", cut(form.get(name)?))));
+    let said: Vec<String> = said.collect();
+    (!said.is_empty()).then(|| said.join(" "))
 }
 
 /// What a call does; its type is erased, since all of them in one are more than the compiler follows.

@@ -1,6 +1,7 @@
 //! DeleteObject and DeleteObjects.
 
 use crate::answer;
+use crate::audit::Items;
 use crate::authorize::Granted;
 use crate::conditional::unquote;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -16,6 +17,7 @@ use axum::body::Body;
 use http::header::IF_MATCH;
 use http::{Response, StatusCode};
 use meta::MetaError;
+use meta::audit::Item;
 use meta::command::DeleteVersion;
 use meta::object::{Precondition, VersionRef};
 use std::sync::Arc;
@@ -75,6 +77,7 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
     shared.log.garbage_made();
     let mut results = results.into_iter();
     let mut xml = XmlWriter::new("DeleteResult");
+    let mut items = Vec::new();
     for object in asked.objects {
         let (key, outcome) = match object {
             Err((key, error)) => (key, Err(error)),
@@ -86,6 +89,8 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
             }
         };
         let (key, version) = key;
+        let error = outcome.as_ref().err().map(|error| error.code().as_str().to_owned());
+        items.push(Item { key: key.clone(), version: version.clone(), error });
         match outcome {
             Ok(_) if asked.quiet => {}
             Ok(deletion) => {
@@ -109,7 +114,9 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
             }
         }
     }
-    Ok(answer::xml(xml))
+    let mut answer = answer::xml(xml);
+    answer.extensions_mut().insert(Items(Arc::new(items)));
+    Ok(answer)
 }
 
 fn unanswered() -> S3Error {

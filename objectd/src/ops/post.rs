@@ -6,6 +6,7 @@
 use super::put::{Data, New, Received, store};
 use crate::answer;
 use crate::arrival::Arrival;
+use crate::audit::Trace;
 use crate::auth::uri::uri_encode;
 use crate::auth::{Authenticated, SignedForm};
 use crate::authorize::{Routed, authorize};
@@ -28,6 +29,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, LOCATION};
 use http::request::Parts;
 use http::{Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
+use meta::audit::cut;
 use std::sync::Arc;
 
 /// Serves a form to the bucket `target`. `anonymous` is what the head alone says: nothing.
@@ -36,6 +38,7 @@ pub async fn post(
     parts: &Parts,
     (target, anonymous): (Target, Authenticated),
     mut body: LentBody,
+    trace: &mut Trace,
 ) -> S3Result<Response<Body>> {
     let bucket = target.bucket.ok_or_else(|| S3Error::new(S3Code::MethodNotAllowed))?;
     let total = crate::auth::single_header(&parts.headers, &CONTENT_LENGTH)?;
@@ -44,6 +47,8 @@ pub async fn post(
     let (form, reader) = read_form(parts, &mut body).await?;
     let (authenticated, range) = signer(shared, &form, (&bucket, anonymous)).await?;
     let key = form.field("key")?.unwrap_or_default().to_owned();
+    trace.proven = Some(authenticated.principal.clone());
+    trace.resource = Some(format!("arn:aws:s3:::{bucket}/{}", cut(&key)));
     names::check_key(&key)?;
     // Said by the form, as a PUT would by its head: all that follows is the same for both.
     let mut said = parts.clone();

@@ -58,6 +58,7 @@ impl Life {
             virtual_host_bases: Vec::new(),
             metrics: Metrics::register(&mut registry),
             lifecycle_ahead: Some(folder.path().join(AHEAD)),
+            audit: None,
         };
         let gateway = Gateway::start(config).await.unwrap();
         Self { gateway, node, meta, disks, registry, folder }

@@ -94,6 +94,7 @@ async fn start_gateway(meta: MetaClient) -> GatewayHandle {
         virtual_host_bases: Vec::new(),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
         lifecycle_ahead: None,
+        audit: None,
     };
     Gateway::start(config).await.expect("the gateway")
 }
