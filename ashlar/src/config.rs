@@ -39,6 +39,9 @@ pub struct UpArgs {
     /// A domain below which a host names a bucket, such as s3.example.com for BUCKET.s3.example.com; again for each
     #[arg(long, env = "ASHLAR_S3_DOMAIN", value_name = "DOMAIN", value_delimiter = ',')]
     pub s3_domain: Vec<String>,
+    /// A domain below which a host names a bucket's website, such as s3-website.example.com; again for each
+    #[arg(long, env = "ASHLAR_S3_WEBSITE_DOMAIN", value_name = "DOMAIN", value_delimiter = ',')]
+    pub s3_website_domain: Vec<String>,
     /// Serve S3 over HTTPS too, with a certificate of a local CA that is made in the data folder
     #[arg(long, env = "ASHLAR_TLS")]
     pub tls: bool,
@@ -64,7 +67,7 @@ pub struct UpArgs {
     /// How much of the audit log is kept, if that is reached earlier [default: 1G]
     #[arg(long, value_name = "SIZE")]
     pub audit_keep_size: Option<String>,
-    /// A TOML file with any of these, named alike (s3-domain is a list)
+    /// A TOML file with any of these, named alike (s3-domain and s3-website-domain are lists)
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -82,6 +85,8 @@ struct File {
     region: Option<String>,
     #[serde(default)]
     s3_domain: Vec<String>,
+    #[serde(default)]
+    s3_website_domain: Vec<String>,
     #[serde(default)]
     tls: bool,
     tls_listen: Option<String>,
@@ -107,6 +112,7 @@ pub struct Config {
     pub qemu: PathBuf,
     pub region: String,
     pub s3_domains: Vec<String>,
+    pub website_domains: Vec<String>,
     pub tls: Option<Tls>,
     pub planner: planner::Settings,
     /// For tests.
@@ -158,6 +164,14 @@ impl Config {
             s3_domains: s3_domains(
                 "s3-domain",
                 if args.s3_domain.is_empty() { &file.s3_domain } else { &args.s3_domain },
+            )?,
+            website_domains: s3_domains(
+                "s3-website-domain",
+                if args.s3_website_domain.is_empty() {
+                    &file.s3_website_domain
+                } else {
+                    &args.s3_website_domain
+                },
             )?,
             tls,
             planner: planner_settings(args.replace_after.or(file.replace_after)),

@@ -10,10 +10,12 @@ pub enum SettingKind {
     Cors,
     Tagging,
     Lifecycle,
+    Website,
 }
 
 impl SettingKind {
-    pub const ALL: [SettingKind; 3] = [SettingKind::Cors, SettingKind::Tagging, SettingKind::Lifecycle];
+    pub const ALL: [SettingKind; 4] =
+        [SettingKind::Cors, SettingKind::Tagging, SettingKind::Lifecycle, SettingKind::Website];
 }
 
 /// A bucket, and one of its settings at the same moment, if it has it.

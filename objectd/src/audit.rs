@@ -136,7 +136,7 @@ impl Drop for Trail {
     }
 }
 
-fn arn(target: &Target) -> Option<String> {
+pub fn arn(target: &Target) -> Option<String> {
     let bucket = target.bucket.as_deref()?;
     let key = target.key.as_deref().map_or(String::new(), |key| format!("/{key}"));
     Some(format!("arn:aws:s3:::{bucket}{key}"))

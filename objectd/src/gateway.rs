@@ -40,6 +40,8 @@ pub struct GatewayConfig {
     pub control: Option<ControlHandle>,
     /// Domains below which a host names a bucket, such as `s3.example.com`. Path-style works always.
     pub virtual_host_bases: Vec<String>,
+    /// Domains below which a host names a bucket's website.
+    pub website_domains: Vec<String>,
     pub metrics: Metrics,
     /// For tests: a file with the seconds by which the clock that lifecycle rules go by is moved ahead.
     pub lifecycle_ahead: Option<PathBuf>,
@@ -64,6 +66,7 @@ pub struct Shared {
     pub log: Arc<ObjectLog>,
     pub region: String,
     pub bases: Vec<String>,
+    pub website_bases: Vec<String>,
     pub authenticator: Authenticator,
     pub parsed_policies: ParsedPolicies,
     pub parsed_identities: ParsedIdentities,
@@ -126,6 +129,7 @@ impl Gateway {
             log: Arc::clone(&log),
             region: config.region,
             bases: config.virtual_host_bases.iter().map(|base| base.to_ascii_lowercase()).collect(),
+            website_bases: config.website_domains.iter().map(|base| base.to_ascii_lowercase()).collect(),
             clock,
             metrics: config.metrics,
             audit: config.audit,

@@ -41,6 +41,7 @@ pub mod stored_headers;
 pub mod target;
 mod tls;
 pub mod version;
+mod website;
 mod write_guard;
 pub mod xml;
 

@@ -69,6 +69,12 @@ pub const MAX_FORM_BYTES: usize = 20 << 10;
 pub const MAX_FORM_FIELDS: usize = 100;
 /// Rules of a CORS configuration (AWS).
 pub const MAX_CORS_RULES: usize = 100;
+/// A website configuration, in bytes (AWS).
+pub const MAX_WEBSITE_BYTES: usize = 128 << 10;
+/// Routing rules of one (AWS).
+pub const MAX_ROUTING_RULES: usize = 50;
+/// The longest name of a host (DNS), and its port.
+pub const MAX_HOST_BYTES: usize = 253 + 6;
 /// A lifecycle configuration, in bytes.
 pub const MAX_LIFECYCLE_BYTES: usize = 1 << 20;
 /// Rules of one (AWS).
@@ -146,6 +152,7 @@ const _: () = assert!(MAX_SESSION_POLICY_BYTES * 8 / 3 + 4096 < MAX_HEADER_BYTES
 const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_LEN) && MAX_INLINE_BYTES < BLOCK_LEN);
 const _: () = assert!(RESERVE_BYTES.is_multiple_of(BLOCK_LEN as u64) && MAX_RUN_BYTES <= RESERVE_BYTES);
 const _: () = assert!(MAX_CORS_BYTES <= meta::limits::MAX_SETTING_BYTES);
+const _: () = assert!(MAX_WEBSITE_BYTES <= meta::limits::MAX_SETTING_BYTES);
 const _: () = assert!(MAX_LIFECYCLE_BYTES <= meta::limits::MAX_SETTING_BYTES);
 const _: () = assert!(LIFECYCLE_KEEP_EVERY.as_millis() * 3 < meta::limits::LIFECYCLE_LEASE_MS as u128);
 const _: () = assert!(PIECE_BYTES as u64 <= MAX_RUN_BYTES);

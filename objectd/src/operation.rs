@@ -57,10 +57,12 @@ operations! {
     PutBucketLifecycleConfiguration
     GetBucketLifecycleConfiguration
     DeleteBucketLifecycle
+    PutBucketWebsite
+    GetBucketWebsite
+    DeleteBucketWebsite
     // Reads of settings that no bucket has yet: answered with AWS's "there is none".
     GetBucketEncryption
     GetBucketReplication
-    GetBucketWebsite
     GetObjectLockConfiguration
     PutObjectLockConfiguration
     ListObjects
@@ -269,7 +271,9 @@ impl Operation {
             ("PUT", ["tagging"]) => Self::PutBucketTagging,
             ("GET", ["tagging"]) => Self::GetBucketTagging,
             ("DELETE", ["tagging"]) => Self::DeleteBucketTagging,
+            ("PUT", ["website"]) => Self::PutBucketWebsite,
             ("GET", ["website"]) => Self::GetBucketWebsite,
+            ("DELETE", ["website"]) => Self::DeleteBucketWebsite,
             ("GET", ["object-lock"]) => Self::GetObjectLockConfiguration,
             ("PUT", ["object-lock"]) => Self::PutObjectLockConfiguration,
             ("GET", ["versions"]) => Self::ListObjectVersions,
@@ -370,7 +374,9 @@ mod tests {
             ("PUT", "/buc?tagging", PutBucketTagging),
             ("GET", "/buc?tagging", GetBucketTagging),
             ("DELETE", "/buc?tagging", DeleteBucketTagging),
+            ("PUT", "/buc?website", PutBucketWebsite),
             ("GET", "/buc?website", GetBucketWebsite),
+            ("DELETE", "/buc?website", DeleteBucketWebsite),
             ("GET", "/buc?object-lock", GetObjectLockConfiguration),
             ("GET", "/buc?prefix=a", ListObjects),
             ("GET", "/buc?list-type=2", ListObjectsV2),

@@ -2,7 +2,7 @@
 
 use crate::answer::{self, RequestId};
 use crate::arrival::{Arrival, TlsVersion};
-use crate::audit::{Trace, Trail};
+use crate::audit::{self, Trace, Trail};
 use crate::auth::uri::Query;
 use crate::auth::{Authenticated, Principal};
 use crate::authorize::{Granted, Routed, authorize, unrouted};
@@ -15,7 +15,8 @@ use crate::lent_body::LentBody;
 use crate::operation::Operation;
 use crate::ops;
 use crate::payload::{BodyPlan, PayloadAuth};
-use crate::target::Target;
+use crate::target::{Target, virtual_bucket};
+use crate::website;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, ORIGIN, SERVER};
@@ -78,7 +79,9 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
     let page = Page::of(shared, &parts);
     let body = LentBody::new(body);
     let expects = head.expects.then(|| body.clone());
-    let call = iam::is_call(&parts, &shared.bases).then(|| iam::claimed_service(&parts));
+    let is_site = site_of(shared, &parts);
+    let is_call = !is_site && iam::is_call(&parts, &shared.bases);
+    let call = is_call.then(|| iam::claimed_service(&parts));
     let mut trail = Trail::begin(shared, (&parts, id), call.flatten());
     let result = if let Some(refusal) = trail.refusal() {
         Err(refusal)
@@ -90,6 +93,8 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         Box::pin(serve_call(shared, parts, body, id, &mut trail.trace)).await
     } else if parts.method == Method::OPTIONS && page.is_some() {
         ops::cors::preflight(shared, &parts, target_of(shared, &parts)).await
+    } else if is_site {
+        Box::pin(serve_site(shared, parts, body, &mut trail.trace)).await
     } else {
         serve(shared, parts, body, &mut trail.trace).await
     };
@@ -98,6 +103,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         log_error(&head, operation, error);
         let mut answer = match call {
             Some(service) => iam::error(error, service, id),
+            None if is_site => website::error_page(error, id, &shared.host_id),
             None => answer::error(error, &head.path, id, &shared.host_id),
         };
         if error.code() == S3Code::RequestTimeout || ambiguous {
@@ -197,6 +203,32 @@ async fn serve(
     result
 }
 
+/// Whether a request is to a website's host.
+fn site_of(shared: &Shared, parts: &Parts) -> bool {
+    host_of(parts).is_ok_and(|host| virtual_bucket(host, &shared.website_bases).is_some())
+}
+
+/// A visit to a website.
+async fn serve_site(
+    shared: &Arc<Shared>,
+    parts: Parts,
+    mut body: LentBody,
+    trace: &mut Trace,
+) -> S3Result<Response<Body>> {
+    trace.operation = Some("WebsiteVisit");
+    trace.proven = Some(Principal::Anonymous);
+    let expects = parts.headers.contains_key(EXPECT);
+    let result = match target_of(shared, &parts) {
+        Ok(target) => {
+            trace.resource = audit::arn(&target);
+            ops::website::Visit { shared, parts: &parts, body: &body, target }.answer().await
+        }
+        Err(error) => Err(error),
+    };
+    drain(expects, false, &mut body).await;
+    result
+}
+
 /// A call of IAM or STS.
 async fn serve_call(
     shared: &Shared,
@@ -247,9 +279,14 @@ fn route(shared: &Shared, parts: &Parts, query: &Query) -> S3Result<(Target, Ope
 }
 
 fn target_of(shared: &Shared, parts: &Parts) -> S3Result<Target> {
+    let host = host_of(parts)?;
+    let bases = if site_of(shared, parts) { &shared.website_bases } else { &shared.bases };
+    Target::parse(host, parts.uri.path(), bases)
+}
+
+fn host_of(parts: &Parts) -> S3Result<&str> {
     let host = crate::auth::single_header(&parts.headers, &HOST)?.unwrap_or_default();
-    let host = parts.uri.authority().map_or(host, |authority| authority.as_str());
-    Target::parse(host, parts.uri.path(), &shared.bases)
+    Ok(parts.uri.authority().map_or(host, |authority| authority.as_str()))
 }
 
 /// Reads away what is left of a failed request's body, so that its client sees the answer. Never for a client

@@ -42,7 +42,7 @@ impl Target {
 }
 
 /// The bucket in `host`, if it is a name below one of the bases.
-fn virtual_bucket(host: &str, bases: &[String]) -> Option<String> {
+pub fn virtual_bucket(host: &str, bases: &[String]) -> Option<String> {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,

@@ -34,6 +34,9 @@ pub struct ObjectdArgs {
     /// A domain below which a host names a bucket, such as s3.example.com for BUCKET.s3.example.com; again for each
     #[arg(long, value_name = "DOMAIN")]
     domain: Vec<String>,
+    /// A domain below which a host names a bucket's website, such as s3-website.example.com; again for each
+    #[arg(long, value_name = "DOMAIN")]
+    website_domain: Vec<String>,
     /// Where HTTPS is served, beside HTTP [default: 127.0.0.1:9443, if there is a certificate]
     #[arg(long, value_name = "HOST:PORT")]
     tls_listen: Option<String>,
@@ -59,7 +62,7 @@ pub struct ObjectdArgs {
     #[command(flatten)]
     #[serde(skip)]
     remote: RemoteArgs,
-    /// A TOML file with any of these, named alike (domain is a list)
+    /// A TOML file with any of these, named alike (domain and website-domain are lists)
     #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     config: Option<PathBuf>,
@@ -72,6 +75,7 @@ struct Config {
     gateway: String,
     region: String,
     domains: Vec<String>,
+    website_domains: Vec<String>,
     lifecycle_ahead: Option<PathBuf>,
     audit: Option<PathBuf>,
     keep: Keep,
@@ -99,8 +103,10 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
     };
     let remote = remote.resolve()?;
     let domains = if args.domain.is_empty() { file.domain } else { args.domain };
+    let websites = if args.website_domain.is_empty() { file.website_domain } else { args.website_domain };
     Ok(Config {
         domains: crate::config::s3_domains("domain", &domains)?,
+        website_domains: crate::config::s3_domains("website-domain", &websites)?,
         listen,
         https,
         audit: args.audit.or(file.audit),
@@ -117,7 +123,18 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
 
 async fn serve(config: Config) -> Result<(), Error> {
     let mut stop = Stop::new()?;
-    let Config { remote, listen, https, gateway, region, domains, lifecycle_ahead, audit, keep } = config;
+    let Config {
+        remote,
+        listen,
+        https,
+        gateway,
+        region,
+        domains,
+        website_domains,
+        lifecycle_ahead,
+        audit,
+        keep,
+    } = config;
     let listener = ports::bind("the S3 gateway", "listen", listen)?;
     let addr = ports::address(&listener)?;
     let https = match https {
@@ -154,6 +171,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         token: remote.pool,
         control: Some(control::handle(&remote.client)),
         virtual_host_bases: domains,
+        website_domains,
         metrics,
         lifecycle_ahead,
         audit,

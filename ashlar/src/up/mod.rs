@@ -49,7 +49,8 @@ async fn serve(config: Config) -> Result<(), Error> {
             // Whose names it holds is not known here, so clients on this machine go on with plain HTTP.
             Certificate::Files(files) => files.clone(),
             Certificate::LocalCa => {
-                let ca = LocalCa::new(Arc::clone(&folder), addr, &config.s3_domains);
+                let domains = [&config.s3_domains[..], &config.website_domains].concat();
+                let ca = LocalCa::new(Arc::clone(&folder), addr, &domains);
                 ca.renew(SystemClock.wall())?;
                 endpoint = Endpoint::Https(addr, ca.authority());
                 let files = ca.files();

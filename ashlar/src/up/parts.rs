@@ -106,6 +106,7 @@ impl Parts {
             token: secrets.pool,
             control: Some(control::handle(&client)),
             virtual_host_bases: config.s3_domains.clone(),
+            website_domains: config.website_domains.clone(),
             metrics,
             lifecycle_ahead: config.lifecycle_ahead.clone(),
             audit: Some(config.audit.open(&folder.audit(), GATEWAY)?),

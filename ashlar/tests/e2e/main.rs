@@ -24,5 +24,6 @@ mod surface;
 mod versions;
 mod virtual_hosts;
 mod vm;
+mod websites;
 
 use trial::{block_client, harness, s3_client};

@@ -115,5 +115,6 @@ mod tests {
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Cors)), "000019000000000000000500");
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Tagging)), "000019000000000000000501");
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Lifecycle)), "000019000000000000000502");
+        assert_eq!(hex::encode(keys::setting(5, SettingKind::Website)), "000019000000000000000503");
     }
 }

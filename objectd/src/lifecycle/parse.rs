@@ -46,25 +46,8 @@ fn request(why: &'static str) -> S3Error {
     S3Error::with(S3Code::InvalidRequest, why)
 }
 
-/// An element's children by name, none twice.
-fn fields<'a, const N: usize>(element: &'a Element, names: [&str; N]) -> S3Result<[Option<&'a Element>; N]> {
-    let mut found = [None; N];
-    for child in &element.children {
-        let at = names.iter().position(|name| *name == child.name).ok_or_else(malformed)?;
-        if found[at].replace(child).is_some() {
-            return Err(malformed());
-        }
-    }
-    Ok(found)
-}
-
-/// The text of an element that holds nothing else.
-fn text(element: &Element) -> S3Result<&str> {
-    if element.children.is_empty() { Ok(&element.text) } else { Err(malformed()) }
-}
-
 fn number(element: &Element) -> S3Result<i64> {
-    text(element)?.trim().parse().map_err(|_| malformed())
+    element.only_text()?.trim().parse().map_err(|_| malformed())
 }
 
 /// A positive number that `why` says must be one.
@@ -88,14 +71,14 @@ fn rule(element: &Element) -> S3Result<Rule> {
         "NoncurrentVersionExpiration",
         "AbortIncompleteMultipartUpload",
     ];
-    let [id, status, prefix, filter, expires, noncurrent, abort] = fields(element, NAMES)?;
-    let id = id.map(text).transpose()?.unwrap_or_default().to_owned();
+    let [id, status, prefix, filter, expires, noncurrent, abort] = element.fields(NAMES)?;
+    let id = id.map(Element::only_text).transpose()?.unwrap_or_default().to_owned();
     if id.chars().count() > MAX_LIFECYCLE_ID_CHARS {
         return Err(argument(format!(
             "ID length should not exceed allowed limit of {MAX_LIFECYCLE_ID_CHARS}"
         )));
     }
-    let enabled = match text(status.ok_or_else(malformed)?)?.trim() {
+    let enabled = match status.ok_or_else(malformed)?.only_text()?.trim() {
         "Enabled" => true,
         "Disabled" => false,
         _ => return Err(malformed()),
@@ -145,7 +128,7 @@ fn check_together(rule: &Rule) -> S3Result<()> {
 }
 
 fn prefix_of(element: &Element) -> S3Result<String> {
-    let prefix = text(element)?;
+    let prefix = element.only_text()?;
     if prefix.len() > MAX_KEY_BYTES {
         return Err(request("The maximum size of a prefix is 1024."));
     }
@@ -197,8 +180,8 @@ fn filter_of(element: &Element) -> S3Result<Filter> {
 }
 
 fn tag(element: &Element) -> S3Result<(String, String)> {
-    let [Some(name), Some(value)] = fields(element, ["Key", "Value"])? else { return Err(malformed()) };
-    let (name, value) = (text(name)?, text(value)?);
+    let [Some(name), Some(value)] = element.fields(["Key", "Value"])? else { return Err(malformed()) };
+    let (name, value) = (name.only_text()?, value.only_text()?);
     if !(1..=MAX_TAG_NAME_CHARS).contains(&name.chars().count()) {
         return Err(S3Error::with(S3Code::InvalidTag, "The TagKey you have provided is invalid"));
     }
@@ -216,18 +199,18 @@ fn size(element: &Element, least: u64) -> S3Result<u64> {
 }
 
 fn expiration(element: &Element) -> S3Result<Expiration> {
-    match fields(element, ["Days", "Date", "ExpiredObjectDeleteMarker"])? {
+    match element.fields(["Days", "Date", "ExpiredObjectDeleteMarker"])? {
         [Some(days), None, None] => {
             positive(days, "'Days' for Expiration action must be a positive integer").map(Expiration::Days)
         }
         [None, Some(date), None] => {
-            let ms = http_date::parse_iso_ms(text(date)?).ok_or_else(malformed)?;
+            let ms = http_date::parse_iso_ms(date.only_text()?).ok_or_else(malformed)?;
             if !ms.is_multiple_of(DAY_MS) {
                 return Err(argument("'Date' must be at midnight GMT"));
             }
             Ok(Expiration::Date(ms))
         }
-        [None, None, Some(markers)] => match text(markers)?.trim() {
+        [None, None, Some(markers)] => match markers.only_text()?.trim() {
             "true" => Ok(Expiration::LoneMarkers(true)),
             "false" => Ok(Expiration::LoneMarkers(false)),
             _ => Err(malformed()),
@@ -237,7 +220,7 @@ fn expiration(element: &Element) -> S3Result<Expiration> {
 }
 
 fn noncurrent_of(element: &Element) -> S3Result<Noncurrent> {
-    let [days, keep] = fields(element, ["NoncurrentDays", "NewerNoncurrentVersions"])?;
+    let [days, keep] = element.fields(["NoncurrentDays", "NewerNoncurrentVersions"])?;
     let why = "'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer";
     let days = positive(days.ok_or_else(malformed)?, why)?;
     const KEEP: &str =
@@ -250,7 +233,7 @@ fn noncurrent_of(element: &Element) -> S3Result<Noncurrent> {
 }
 
 fn abort_days(element: &Element) -> S3Result<u32> {
-    let [days] = fields(element, ["DaysAfterInitiation"])?;
+    let [days] = element.fields(["DaysAfterInitiation"])?;
     let why = "'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer";
     positive(days.ok_or_else(malformed)?, why)
 }

@@ -25,6 +25,7 @@ mod put;
 mod settings;
 mod tagging;
 mod versioning;
+pub mod website;
 
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Shared;
@@ -101,7 +102,9 @@ async fn dispatch(
         Operation::PutBucketTagging => bucket_tagging::put(shared, request).await,
         Operation::GetBucketTagging => bucket_tagging::get(shared, &request).await,
         Operation::DeleteBucketTagging => bucket_tagging::delete(shared, &request).await,
-        Operation::GetBucketWebsite => settings::absent(&request, S3Code::NoSuchWebsiteConfiguration),
+        Operation::PutBucketWebsite => website::put(shared, request).await,
+        Operation::GetBucketWebsite => website::get(shared, &request).await,
+        Operation::DeleteBucketWebsite => website::delete(shared, &request).await,
         Operation::GetObjectLockConfiguration => locks::configuration(shared, &request).await,
         Operation::PutObjectLockConfiguration => locks::put_configuration(shared, request).await,
         Operation::ListObjectVersions => list_versions::list(shared, &request).await,

@@ -4,4 +4,4 @@ mod read;
 mod write;
 
 pub use read::{Element, parse};
-pub use write::{S3_NAMESPACE, XmlWriter};
+pub use write::{S3_NAMESPACE, XmlWriter, escape};

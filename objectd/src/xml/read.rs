@@ -25,6 +25,23 @@ impl Element {
         self.child(name).map(|child| child.text.trim())
     }
 
+    /// Its children by these names, none twice and no others.
+    pub fn fields<const N: usize>(&self, names: [&str; N]) -> S3Result<[Option<&Element>; N]> {
+        let mut found = [None; N];
+        for child in &self.children {
+            let at = names.iter().position(|name| *name == child.name).ok_or_else(malformed)?;
+            if found[at].replace(child).is_some() {
+                return Err(malformed());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The text of an element that holds nothing else.
+    pub fn only_text(&self) -> S3Result<&str> {
+        if self.children.is_empty() { Ok(&self.text) } else { Err(malformed()) }
+    }
+
     /// All children of that name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
         self.children.iter().filter(move |child| child.name == name)

@@ -89,7 +89,7 @@ impl XmlWriter {
 
 /// Escapes as S3 does. Control characters, which XML 1.0 can't hold, become references all the same: that is
 /// what S3 sends, and `encoding-type=url` exists for clients that mind.
-fn escape(text: &str, out: &mut String) {
+pub fn escape(text: &str, out: &mut String) {
     for character in text.chars() {
         match character {
             '&' => out.push_str("&amp;"),

@@ -18,6 +18,8 @@ const NODE: NodeId = NodeId(1);
 const KEY_ID: &str = "AKIALIFE";
 const SECRET: &str = "a secret of tests";
 pub const REGION: &str = "ashlar-1";
+/// The domain below which hosts name websites.
+pub const WEBSITES: &str = "web.test";
 const AHEAD: &str = "ahead";
 
 /// A running store.
@@ -56,6 +58,7 @@ impl Life {
             token: TOKEN,
             control: None,
             virtual_host_bases: Vec::new(),
+            website_domains: vec![WEBSITES.into()],
             metrics: Metrics::register(&mut registry),
             lifecycle_ahead: Some(folder.path().join(AHEAD)),
             audit: None,

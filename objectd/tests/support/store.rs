@@ -92,6 +92,7 @@ async fn start_gateway(meta: MetaClient) -> GatewayHandle {
         token: TOKEN,
         control: None,
         virtual_host_bases: Vec::new(),
+        website_domains: Vec::new(),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
         lifecycle_ahead: None,
         audit: None,
