@@ -141,6 +141,7 @@ impl Gateway {
             meta: shared.meta.clone(),
             log: Arc::clone(&log),
             metrics: shared.metrics.clone(),
+            audit: shared.audit.clone(),
             clock: Arc::clone(&shared.clock),
             rules_clock: MovableClock::new(Arc::clone(&shared.clock), config.lifecycle_ahead),
         });

@@ -4,7 +4,7 @@ use crate::harness::{clean, expect_success, read_env, skip};
 use trial::process::{Daemon, program, tail};
 
 const SCRIPT: &str = r#"
-import boto3, os, time
+import boto3, glob, json, os, time
 s3 = boto3.client("s3")
 ahead = os.environ["AHEAD"]
 
@@ -38,6 +38,10 @@ assert names() == ["kept", "logs/old"], names()
 move(31)
 eventually(lambda: names() == ["kept"])
 s3.put_object(Bucket="bucket", Key="signed/by/the/machine's/clock", Body=b"x")
+lines = [json.loads(line) for name in glob.glob(os.environ["AUDIT"] + "/*.jsonl") for line in open(name)]
+gone = [line for line in lines if line["action"] == "s3:LifecycleExpiration"]
+assert [line["resource"] for line in gone] == ["arn:aws:s3:::bucket"] * 2, gone
+assert [line["items"] for line in gone] == [[{"key": "big", "version": "upload " + upload}], [{"key": "logs/old"}]], gone
 print("ALL-RIGHT")
 "#;
 
@@ -58,7 +62,11 @@ fn what_is_due_goes_when_the_clock_is_moved() {
     let up = Daemon::start("ashlar up", &mut up, &log);
     let env = read_env(&data.join("env.sh"));
     let mut command = clean(&python);
-    command.args(["-c", SCRIPT]).env("AHEAD", &ahead).env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+        .args(["-c", SCRIPT])
+        .env("AHEAD", &ahead)
+        .env("AUDIT", data.join("audit/gateway-1"))
+        .env("AWS_EC2_METADATA_DISABLED", "true");
     command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"] {
         command.env(name, &env[name]);

@@ -14,6 +14,7 @@ use crate::limits::{
 use crate::metrics::{Expired, Metrics};
 use crate::objectlog::ObjectLog;
 use meta::MetaError;
+use meta::audit::{AuditLog, Entry, Item};
 use meta::client::Client;
 use meta::error::{Entity, ErrorKind};
 use meta::lifecycle::{Expiring, Expiry, LifecycleMark, LifecycleProgress, LifecycleStage, ListExpirable};
@@ -34,6 +35,7 @@ pub struct Tools {
     pub meta: Client,
     pub log: Arc<ObjectLog>,
     pub metrics: Metrics,
+    pub audit: Option<Arc<AuditLog>>,
     /// What locks and leases go by.
     pub clock: Arc<dyn Clock>,
     /// What rules are judged by.
@@ -114,6 +116,29 @@ impl Tools {
             Err(Stop::Failed(error)) => return Err(error),
         }
         Ok(())
+    }
+}
+
+impl Tools {
+    /// Nothing goes as long as nobody would know of it.
+    fn check_audit(&self) -> Result<(), Stop> {
+        match self.audit.as_ref().and_then(|log| log.trouble()) {
+            None => Ok(()),
+            Some(why) => {
+                let why = format!("Nothing expires as long as the audit log can't be written: {why}");
+                Err(S3Error::with(S3Code::ServiceUnavailable, why).into())
+            }
+        }
+    }
+
+    async fn tell_audit(&self, bucket: &BucketRecord, items: Vec<Item>) -> Result<(), Stop> {
+        let Some(log) = self.audit.as_ref().filter(|_| !items.is_empty()) else { return Ok(()) };
+        let resource = format!("arn:aws:s3:::{}", bucket.name);
+        let line = Entry { items, ..Entry::of_daemon("s3:LifecycleExpiration", Some(resource)) };
+        log.record(line).await.map_err(|error| {
+            let why = "Things expired, and the audit log can't be written";
+            S3Error::with(S3Code::ServiceUnavailable, why).source(error).into()
+        })
     }
 }
 
@@ -264,11 +289,16 @@ impl Pass<'_> {
         let is_upload = |thing: &Expiry| matches!(thing.what, Expiring::Upload { .. });
         let batch = if things.iter().any(is_upload) { LIFECYCLE_UPLOAD_BATCH } else { LIFECYCLE_BATCH };
         for batch in things.chunks(batch) {
+            self.tools.check_audit()?;
             let named = (known.bucket.name.as_str(), known.bucket.id);
             let results = self.tools.meta.expire(named, known.crc, batch.to_vec()).await?;
+            let mut gone = Vec::new();
             for (thing, result) in batch.iter().zip(results) {
                 match result {
-                    Ok(true) => self.tools.metrics.expired(kind_of(&thing.what)),
+                    Ok(true) => {
+                        self.tools.metrics.expired(kind_of(&thing.what));
+                        gone.push(item_of(thing));
+                    }
                     Ok(false) => {}
                     Err(refusal) => {
                         tracing::debug!(bucket = known.bucket.name, key = thing.key, %refusal, "kept");
@@ -276,6 +306,7 @@ impl Pass<'_> {
                 }
             }
             self.tools.log.garbage_made();
+            self.tools.tell_audit(known.bucket, gone).await?;
             self.keep_now_and_then().await?;
         }
         Ok(())
@@ -306,6 +337,16 @@ struct Known<'a> {
     bucket: &'a BucketRecord,
     rules: &'a Lifecycle,
     crc: u32,
+}
+
+/// What went, as the audit log names it: a version only if that is gone, and not where a delete marker covers it.
+fn item_of(thing: &Expiry) -> Item {
+    let version = match &thing.what {
+        Expiring::Current { .. } => None,
+        Expiring::Noncurrent { seen, .. } | Expiring::LoneMarker { seen } => Some(seen.version.to_string()),
+        Expiring::Upload { upload } => Some(format!("upload {upload}")),
+    };
+    Item { key: thing.key.clone(), version, error: None }
 }
 
 fn kind_of(what: &Expiring) -> Expired {
