@@ -4,6 +4,7 @@ use crate::api::ServiceView;
 use crate::error::{Error, Exit};
 use crate::fleet::{DaemonId, DaemonKind, Part, Performing, Report, Task};
 use crate::limits::SERVE_RETRY;
+use meta::audit::keep_noted;
 use meta::record::NodeRecord;
 use objectd::{Gateway, GatewayConfig, GatewayHandle, Https, Listeners};
 use prometheus_client::encoding::text::encode;
@@ -11,7 +12,7 @@ use prometheus_client::registry::Registry;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// The bound ports of a gateway, which clients may connect to before it serves.
 pub struct Ports {
@@ -35,6 +36,8 @@ pub struct GatewayPart {
     stop: watch::Sender<bool>,
     serving: watch::Receiver<bool>,
     keeper: Mutex<Option<JoinHandle<()>>>,
+    /// Tells the control plane how far its audit log is.
+    noting: Option<AbortHandle>,
     /// What it counts, if nobody else shows that.
     registry: Option<Registry>,
 }
@@ -61,9 +64,13 @@ impl GatewayPart {
         let state = Arc::new(Mutex::new(State::Starting("it is being started".to_owned())));
         let (name, addr) = (config.gateway.clone(), config.listen);
         let https = ports.https.as_ref().map(|port| (port.addr, Arc::clone(&port.https)));
+        let noting = config
+            .audit
+            .clone()
+            .map(|log| tokio::spawn(keep_noted(log, name.clone(), config.meta.clone())).abort_handle());
         let keeper = Keeper { state: Arc::clone(&state), config, ports, serves };
         let keeper = Mutex::new(Some(tokio::spawn(keeper.run(stopped))));
-        Arc::new(Self { node, name, addr, https, state, stop, serving, keeper, registry })
+        Arc::new(Self { node, name, addr, https, state, stop, serving, keeper, noting, registry })
     }
 
     /// Returns when it serves.
@@ -74,6 +81,7 @@ impl GatewayPart {
 
     pub async fn stop(&self) {
         self.stop.send_replace(true);
+        self.noting.iter().for_each(AbortHandle::abort);
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(keeper) = keeper {
             let _ = keeper.await;

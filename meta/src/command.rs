@@ -8,7 +8,9 @@ use crate::object::{
     Annotations, BlockPublicAccess, BucketRecord, CompletedPart, DefaultRetention, Extent, ObjectRecord,
     PartRecord, Precondition, Retention, UploadId, UploadRecord, VersionRef, Versioning,
 };
-use crate::record::{AccessKey, Attachment, DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeRecord};
+use crate::record::{
+    AccessKey, Attachment, AuditHead, DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeRecord,
+};
 use crate::setting::SettingKind;
 use proto::control::{Copied, Lease, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId, VolumeEpoch, VolumeId};
@@ -186,6 +188,8 @@ pub enum Command {
     /// seen. Refused (`PreconditionFailed`) if the bucket's lifecycle rules aren't those whose text has this CRC-32.
     /// -> `Expired`, in the same order
     Expire { bucket: String, id: u64, rules_crc: u32, things: Vec<Expiry>, now_ms: u64 },
+    /// Notes how far a daemon's audit log is. Refused (`PreconditionFailed`) if it was further, or other. -> `Done`
+    NoteAudit(AuditHead),
 }
 
 /// What [`Command::Annotate`] changes.

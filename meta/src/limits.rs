@@ -185,5 +185,9 @@ pub const AUDIT_SYNC_MS: u64 = 1_000;
 pub const MAX_AUDIT_TEXT_BYTES: usize = 256;
 /// Longest text of what was asked of the control plane in a line of an audit log, in bytes.
 pub const MAX_AUDIT_DETAIL_BYTES: usize = 2048;
+/// Daemons that may have an audit log.
+pub const MAX_AUDIT_LOGS: usize = 4096;
+/// How often the control plane is told how far an audit log is, in milliseconds.
+pub const AUDIT_NOTE_MS: u64 = 5_000;
 /// Faults of an audit log that are told one by one.
 pub const MAX_AUDIT_FAULTS: usize = 100;

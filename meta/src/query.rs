@@ -10,8 +10,8 @@ use crate::object::{
     VersionRef,
 };
 use crate::record::{
-    AccessKey, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord, SlowRecord,
-    VolumeRecord,
+    AccessKey, AuditHead, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord,
+    SlowRecord, VolumeRecord,
 };
 use crate::setting::{BucketSetting, SettingKind};
 use proto::control::PoolMap;
@@ -87,6 +87,8 @@ pub enum Query {
     Lifecycle,
     /// -> `Expirable`
     ListExpirable(ListExpirable),
+    /// How far all audit logs were. -> `AuditHeads`
+    AuditHeads,
 }
 
 /// How much of an object is wanted.
@@ -169,6 +171,7 @@ pub enum Answer {
     BucketSetting(BucketSetting),
     Lifecycle(LifecycleRecord),
     Expirable(ExpirablePage),
+    AuditHeads(Vec<AuditHead>),
 }
 
 /// A bucket and who may use it.

@@ -199,3 +199,12 @@ pub struct AccessKey {
     pub enabled: bool,
     pub created_ms: u64,
 }
+
+/// How far a daemon's audit log is: its last line that is on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    pub log: String,
+    pub seq: u64,
+    /// In hex.
+    pub hash: String,
+}

@@ -11,6 +11,7 @@ mod status;
 mod vms;
 mod volumes;
 
+use crate::audit::CONTROL_PLANE;
 use crate::error::{Error, Exit};
 use crate::fleet::Fleet;
 use crate::folder::Secrets;
@@ -18,7 +19,7 @@ use crate::limits::POOL_DEADLINE;
 use deleter::Deletion;
 use meta::MetaNode;
 use meta::admin::AdminToken;
-use meta::audit::AuditLog;
+use meta::audit::{AuditLog, keep_noted};
 use meta::client::Client;
 use meta::planner;
 use meta::record::{AccessKey, PoolRecord, Secret};
@@ -85,6 +86,7 @@ impl Admin {
         };
         let access =
             if addr.ip().is_loopback() { routes::MetricsAccess::Open } else { routes::MetricsAccess::Token };
+        let noting = keep_noted(Arc::clone(&config.audit), CONTROL_PLANE.to_owned(), meta.client());
         let guard = routes::Guard {
             token: AdminToken::new(secrets.admin.clone())?,
             meta_metrics: meta.metrics(),
@@ -93,6 +95,7 @@ impl Admin {
         };
         let planner = planner::run(meta.client(), Arc::new(SystemClock), config.planner);
         let beside = vec![
+            tokio::spawn(noting),
             tokio::spawn(deleter::run(shared.clone(), requests)),
             tokio::spawn(planner),
             tokio::spawn(scrub::run(shared.clone())),

@@ -1,9 +1,11 @@
 //! `ashlar audit`: reads audit logs, on the machine that has them.
 
-use crate::cli::Format;
+use crate::cli::client::{Client, ClientArgs};
 use crate::cli::output::{show, table};
 use crate::error::Error;
 use meta::audit::{Verified, verify};
+use meta::query::{Answer, Query};
+use meta::record::AuditHead;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +15,11 @@ pub enum Command {
     Verify {
         /// A log's folder, or one with several logs, such as the data folder's audit/
         dir: PathBuf,
-        /// How to print data
-        #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
-        output: Format,
+        /// Don't ask the control plane how far the logs were: lines cut off at the end of one are not seen then
+        #[arg(long)]
+        offline: bool,
+        #[command(flatten)]
+        client: ClientArgs,
     },
 }
 
@@ -27,15 +31,17 @@ struct Log {
 }
 
 pub fn run(command: Command) -> Result<(), Error> {
-    let Command::Verify { dir, output } = command;
+    let Command::Verify { dir, offline, client } = command;
+    let known = if offline { Vec::new() } else { known(&client)? };
     let mut logs = Vec::new();
     for (name, dir) in folders(&dir)? {
-        logs.push(Log { name, found: verify(&dir)? });
+        let known = known.iter().find(|head| head.log == name);
+        logs.push(Log { found: verify(&dir, known)?, name });
     }
     if logs.is_empty() {
         return Err(Error::usage(format!("{} holds no audit log", dir.display())));
     }
-    show(output, &logs, |logs| {
+    show(client.output, &logs, |logs| {
         let rows: Vec<Vec<String>> = logs
             .iter()
             .map(|Log { name, found }| {
@@ -62,6 +68,13 @@ pub fn run(command: Command) -> Result<(), Error> {
         })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::failed(faults.join("; "))) }
+}
+
+fn known(client: &ClientArgs) -> Result<Vec<AuditHead>, Error> {
+    match Client::new(client)?.ask(Query::AuditHeads)? {
+        Answer::AuditHeads(heads) => Ok(heads),
+        _ => Err(Error::failed("the control plane's answer is not about audit logs")),
+    }
 }
 
 /// A log's folder, or those in it that hold one; with their names.

@@ -1,9 +1,12 @@
 //! The audit log: who did what, from where, with which result, and that nobody changes it unseen.
 
-use crate::harness::{Store, refused};
+use crate::harness::{Store, eventually, refused};
 use crate::s3_client::{S3Client, runtime};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// All lines of one of the store's logs.
 fn lines(store: &Store, log: &str) -> Vec<Value> {
@@ -111,4 +114,17 @@ fn who_did_what_is_told_and_nobody_changes_that_unseen() {
         std::fs::write(&path, good).unwrap();
     }
     store.cli(&verify);
+
+    // Nothing in a log tells of lines that were cut off at its end, but the control plane knows how far it was.
+    let copy = store.dir.path().join("copy");
+    std::fs::create_dir_all(copy.join("gateway-1")).unwrap();
+    let text = std::fs::read_to_string(file(&store, "gateway-1")).unwrap();
+    let cut: Vec<&str> = text.split_inclusive('\n').collect();
+    std::fs::write(copy.join("gateway-1/00000000000000000001.jsonl"), cut[..cut.len() - 1].concat()).unwrap();
+    let verify = ["audit", "verify", copy.to_str().unwrap()];
+    store.cli(&[&verify[..], &["--offline"]].concat());
+    eventually("the control plane's knowledge of the log", MINUTE, || {
+        let output = store.command(&verify).output().unwrap();
+        String::from_utf8(output.stderr).unwrap().contains("missing at the end").then_some(())
+    });
 }

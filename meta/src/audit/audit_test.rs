@@ -1,5 +1,6 @@
 use super::*;
 use crate::audit::{Item, Verified, Who, verify};
+use crate::record::AuditHead;
 use rt::clock::{Instant, WallMillis};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +54,7 @@ fn only_file(config: &AuditConfig) -> std::path::PathBuf {
 }
 
 fn whole(config: &AuditConfig) -> Verified {
-    let found = verify(&config.dir).unwrap();
+    let found = verify(&config.dir, None).unwrap();
     assert_eq!(found.faults, []);
     found
 }
@@ -102,7 +103,7 @@ async fn every_change_of_a_byte_and_every_line_taken_out_shows() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         std::fs::write(&path, &bad).unwrap();
-        assert_ne!(verify(&config.dir).unwrap().faults, [], "byte {at}");
+        assert_ne!(verify(&config.dir, None).unwrap().faults, [], "byte {at}");
     }
     let lines: Vec<&[u8]> = good.split_inclusive(|byte| *byte == b'\n').collect();
     // But for the last: nothing in the log itself can tell of that.
@@ -110,11 +111,11 @@ async fn every_change_of_a_byte_and_every_line_taken_out_shows() {
         let rest: Vec<&[u8]> =
             lines.iter().enumerate().filter(|(at, _)| *at != out).map(|(_, line)| *line).collect();
         std::fs::write(&path, rest.concat()).unwrap();
-        assert_ne!(verify(&config.dir).unwrap().faults, [], "line {out}");
+        assert_ne!(verify(&config.dir, None).unwrap().faults, [], "line {out}");
     }
     let swapped: Vec<&[u8]> = [0, 2, 1, 3, 4, 5].map(|index| lines[index]).to_vec();
     std::fs::write(&path, swapped.concat()).unwrap();
-    assert_ne!(verify(&config.dir).unwrap().faults, []);
+    assert_ne!(verify(&config.dir, None).unwrap().faults, []);
     std::fs::write(&path, good).unwrap();
     whole(&config);
 }
@@ -141,7 +142,7 @@ async fn a_changed_log_goes_on_and_says_so() {
     let bad = std::fs::read_to_string(&path).unwrap().replace("AK", "BK");
     std::fs::write(&path, bad).unwrap();
     written(&config, &clock, 1).await;
-    let found = verify(&config.dir).unwrap();
+    let found = verify(&config.dir, None).unwrap();
     assert_eq!(found.faults.len(), 2);
     assert!(std::fs::read_to_string(&path).unwrap().contains("not as it was written"));
 }
@@ -159,7 +160,7 @@ async fn old_files_go_and_a_line_says_so() {
     // One more by hand.
     let files = files::list(&config.dir).unwrap();
     std::fs::remove_file(&files[0].path).unwrap();
-    let [fault] = &verify(&config.dir).unwrap().faults[..] else { panic!() };
+    let [fault] = &verify(&config.dir, None).unwrap().faults[..] else { panic!() };
     assert!(fault.what.contains("no line says"), "{fault:?}");
 }
 
@@ -206,4 +207,38 @@ async fn a_full_disk_is_told_and_the_log_goes_on_whole() {
     files::cut(&mut writer.file, writer.len).unwrap();
     writer.append(&[put("b")]).unwrap();
     assert_eq!(whole(&config).lines, 2);
+}
+
+#[tokio::test]
+async fn lines_cut_off_at_the_end_show_by_what_was_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, clock) = (config(dir.path()), clock());
+    written(&config, &clock, 3).await;
+    let found = whole(&config);
+    let known = AuditHead { log: "log".into(), seq: found.last, hash: found.hash };
+    assert_eq!(verify(&config.dir, Some(&known)).unwrap().faults, []);
+    let path = only_file(&config);
+    let good = std::fs::read_to_string(&path).unwrap();
+    let cut: Vec<&str> = good.split_inclusive('\n').take(3).collect();
+    std::fs::write(&path, cut.concat()).unwrap();
+    assert_eq!(verify(&config.dir, None).unwrap().faults, []);
+    let [fault] = &verify(&config.dir, Some(&known)).unwrap().faults[..] else { panic!() };
+    assert!(fault.what.contains("lines 4 to 5 are missing"), "{fault:?}");
+    // Nor does it help to write others in their place.
+    written(&config, &clock, 3).await;
+    assert_eq!(verify(&config.dir, None).unwrap().faults, []);
+    assert_ne!(verify(&config.dir, Some(&known)).unwrap().faults, []);
+}
+
+#[tokio::test]
+async fn what_is_on_the_disk_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let log = AuditLog::open(config.clone(), clock()).unwrap();
+    log.record(put("a")).await.unwrap();
+    while log.synced().0 < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let known = AuditHead { log: "log".into(), seq: 2, hash: log.synced().1 };
+    assert_eq!(verify(&config.dir, Some(&known)).unwrap().faults, []);
 }

@@ -14,8 +14,12 @@ mod writer;
 pub use verify::{Fault, Verified, verify};
 pub use writer::{AuditConfig, AuditLog};
 
-use crate::limits::MAX_AUDIT_TEXT_BYTES;
+use crate::client::Client;
+use crate::limits::{AUDIT_NOTE_MS, MAX_AUDIT_TEXT_BYTES};
+use crate::record::AuditHead;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +106,26 @@ impl Entry {
             status: 0,
             error: None,
             request: None,
+        }
+    }
+}
+
+/// Tells the control plane how far a log is, now and then, for as long as it runs: lines that are cut off at its end later
+/// show by that.
+pub async fn keep_noted(log: Arc<AuditLog>, name: String, meta: Client) {
+    let mut noted = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(AUDIT_NOTE_MS)).await;
+        let (seq, hash) = log.synced();
+        if seq == noted {
+            continue;
+        }
+        match meta.note_audit(AuditHead { log: name.clone(), seq, hash }).await {
+            Ok(()) => noted = seq,
+            Err(error) if error.is_retryable() => {}
+            Err(error) => {
+                tracing::error!(log = name, %error, "the audit log is not as the control plane knows it")
+            }
         }
     }
 }

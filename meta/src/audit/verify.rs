@@ -5,6 +5,7 @@ use super::files::{self, LogFile};
 use super::writer::REMOVED;
 use crate::error::MetaError;
 use crate::limits::MAX_AUDIT_FAULTS;
+use crate::record::AuditHead;
 use serde::Serialize;
 use std::fs::File;
 use std::io::BufReader;
@@ -14,7 +15,7 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     pub file: String,
-    /// From 1 on.
+    /// From 1 on; 0 for what is about the end of the file.
     pub line: u64,
     pub what: String,
 }
@@ -35,11 +36,12 @@ pub struct Verified {
     pub faults: Vec<Fault>,
 }
 
-/// Reads the whole log of a folder.
+/// Reads the whole log of a folder. With `known`, which the control plane was told of it earlier, lines that were cut off
+/// at its end show too.
 ///
 /// Errors: the folder or a file can't be read. What is wrong with its content is in the answer.
-pub fn verify(dir: &Path) -> Result<Verified, MetaError> {
-    let mut reading = Reading::default();
+pub fn verify(dir: &Path, known: Option<&AuditHead>) -> Result<Verified, MetaError> {
+    let mut reading = Reading { known: known.cloned(), ..Reading::default() };
     let found = files::list(dir)?;
     let count = found.len();
     for (index, file) in found.iter().enumerate() {
@@ -56,11 +58,15 @@ struct Reading {
     /// removed.
     before: Option<(Head, bool)>,
     first_file: String,
+    last_file: String,
+    /// What must be in it.
+    known: Option<AuditHead>,
 }
 
 impl Reading {
     fn file(&mut self, file: &LogFile, is_last: bool) -> Result<(), MetaError> {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.last_file.clone_from(&name);
         let unread = |error| files::failed("can't read", &file.path, error);
         let mut reader = BufReader::new(File::open(&file.path).map_err(unread)?);
         let mut number = 0;
@@ -116,6 +122,9 @@ impl Reading {
             let told = format!("{} {}", before.seq, before.hash);
             *is_told |= entry.resource.is_some_and(|resource| resource.ends_with(&told));
         }
+        if self.known.as_ref().is_some_and(|known| known.seq == place.seq && known.hash != hash) {
+            self.fault(file, number, "the control plane knows another line of this number");
+        }
         self.found.lines += 1;
         self.found.last = place.seq;
         self.found.last_time = Some(place.time);
@@ -133,6 +142,11 @@ impl Reading {
             let what = format!("lines 1 to {} are missing, and no line says that they were due", before.seq);
             let file = self.first_file.clone();
             self.fault(&file, 1, &what);
+        }
+        if let Some(known) = self.known.take().filter(|known| known.seq > self.found.last) {
+            let what = format!("lines {} to {} are missing at the end", self.found.last + 1, known.seq);
+            let file = self.last_file.clone();
+            self.fault(&file, 0, &what);
         }
         self.found.hash = self.head.unwrap_or_default().hash;
         self.found.files = files;

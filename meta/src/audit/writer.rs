@@ -41,6 +41,7 @@ impl std::fmt::Debug for AuditLog {
 pub struct AuditLog {
     asks: Option<Sender<Ask>>,
     trouble: Arc<Mutex<Option<String>>>,
+    synced: Arc<Mutex<Head>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -55,13 +56,13 @@ impl AuditLog {
     /// Opens the log of a folder, made if it is missing, behind the last whole line.
     pub fn open(config: AuditConfig, clock: Arc<dyn Clock>) -> Result<Self, MetaError> {
         let mut writer = Writer::open(config, clock)?;
-        let trouble = Arc::clone(&writer.trouble);
+        let (trouble, synced) = (Arc::clone(&writer.trouble), Arc::clone(&writer.synced));
         let (asks, asked) = channel();
         let thread = std::thread::Builder::new().name("audit".into()).spawn(move || writer.run(&asked));
         let thread = thread.map_err(|error| {
             MetaError::new(ErrorKind::Storage, "no thread for the audit log").with_source(error)
         })?;
-        Ok(Self { asks: Some(asks), trouble, thread: Some(thread) })
+        Ok(Self { asks: Some(asks), trouble, synced, thread: Some(thread) })
     }
 
     /// Writes a line; returns when the file has it.
@@ -79,6 +80,12 @@ impl AuditLog {
         if self.asks.as_ref().is_none_or(|asks| asks.send(Ask { entry, done }).is_err()) {
             tracing::error!("a line is missing in the audit log: its thread has ended");
         }
+    }
+
+    /// The number and the hash of the last line that a power cut can't take any more.
+    pub fn synced(&self) -> (u64, String) {
+        let head = self.synced.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (head.seq, head.hash)
     }
 
     /// Why the last line could not be written, if it couldn't. It is tried again with the next.
@@ -109,6 +116,7 @@ struct Writer {
     day: u64,
     is_synced: bool,
     trouble: Arc<Mutex<Option<String>>>,
+    synced: Arc<Mutex<Head>>,
     lines: Vec<u8>,
     /// Two writers would each go on behind their own last line.
     _lock: File,
@@ -146,6 +154,7 @@ impl Writer {
             day,
             is_synced: true,
             trouble,
+            synced: Arc::default(),
             lines: Vec::new(),
             _lock: lock,
         };
@@ -218,8 +227,9 @@ impl Writer {
     fn sync(&mut self) {
         let outcome = self.file.sync_data();
         self.is_synced = true;
-        if let Err(error) = outcome {
-            self.note(Some(files::failed("can't flush", &self.config.dir, error)));
+        match outcome {
+            Ok(()) => *self.synced.lock().unwrap_or_else(PoisonError::into_inner) = self.head.clone(),
+            Err(error) => self.note(Some(files::failed("can't flush", &self.config.dir, error))),
         }
     }
 

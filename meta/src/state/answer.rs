@@ -63,6 +63,7 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
         }
         Query::BucketSetting { bucket, kind } => Answer::BucketSetting(settings::read(view, bucket, *kind)?),
         Query::Lifecycle => Answer::Lifecycle(lifecycle::read(view)?),
+        Query::AuditHeads => Answer::AuditHeads(pool::all(view, keys::audit_heads())?),
         Query::ListExpirable(query) => Answer::Expirable(lifecycle::list(view, query)?),
         Query::ListVersions(query) => Answer::Versions(list::versions(view, query)?),
     })

@@ -51,6 +51,7 @@ enum PoolTable {
     Versioning = 22,
     Setting = 25,
     Lifecycle = 26,
+    AuditHead = 30,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +116,14 @@ pub enum Counter {
 
 pub fn counter(counter: Counter) -> Vec<u8> {
     pool_table(PoolTable::Counter, &[counter as u8])
+}
+
+pub fn audit_head(log: &str) -> Vec<u8> {
+    pool_table(PoolTable::AuditHead, log.as_bytes())
+}
+
+pub fn audit_heads() -> Vec<u8> {
+    pool_table(PoolTable::AuditHead, &[])
 }
 
 pub fn node(node: NodeId) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 mod access;
 mod answer;
+mod audit;
 mod extents;
 mod identity;
 mod identity_command;
@@ -227,6 +228,7 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         Command::Expire { bucket, id, rules_crc, things, now_ms } => {
             lifecycle::expire(txn, (&bucket, id), rules_crc, things, now_ms).map(Response::Expired)
         }
+        Command::NoteAudit(head) => audit::note(txn, &head).map(done),
     }
 }
 
