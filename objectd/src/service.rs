@@ -79,33 +79,20 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
     let page = Page::of(shared, &parts);
     let body = LentBody::new(body);
     let expects = head.expects.then(|| body.clone());
-    let is_site = site_of(shared, &parts);
-    let is_call = !is_site && iam::is_call(&parts, &shared.bases);
-    let call = is_call.then(|| iam::claimed_service(&parts));
-    let mut trail = Trail::begin(shared, (&parts, id), call.flatten());
-    let result = if let Some(refusal) = trail.refusal() {
-        Err(refusal)
-    } else if ambiguous {
-        let why = "A request has one Content-Length or one Transfer-Encoding";
-        Err(S3Error::with(S3Code::InvalidRequest, why))
-    } else if call.is_some() {
-        // Boxed: these calls are rare, and every request of S3 would carry the room for them.
-        Box::pin(serve_call(shared, parts, body, id, &mut trail.trace)).await
-    } else if parts.method == Method::OPTIONS && page.is_some() {
-        ops::cors::preflight(shared, &parts, target_of(shared, &parts)).await
-    } else if is_site {
-        Box::pin(serve_site(shared, parts, body, &mut trail.trace)).await
-    } else {
-        serve(shared, parts, body, &mut trail.trace).await
+    let way = Way::of(shared, &parts, page.is_some());
+    let mut trail = Trail::begin(shared, (&parts, id), way.service());
+    let result = match trail.refusal() {
+        Some(refusal) => Err(refusal),
+        None if ambiguous => {
+            let why = "A request has one Content-Length or one Transfer-Encoding";
+            Err(S3Error::with(S3Code::InvalidRequest, why))
+        }
+        None => go(shared, way, (parts, body), id, &mut trail.trace).await,
     };
     let operation = trail.trace.operation;
     let answer_error = |error: &S3Error| {
         log_error(&head, operation, error);
-        let mut answer = match call {
-            Some(service) => iam::error(error, service, id),
-            None if is_site => website::error_page(error, id, &shared.host_id),
-            None => answer::error(error, &head.path, id, &shared.host_id),
-        };
+        let mut answer = way.error(shared, &head, error);
         if error.code() == S3Code::RequestTimeout || ambiguous {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -142,6 +129,60 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         "answered"
     );
     answer
+}
+
+/// Which of the gateway's faces a request is for.
+#[derive(Clone, Copy)]
+enum Way {
+    /// A bucket's website.
+    Site,
+    /// A call of IAM or STS, and which it says it is signed for.
+    Call(Option<&'static str>),
+    /// What a browser asks before a page of another site may.
+    Preflight,
+    S3,
+}
+
+impl Way {
+    fn of(shared: &Shared, parts: &Parts, is_of_page: bool) -> Self {
+        if parts.method == Method::OPTIONS && is_of_page {
+            Self::Preflight
+        } else if site_of(shared, parts) {
+            Self::Site
+        } else if iam::is_call(parts, &shared.bases) {
+            Self::Call(iam::claimed_service(parts))
+        } else {
+            Self::S3
+        }
+    }
+
+    fn service(self) -> Option<&'static str> {
+        if let Self::Call(service) = self { service } else { None }
+    }
+
+    fn error(self, shared: &Shared, head: &Head, error: &S3Error) -> Response<Body> {
+        match self {
+            Self::Site => website::error_page(error, head.id, &shared.host_id),
+            Self::Call(service) => iam::error(error, service, head.id),
+            Self::Preflight | Self::S3 => answer::error(error, &head.path, head.id, &shared.host_id),
+        }
+    }
+}
+
+async fn go(
+    shared: &Arc<Shared>,
+    way: Way,
+    (parts, body): (Parts, LentBody),
+    id: RequestId,
+    trace: &mut Trace,
+) -> S3Result<Response<Body>> {
+    match way {
+        // Boxed: these are rare, and every request of S3 would carry the room for them.
+        Way::Site => Box::pin(serve_site(shared, parts, body, trace)).await,
+        Way::Call(_) => Box::pin(serve_call(shared, parts, body, id, trace)).await,
+        Way::Preflight => ops::cors::preflight(shared, &parts, target_of(shared, &parts)).await,
+        Way::S3 => serve(shared, parts, body, trace).await,
+    }
 }
 
 struct Head {
