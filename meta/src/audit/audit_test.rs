@@ -1,7 +1,7 @@
 use super::*;
 use crate::audit::{Item, Verified, Who, verify};
 use crate::record::AuditHead;
-use rt::clock::{Instant, WallMillis};
+use rt::clock::WallMillis;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -200,13 +200,18 @@ async fn a_full_disk_is_told_and_the_log_goes_on_whole() {
     let mut writer = Writer::open(config.clone(), clock()).unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let file = std::mem::replace(&mut writer.file, full);
-    writer.append(&[put("a")]).unwrap_err();
+    let error = writer.append(&[put("a")]).unwrap_err();
+    writer.note(Some(error));
+    writer.tend();
+    assert!(writer.is_troubled());
     writer.file = file;
+    writer.tend();
+    assert!(!writer.is_troubled());
     // Half a line, as a disk that fills up in the middle of one leaves it, and what is done about it.
     writer.file.write_all(b"{\"seq\":2,").unwrap();
     files::cut(&mut writer.file, writer.len).unwrap();
     writer.append(&[put("b")]).unwrap();
-    assert_eq!(whole(&config).lines, 2);
+    assert_eq!(whole(&config).lines, 3);
 }
 
 #[tokio::test]
@@ -228,6 +233,15 @@ async fn lines_cut_off_at_the_end_show_by_what_was_noted() {
     written(&config, &clock, 3).await;
     assert_eq!(verify(&config.dir, None).unwrap().faults, []);
     assert_ne!(verify(&config.dir, Some(&known)).unwrap().faults, []);
+}
+
+#[tokio::test]
+async fn lines_that_never_pause_are_flushed_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = AuditLog::open(config(dir.path()), clock()).unwrap();
+    while log.synced().0 < 2 {
+        log.record(put("a")).await.unwrap();
+    }
 }
 
 #[tokio::test]

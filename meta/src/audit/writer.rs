@@ -5,7 +5,7 @@ use super::files::{self, LogFile};
 use super::{Entry, Outcome};
 use crate::error::{ErrorKind, MetaError};
 use crate::limits::{AUDIT_FILE_BYTES, AUDIT_SYNC_MS, MAX_AUDIT_BATCH};
-use rt::clock::Clock;
+use rt::clock::{Clock, Instant};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,10 +16,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 const DAY_MS: u64 = 24 * 3_600_000;
+const SYNC_EVERY: Duration = Duration::from_millis(AUDIT_SYNC_MS);
 
 /// What the daemon says of itself in its log.
 const OPENED: &str = "audit:Open";
 const CLOSED: &str = "audit:Close";
+/// Lines could not be written for a while, and can again.
+const RESUMED: &str = "audit:Resume";
 /// With the file's name and its last line's number and hash, which the first line that is left names as the one before it.
 pub const REMOVED: &str = "audit:RemoveFile";
 
@@ -114,7 +117,8 @@ struct Writer {
     len: u64,
     /// The day, since 1970, of its first line.
     day: u64,
-    is_synced: bool,
+    /// When the first line was written that a power cut can still take.
+    unsynced: Option<Instant>,
     trouble: Arc<Mutex<Option<String>>>,
     synced: Arc<Mutex<Head>>,
     lines: Vec<u8>,
@@ -152,7 +156,7 @@ impl Writer {
             file,
             len,
             day,
-            is_synced: true,
+            unsynced: None,
             trouble,
             synced: Arc::default(),
             lines: Vec::new(),
@@ -170,19 +174,34 @@ impl Writer {
 
     fn run(&mut self, asked: &Receiver<Ask>) {
         loop {
-            let first = if self.is_synced {
+            let first = if self.unsynced.is_none() && !self.is_troubled() {
                 asked.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
-                asked.recv_timeout(Duration::from_millis(AUDIT_SYNC_MS))
+                asked.recv_timeout(SYNC_EVERY)
             };
             match first {
-                Ok(first) => self.serve(first, asked),
-                Err(RecvTimeoutError::Timeout) => self.sync(),
+                Ok(first) => {
+                    self.serve(first, asked);
+                    // Requests that never pause must not keep it off.
+                    if self.unsynced.is_some_and(|since| self.clock.now().since(since) >= SYNC_EVERY) {
+                        self.sync();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.tend(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         let closed = self.append(&[Entry::of_daemon(CLOSED, None)]);
         self.note(closed.err());
+        self.sync();
+    }
+
+    /// Finds out whether lines can be written again, which those who wait for it don't, and flushes them.
+    fn tend(&mut self) {
+        if self.is_troubled() {
+            let resumed = self.append(&[Entry::of_daemon(RESUMED, None)]);
+            self.note(resumed.err());
+        }
         self.sync();
     }
 
@@ -210,7 +229,7 @@ impl Writer {
         for entry in entries {
             chain::append(&mut head, now_ms, entry, &mut self.lines)?;
         }
-        self.is_synced = false;
+        self.unsynced.get_or_insert_with(|| self.clock.now());
         if let Err(error) = self.file.write_all(&self.lines) {
             // Half a line must not be in front of the next.
             let cut = files::cut(&mut self.file, self.len);
@@ -226,7 +245,7 @@ impl Writer {
 
     fn sync(&mut self) {
         let outcome = self.file.sync_data();
-        self.is_synced = true;
+        self.unsynced = None;
         match outcome {
             Ok(()) => *self.synced.lock().unwrap_or_else(PoisonError::into_inner) = self.head.clone(),
             Err(error) => self.note(Some(files::failed("can't flush", &self.config.dir, error))),
@@ -270,6 +289,10 @@ impl Writer {
                 .map_err(|error| files::failed("can't remove", &old.path, error))?;
         }
         Ok(())
+    }
+
+    fn is_troubled(&self) -> bool {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn note(&self, trouble: Option<MetaError>) {
