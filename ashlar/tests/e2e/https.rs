@@ -1,76 +1,15 @@
 //! S3 over HTTPS, as `up --tls` and `objectd --tls-cert` serve it.
 
-use crate::harness::{Store, clean, eventually, expect_success, have, noise, read_env, skip};
-use std::collections::BTreeMap;
+use crate::harness::{Store, clean, eventually, expect_success, have, noise, skip};
+use crate::up::Up;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 use trial::process::{Daemon, program, tail};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A store that serves S3 over HTTPS beside HTTP.
-pub struct Up {
-    pub dir: tempfile::TempDir,
-    daemon: Option<Daemon>,
-    pub env: BTreeMap<String, String>,
-}
-
-impl Up {
-    pub fn start(flags: &[&str]) -> Up {
-        let dir = tempfile::Builder::new().prefix("ashlar").tempdir().unwrap();
-        let mut up = Up { dir, daemon: None, env: BTreeMap::new() };
-        up.again(flags);
-        up
-    }
-
-    fn again(&mut self, flags: &[&str]) {
-        let mut command = clean(program());
-        command.args(["up", "--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--disk-size", "1G"]);
-        command.args(["--tls-listen", "127.0.0.1:0"]).args(flags).arg("--data").arg(self.data());
-        self.daemon = Some(Daemon::start("ashlar up", &mut command, &self.dir.path().join("up.log")));
-        self.env = read_env(&self.data().join("env.sh"));
-    }
-
-    pub fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-
-    fn stop(&mut self) {
-        self.daemon.take().unwrap().stop();
-    }
-
-    /// Where plain HTTP is, with its scheme.
-    pub fn http(&self) -> String {
-        self.daemon.as_ref().unwrap().ready("s3")
-    }
-
-    /// Where HTTPS is, without its scheme.
-    pub fn tls(&self) -> String {
-        self.daemon.as_ref().unwrap().ready("s3-tls").trim_start_matches("https://").to_owned()
-    }
-
-    /// A client with env.sh sourced.
-    fn client(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = clean(program);
-        command.stdin(Stdio::null()).envs(&self.env);
-        command.env("AWS_PAGER", "").env("AWS_EC2_METADATA_DISABLED", "true");
-        command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-        command
-    }
-
-    #[track_caller]
-    fn run(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> String {
-        let output = self.client(program).args(args).output().unwrap();
-        expect_success(&args.join(" "), &output, &tail(&self.dir.path().join("up.log")))
-    }
-
-    fn status(&self) -> String {
-        self.run(program(), &["status", "-o", "json"])
-    }
-}
 
 /// aws-cli, if it is installed.
 fn aws() -> Option<PathBuf> {
@@ -89,7 +28,7 @@ fn clients_use_https_with_the_local_ca() {
     let ca = up.data().join("tls/ca.pem").to_str().unwrap().to_owned();
     assert_eq!(up.env["AWS_CA_BUNDLE"], ca);
     assert_eq!(up.env["AWS_ENDPOINT_URL"], format!("https://{}", up.tls()));
-    assert!(up.daemon.as_ref().unwrap().stdout.contains("update-ca-certificates"));
+    assert!(up.stdout().contains("update-ca-certificates"));
 
     // aws-cli's default over HTTPS is STREAMING-UNSIGNED-PAYLOAD-TRAILER, in one piece and in parts.
     up.run(&aws, &["s3", "mb", "s3://secure"]);

@@ -1,7 +1,6 @@
 //! Lifecycles by `ashlar up`, whose clock for them is moved while it runs.
 
-use crate::harness::{clean, expect_success, read_env, skip};
-use trial::process::{Daemon, program, tail};
+use crate::up::{Up, python};
 
 const SCRIPT: &str = r#"
 import boto3, glob, json, os, time
@@ -47,32 +46,11 @@ print("ALL-RIGHT")
 
 #[test]
 fn what_is_due_goes_when_the_clock_is_moved() {
-    let python = std::env::var("ASHLAR_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has_boto3 =
-        clean(&python).args(["-c", "import boto3"]).output().is_ok_and(|out| out.status.success());
-    if !has_boto3 {
-        return skip("what_is_due_goes_when_the_clock_is_moved", "boto3 is not installed");
-    }
+    let Some(python) = python("what_is_due_goes_when_the_clock_is_moved", "boto3") else { return };
     let dir = tempfile::tempdir().unwrap();
-    let (data, log, ahead) = (dir.path().join("data"), dir.path().join("up.log"), dir.path().join("ahead"));
-    let mut up = clean(program());
-    up.args(["up", "--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--disk-size", "1G", "--data"])
-        .arg(&data);
-    up.arg("--lifecycle-ahead").arg(&ahead);
-    let up = Daemon::start("ashlar up", &mut up, &log);
-    let env = read_env(&data.join("env.sh"));
-    let mut command = clean(&python);
-    command
-        .args(["-c", SCRIPT])
-        .env("AHEAD", &ahead)
-        .env("AUDIT", data.join("audit/gateway-1"))
-        .env("AWS_EC2_METADATA_DISABLED", "true");
-    command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"] {
-        command.env(name, &env[name]);
-    }
-    let output = command.output().unwrap();
-    let said = expect_success("boto3", &output, &tail(&log));
-    assert!(said.contains("ALL-RIGHT"), "{said}");
-    up.stop();
+    let ahead = dir.path().join("ahead");
+    let ahead = ahead.to_str().unwrap();
+    let up = Up::start(&["--lifecycle-ahead", ahead]);
+    let audit = up.data().join("audit/gateway-1");
+    up.check(&python, SCRIPT, &[("AHEAD", ahead), ("AUDIT", audit.to_str().unwrap())]);
 }

@@ -21,6 +21,7 @@ mod migrate;
 mod policies;
 mod s3_suite;
 mod surface;
+mod up;
 mod versions;
 mod virtual_hosts;
 mod vm;

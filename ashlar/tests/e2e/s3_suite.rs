@@ -1,6 +1,7 @@
 //! objectd/tests/s3, the suite in Python, against a store of its own.
 
-use crate::harness::{Store, clean, skip};
+use crate::harness::{Store, clean};
+use crate::up::python;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
@@ -12,11 +13,7 @@ const LEAST_CASES: u64 = 400;
 
 #[test]
 fn every_case_of_the_s3_suite() {
-    let python = std::env::var("ASHLAR_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let can = clean(&python).args(["-c", "import boto3, pytest"]).output();
-    if !can.is_ok_and(|output| output.status.success()) {
-        return skip(TEST, "boto3 or pytest is not installed");
-    }
+    let Some(python) = python(TEST, "boto3, pytest") else { return };
     let store = Store::start("2G");
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../objectd/tests/s3");
     let report = store.dir.path().join("report.xml");

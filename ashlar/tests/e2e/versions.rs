@@ -1,6 +1,6 @@
 //! Versions, tags and locks, as boto3 sees them at its defaults.
 
-use crate::harness::{Store, clean, expect_success, skip};
+use crate::up::{Up, python};
 
 /// What all scripts begin with.
 const PRELUDE: &str = r#"
@@ -40,23 +40,8 @@ def empty(bucket, **args):
 "#;
 
 fn run(name: &str, script: &str) {
-    let python = std::env::var("ASHLAR_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has_boto3 =
-        clean(&python).args(["-c", "import boto3"]).output().is_ok_and(|out| out.status.success());
-    if !has_boto3 {
-        return skip(name, "boto3 is not installed");
-    }
-    let store = Store::start("1G");
-    let mut command = clean(&python);
-    command.args(["-c", &format!("{PRELUDE}{script}\nprint('ALL-RIGHT')")]);
-    command.env("AWS_EC2_METADATA_DISABLED", "true");
-    command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"] {
-        command.env(name, store.env(name));
-    }
-    let output = command.output().unwrap();
-    let said = expect_success(name, &output, &store.log());
-    assert!(said.contains("ALL-RIGHT"), "{said}");
+    let Some(python) = python(name, "boto3") else { return };
+    Up::start(&[]).check(&python, &format!("{PRELUDE}{script}\nprint('ALL-RIGHT')"), &[]);
 }
 
 const VERSIONS: &str = r#"

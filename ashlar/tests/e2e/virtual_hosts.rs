@@ -3,8 +3,7 @@
 //! BUCKET.s3.localhost resolves on few machines, so the client is told that the gateway is its proxy: it then asks it
 //! for whole URLs, whose hosts it need not resolve.
 
-use crate::harness::{clean, expect_success, read_env, skip};
-use trial::process::{Daemon, program, tail};
+use crate::up::{Up, python};
 
 const SCRIPT: &str = r#"
 import boto3, os, sys
@@ -51,32 +50,10 @@ print("ALL-RIGHT")
 
 #[test]
 fn boto3_names_buckets_by_host() {
-    let python = std::env::var("ASHLAR_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has_boto3 =
-        clean(&python).args(["-c", "import boto3"]).output().is_ok_and(|out| out.status.success());
-    if !has_boto3 {
-        return skip("boto3_names_buckets_by_host", "boto3 is not installed");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let (data, log) = (dir.path().join("data"), dir.path().join("up.log"));
-    let mut up = clean(program());
-    up.args(["up", "--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--disk-size", "1G"]);
-    up.args(["--s3-domain", "S3.localhost", "--data"]).arg(&data);
-    let up = Daemon::start("ashlar up", &mut up, &log);
-    let env = read_env(&data.join("env.sh"));
-    let gateway = &env["AWS_ENDPOINT_URL"];
+    let Some(python) = python("boto3_names_buckets_by_host", "boto3") else { return };
+    let up = Up::start(&["--s3-domain", "S3.localhost"]);
+    let gateway = up.http();
     let port = gateway.rsplit(':').next().unwrap();
-    let mut command = clean(&python);
-    command.args(["-c", SCRIPT]).env("GATEWAY", gateway);
-    command
-        .env("AWS_ENDPOINT_URL", format!("http://s3.localhost:{port}"))
-        .env("AWS_EC2_METADATA_DISABLED", "true");
-    command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"] {
-        command.env(name, &env[name]);
-    }
-    let output = command.output().unwrap();
-    let said = expect_success("boto3", &output, &tail(&log));
-    assert!(said.contains("ALL-RIGHT"), "{said}");
-    up.stop();
+    let named = format!("http://s3.localhost:{port}");
+    up.check(&python, SCRIPT, &[("GATEWAY", &gateway), ("AWS_ENDPOINT_URL", &named)]);
 }

@@ -1,7 +1,6 @@
 //! A website by `ashlar up`: each step is denied before it is allowed.
 
-use crate::harness::{clean, expect_success, read_env, skip};
-use trial::process::{Daemon, program, tail};
+use crate::up::{Up, python};
 
 const SCRIPT: &str = r#"
 import boto3, json, os, urllib.error, urllib.request
@@ -56,27 +55,8 @@ print("ALL-RIGHT")
 
 #[test]
 fn a_website_needs_both_the_policy_and_the_lifted_block() {
-    let python = std::env::var("ASHLAR_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let has_boto3 =
-        clean(&python).args(["-c", "import boto3"]).output().is_ok_and(|out| out.status.success());
-    if !has_boto3 {
-        return skip("a_website_needs_both_the_policy_and_the_lifted_block", "boto3 is not installed");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let (data, log) = (dir.path().join("data"), dir.path().join("up.log"));
-    let mut up = clean(program());
-    up.args(["up", "--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--disk-size", "1G"]);
-    up.args(["--s3-website-domain", "Web.localhost", "--data"]).arg(&data);
-    let up = Daemon::start("ashlar up", &mut up, &log);
-    let env = read_env(&data.join("env.sh"));
-    let mut command = clean(&python);
-    command.args(["-c", SCRIPT]).env("AWS_EC2_METADATA_DISABLED", "true");
-    command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"] {
-        command.env(name, &env[name]);
-    }
-    let output = command.output().unwrap();
-    let said = expect_success("boto3", &output, &tail(&log));
-    assert!(said.contains("ALL-RIGHT"), "{said}");
-    up.stop();
+    let Some(python) = python("a_website_needs_both_the_policy_and_the_lifted_block", "boto3") else {
+        return;
+    };
+    Up::start(&["--s3-website-domain", "Web.localhost"]).check(&python, SCRIPT, &[]);
 }

@@ -1,16 +1,13 @@
 //! boto3 at its current defaults: uploads, downloads, copies, listings, checksums, presigned URLs.
 
 use super::{Shop, Tree, Way, installed, tell_version};
-use crate::harness::{clean, skip};
+use crate::up::python;
 
 const TEST: &str = "the_everyday_of_boto3";
 
 #[test]
 fn the_everyday_of_boto3() {
-    let python = std::env::var("ASHLAR_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    if !clean(&python).args(["-c", "import boto3"]).output().is_ok_and(|output| output.status.success()) {
-        return skip(TEST, "boto3 is not installed");
-    }
+    let Some(python) = python(TEST, "boto3") else { return };
     if !installed(TEST, &["curl"]) {
         return;
     }

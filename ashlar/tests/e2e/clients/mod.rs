@@ -12,9 +12,9 @@ mod s3fs;
 
 use crate::awscli::{NAMES, contents};
 use crate::harness::{clean, expect_success, have, noise, skip};
-use crate::https::Up;
 use crate::s3_client::{S3Client, runtime};
 use crate::s3_suite::append;
+use crate::up::Up;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{File, FileTimes};
