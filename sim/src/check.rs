@@ -49,14 +49,16 @@ impl Run {
             let at = u16::try_from(block % per_chunk).expect("below a chunk's blocks");
             let group = self.tenants[number].group_of(block * 8, GROUPS);
             let servers: Vec<usize> = self.world.custody.in_sync(group).collect();
+            let mut is_held = false;
             for server in servers {
-                if self.world.servers[server].since > began || self.world.custody.is_tampered(server) {
-                    continue;
-                }
                 let Some(runs) = self.world.runs(server, volume, chunk) else { continue };
                 let held = version_in(&runs, at);
                 // A part of a write may be trimmed, and the trim forgotten, before the rest of it is acked.
                 let gone = held == Version::ZERO && self.world.writing.may_be_gone(volume, block, version);
+                is_held |= held >= version || gone;
+                if self.world.servers[server].since > began || self.world.custody.is_tampered(server) {
+                    continue;
+                }
                 if held < version && !gone {
                     let what = format!(
                         "write {id} of volume {volume} is acked, and server {server} holds block {block} with \
@@ -64,6 +66,9 @@ impl Run {
                     );
                     return violation("acked", what);
                 }
+            }
+            if !is_held {
+                self.tenants[number].oracle.was_lost_when_acked(id);
             }
         }
         Ok(())

@@ -21,6 +21,9 @@ struct Seen {
     write: u64,
     submitted: u64,
     acked: u64,
+    /// From when on copies must not lose it: since it was acked, or since it was submitted if it was acked for what
+    /// copies had said that had lost it again by then.
+    held: u64,
     decided: u64,
     flushed: bool,
     /// From when on reads have shown that another decided write came later.
@@ -28,7 +31,8 @@ struct Seen {
 }
 
 /// Before the first write: zeros, for ever and durably.
-const NOTHING: Seen = Seen { write: 0, submitted: 0, acked: 0, decided: 0, flushed: true, outdone: NEVER };
+const NOTHING: Seen =
+    Seen { write: 0, submitted: 0, acked: 0, held: 0, decided: 0, flushed: true, outdone: NEVER };
 
 /// A write as it was submitted.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +105,7 @@ impl Oracle {
         self.writes.insert(write, Extent { first, end: first + sectors, zero, writer, undecided: true });
         for sector in first..first + sectors {
             let (acked, decided, outdone) = (NEVER, NEVER, NEVER);
-            let seen = Seen { write, submitted: now, acked, decided, flushed: false, outdone };
+            let seen = Seen { write, submitted: now, acked, held: acked, decided, flushed: false, outdone };
             self.sectors.entry(sector).or_insert_with(|| vec![NOTHING]).push(seen);
         }
     }
@@ -112,10 +116,16 @@ impl Oracle {
 
     pub fn acked(&mut self, write: u64, now: u64) {
         self.each(write, |seen| {
-            seen.acked = now;
+            (seen.acked, seen.held) = (now, now);
             seen.decided = seen.decided.min(now);
         });
         self.unflushed.insert(write, now);
+    }
+
+    /// When a write was acked, no copy held it: those that had taken it had lost power since. Its guest hears of that at
+    /// its next flush.
+    pub fn was_lost_when_acked(&mut self, write: u64) {
+        self.each(write, |seen| seen.held = seen.submitted);
     }
 
     fn each(&mut self, write: u64, change: impl Fn(&mut Seen)) {
@@ -202,7 +212,7 @@ impl Oracle {
     }
 
     /// Checks data read at `first` by a read that began at `began` and ended at `now`. `kept` says of a
-    /// sector and of the moment it was acked whether what was not flushed must have survived.
+    /// sector and of the moment from which copies held it whether what was not flushed must have survived.
     pub fn check_read(
         &mut self,
         (first, data): (u64, &[u8]),
@@ -217,7 +227,7 @@ impl Oracle {
                 }
                 return Err(format!("sector {sector} holds write {value} and was never written"));
             };
-            let sure = |seen: &&Seen| seen.acked < began && (seen.flushed || kept(sector, seen.acked));
+            let sure = |seen: &&Seen| seen.acked < began && (seen.flushed || kept(sector, seen.held));
             let latest = all.iter().filter(sure).map(|seen| seen.submitted).max().unwrap_or(0);
             let may =
                 |seen: &&Seen| self.value(seen) == *value && seen.decided >= latest && seen.outdone >= began;

@@ -72,3 +72,19 @@ fn two_whole_writes_are_not_mixed_in_a_block() {
     mixed.extend_from_slice(&stamp(2, 4, 4));
     assert!(oracle.check_read((0, &mixed), (20, 21), KEPT).is_err());
 }
+
+#[test]
+fn what_was_lost_when_it_was_acked_may_be_gone() {
+    // All copies lost power at 3, between taking the write and its ack.
+    let kept = |_: u64, held: u64| held > 3;
+    for was_lost in [false, true] {
+        let mut oracle = Oracle::default();
+        oracle.submitted((1, 0), (0, 8), false, 2);
+        oracle.acked(1, 5);
+        if was_lost {
+            oracle.was_lost_when_acked(1);
+        }
+        let read = oracle.check_read((0, &[0; 512]), (6, 7), &kept);
+        assert_eq!(read.is_ok(), was_lost, "{read:?}");
+    }
+}
