@@ -4,7 +4,7 @@ use crate::error::{Error, Exit};
 use crate::limits::{AUDIT_KEEP_BYTES, AUDIT_KEEP_DAYS, MAX_BODY_BYTES};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use meta::audit::{AuditConfig, AuditLog, Entry, Outcome, Who, cut_to, outcome};
@@ -25,8 +25,10 @@ pub struct Keep {
 }
 
 impl Keep {
-    pub fn resolve(days: Option<u32>, size: Option<&str>) -> Result<Self, Error> {
-        let days = days.unwrap_or(AUDIT_KEEP_DAYS);
+    /// Of days and sizes as flags have them, and as the config file below them does.
+    pub fn resolve(days: [Option<u32>; 2], sizes: [Option<&String>; 2]) -> Result<Self, Error> {
+        let days = days.into_iter().flatten().next().unwrap_or(AUDIT_KEEP_DAYS);
+        let size = sizes.into_iter().flatten().next();
         if days == 0 {
             return Err(Error::usage("audit-keep-days is 1 at least"));
         }
@@ -59,13 +61,8 @@ pub async fn changes(
 
 async fn change(log: Arc<AuditLog>, peer: SocketAddr, request: Request, next: Next) -> Response {
     if let Some(why) = log.trouble() {
-        // The line of a request that is refused is how it gets known that lines can be written again.
-        let mut line = line(&request, peer, Who::Admin);
-        (line.status, line.outcome) = (StatusCode::SERVICE_UNAVAILABLE.as_u16(), Outcome::Failed);
-        if log.record(line).await.is_err() {
-            let why = format!("nothing is changed as long as the audit log can't be written: {why}");
-            return Error::new(Exit::Unavailable, why).into_response();
-        }
+        let why = format!("nothing is changed as long as the audit log can't be written: {why}");
+        return Error::new(Exit::Unavailable, why).into_response();
     }
     let mut line = line(&request, peer, Who::Admin);
     let (parts, body) = request.into_parts();

@@ -177,8 +177,8 @@ impl Config {
             planner: planner_settings(args.replace_after.or(file.replace_after)),
             lifecycle_ahead: args.lifecycle_ahead.clone().or(file.lifecycle_ahead),
             audit: Keep::resolve(
-                args.audit_keep_days.or(file.audit_keep_days),
-                args.audit_keep_size.as_deref().or(file.audit_keep_size.as_deref()),
+                [args.audit_keep_days, file.audit_keep_days],
+                [args.audit_keep_size.as_ref(), file.audit_keep_size.as_ref()],
             )?,
         })
     }

@@ -77,8 +77,8 @@ fn resolve(args: MetaArgs) -> Result<Config, Error> {
         region: crate::config::region_name(args.region.or(file.region))?,
         planner: crate::config::planner_settings(args.replace_after.or(file.replace_after)),
         audit: Keep::resolve(
-            args.audit_keep_days.or(file.audit_keep_days),
-            args.audit_keep_size.as_deref().or(file.audit_keep_size.as_deref()),
+            [args.audit_keep_days, file.audit_keep_days],
+            [args.audit_keep_size.as_ref(), file.audit_keep_size.as_ref()],
         )?,
     })
 }

@@ -111,8 +111,8 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
         https,
         audit: args.audit.or(file.audit),
         keep: Keep::resolve(
-            args.audit_keep_days.or(file.audit_keep_days),
-            args.audit_keep_size.as_deref().or(file.audit_keep_size.as_deref()),
+            [args.audit_keep_days, file.audit_keep_days],
+            [args.audit_keep_size.as_ref(), file.audit_keep_size.as_ref()],
         )?,
         gateway: args.gateway.or(file.gateway).unwrap_or_else(|| format!("gateway-{}", remote.node.name)),
         region: crate::config::region_name(args.region.or(file.region))?,
