@@ -21,6 +21,7 @@ mod migrate;
 mod policies;
 mod s3_suite;
 mod surface;
+mod tenants;
 mod up;
 mod versions;
 mod virtual_hosts;
