@@ -1,7 +1,13 @@
 //! What the CLI and the agent say to each other: JSON over the admin API.
 
+mod quota;
+
+pub use quota::{BucketPage, BucketView, QuotaView, SetQuota, UsageView};
+
 use crate::fleet::Rebuild;
 use compute::{VmInfo, VmSpec};
+use meta::identity::AccountRecord;
+use meta::quota::Counted;
 use meta::record::DiskAdmin;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -28,6 +34,23 @@ pub struct ProjectView {
     /// The account's number, by which policies name it.
     pub number: String,
     pub created_ms: u64,
+    /// Of all its buckets together.
+    #[serde(default)]
+    pub usage: UsageView,
+    #[serde(default)]
+    pub quota: QuotaView,
+}
+
+impl ProjectView {
+    pub fn new(account: &AccountRecord, counted: Counted) -> Self {
+        Self {
+            name: account.name.clone(),
+            number: account.number.clone(),
+            created_ms: account.created_ms,
+            usage: counted.usage.into(),
+            quota: counted.quota.into(),
+        }
+    }
 }
 
 /// A project with a new key of its root. `Debug` would show the secret, so there is none.

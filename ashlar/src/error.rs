@@ -103,7 +103,7 @@ impl From<meta::MetaError> for Error {
             ErrorKind::Exists(_) | ErrorKind::InUse(_) | ErrorKind::PreconditionFailed => Exit::Conflict,
             ErrorKind::Fenced => Exit::Conflict,
             ErrorKind::Unavailable => Exit::Unavailable,
-            ErrorKind::Unauthorized => Exit::Denied,
+            ErrorKind::Unauthorized | ErrorKind::QuotaExceeded => Exit::Denied,
             ErrorKind::Storage | ErrorKind::Corrupt | ErrorKind::NewerFormat => Exit::Failed,
         };
         Self::new(exit, error.to_string())

@@ -20,6 +20,10 @@ pub const QUIET_WAIT: Duration = Duration::from_secs(2);
 pub const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// Longest request body that the agent reads.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
+/// Buckets of one page of a list.
+pub const MAX_BUCKETS_PAGE: u32 = 1000;
+/// Projects of which the metrics tell what they hold: those that hold most.
+pub const MAX_PROJECT_SERIES: usize = 256;
 /// Bytes of a token made at random.
 pub const TOKEN_BYTES: usize = 32;
 /// How long the CLI waits to reach the daemon.

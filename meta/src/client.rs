@@ -50,6 +50,7 @@ macro_rules! expect {
 }
 
 mod lifecycle;
+mod quotas;
 mod settings;
 mod versions;
 

@@ -8,6 +8,7 @@ use crate::object::{
     Annotations, BlockPublicAccess, BucketRecord, CompletedPart, DefaultRetention, Extent, ObjectRecord,
     PartRecord, Precondition, Retention, UploadId, UploadRecord, VersionRef, Versioning,
 };
+use crate::quota::{BoundChange, QuotaOf};
 use crate::record::{
     AccessKey, Attachment, AuditHead, DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeRecord,
 };
@@ -190,6 +191,8 @@ pub enum Command {
     Expire { bucket: String, id: u64, rules_crc: u32, things: Vec<Expiry>, now_ms: u64 },
     /// Notes how far a daemon's audit log is. Refused (`PreconditionFailed`) if it was further, or other. -> `Done`
     NoteAudit(AuditHead),
+    /// Changes the quota of a bucket or a project, each bound by itself. -> `Done`
+    SetQuota { of: QuotaOf, bytes: BoundChange, objects: BoundChange },
 }
 
 /// What [`Command::Annotate`] changes.

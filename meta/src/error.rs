@@ -70,6 +70,8 @@ pub enum ErrorKind {
     Corrupt,
     /// The data was written by a newer version, or by one before the first release; nothing was changed.
     NewerFormat,
+    /// A bucket or a project would hold more than its quota.
+    QuotaExceeded,
 }
 
 /// Why the state machine refused a command: deterministic, so every replica answers the same.

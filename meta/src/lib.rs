@@ -17,6 +17,7 @@ pub mod node;
 pub mod object;
 pub mod planner;
 pub mod query;
+pub mod quota;
 mod raft;
 pub mod record;
 mod remote;

@@ -78,6 +78,13 @@ pub struct BucketUsage {
     pub upload_bytes: u64,
 }
 
+impl BucketUsage {
+    /// All that a quota counts.
+    pub fn total_bytes(&self) -> u64 {
+        self.bytes.saturating_add(self.upload_bytes)
+    }
+}
+
 /// A range of an object log, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Extent {

@@ -9,6 +9,7 @@ use crate::object::{
     ChecksumType, Extent, FoundVersion, ObjectRecord, PartRecord, UploadId, UploadRecord, VersionId,
     VersionRef,
 };
+use crate::quota::{BucketCountPage, Counted, Incoming, ProjectCount, QuotaOf};
 use crate::record::{
     AccessKey, AuditHead, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord,
     SlowRecord, VolumeRecord,
@@ -89,6 +90,14 @@ pub enum Query {
     ListExpirable(ListExpirable),
     /// How far all audit logs were. -> `AuditHeads`
     AuditHeads,
+    /// What a bucket or a project holds and may hold. -> `Counted`
+    Counted(QuotaOf),
+    /// Buckets by name, from after one, with what they hold. -> `BucketCounts`
+    BucketCounts { after: Option<String>, limit: u32 },
+    /// What the buckets of each project hold. -> `ProjectCounts`
+    ProjectCounts,
+    /// Whether so many bytes more would be within all quotas now: `QuotaExceeded` if not. -> `Fits`
+    Room { bucket: String, incoming: Incoming, bytes: u64 },
 }
 
 /// How much of an object is wanted.
@@ -172,6 +181,10 @@ pub enum Answer {
     Lifecycle(LifecycleRecord),
     Expirable(ExpirablePage),
     AuditHeads(Vec<AuditHead>),
+    Counted(Counted),
+    BucketCounts(BucketCountPage),
+    ProjectCounts(Vec<ProjectCount>),
+    Fits,
 }
 
 /// A bucket and who may use it.

@@ -41,6 +41,7 @@ impl From<&MetaError> for ErrorBody {
             ErrorKind::Storage => ("storage", None, None),
             ErrorKind::Corrupt => ("corrupt", None, None),
             ErrorKind::NewerFormat => ("newer-format", None, None),
+            ErrorKind::QuotaExceeded => ("quota-exceeded", None, None),
         };
         let message = error.message().to_owned();
         Self { error: ErrorDetail { kind: kind.to_owned(), what, fault, message } }
@@ -62,6 +63,7 @@ impl From<ErrorBody> for MetaError {
             ("storage", _, _) => ErrorKind::Storage,
             ("corrupt", _, _) => ErrorKind::Corrupt,
             ("newer-format", _, _) => ErrorKind::NewerFormat,
+            ("quota-exceeded", _, _) => ErrorKind::QuotaExceeded,
             _ => ErrorKind::Unavailable,
         };
         MetaError::new(kind, message)
@@ -87,6 +89,7 @@ mod tests {
             ErrorKind::Storage,
             ErrorKind::Corrupt,
             ErrorKind::NewerFormat,
+            ErrorKind::QuotaExceeded,
         ] {
             let body = ErrorBody::from(&MetaError::new(kind, "why"));
             let text = serde_json::to_string(&body).unwrap();

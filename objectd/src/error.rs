@@ -121,6 +121,7 @@ codes! {
     OwnershipControlsNotFoundError 404 "The bucket ownership controls were not found"
     PackedPolicyTooLarge 400 "The session's policies are too long together."
     PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold"
+    QuotaExceeded 403 "The bucket or its project may not hold more."
     ReplicationConfigurationNotFoundError 404 "The replication configuration was not found"
     RequestHeaderSectionTooLarge 431 "Your request header section exceeds the maximum allowed size."
     RequestTimeTooSkewed 403 "The difference between the request time and the current time is too large."

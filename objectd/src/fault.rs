@@ -26,6 +26,10 @@ pub fn meta(error: MetaError) -> S3Error {
         ErrorKind::Invalid => {
             return S3Error::with(S3Code::InvalidRequest, error.message().to_owned()).source(error);
         }
+        // The whole of why: without it nobody knows whose quota, and how far over.
+        ErrorKind::QuotaExceeded => {
+            return S3Error::with(S3Code::QuotaExceeded, error.message().to_owned()).source(error);
+        }
         // Not its client's fault, and another try may find it well: AWS's clients retry a 503.
         ErrorKind::Unavailable | ErrorKind::Fenced => S3Code::ServiceUnavailable,
         _ => S3Code::InternalError,

@@ -36,6 +36,7 @@ pub mod payload;
 pub mod post;
 pub mod principals;
 pub mod range;
+mod room;
 mod service;
 pub mod stored_headers;
 pub mod target;

@@ -22,6 +22,9 @@ pub const MAX_OBJECT_BYTES: u64 = 5 << 40;
 /// The largest source of one CopyObject (AWS).
 pub const MAX_COPY_BYTES: u64 = 5 << 30;
 
+/// Bodies from this length on are not read where a quota would refuse them.
+pub const EARLY_QUOTA_BYTES: u64 = 1 << 20;
+
 /// Objects up to this size live in the index entry; larger ones in the object log.
 pub const MAX_INLINE_BYTES: usize = 3 << 10;
 /// One write to, or read from, the object log. Whole blocks.

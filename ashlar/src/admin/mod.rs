@@ -5,6 +5,7 @@ mod deleter;
 mod disks;
 mod metrics;
 mod projects;
+mod quotas;
 mod routes;
 mod scrub;
 mod status;

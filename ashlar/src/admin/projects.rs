@@ -5,6 +5,7 @@ use crate::api::{CreateProject, ProjectKey, ProjectView};
 use crate::error::Error;
 use meta::identity::{AccountRecord, IdentityKey};
 use meta::identity_command::IdentityCommand;
+use meta::quota::Counted;
 use objectd::auth::mint;
 use objectd::auth::seal::{Sealer, of_key};
 use rt::clock::{Clock, SystemClock};
@@ -12,7 +13,13 @@ use rt::rng::SystemRng;
 
 impl Shared {
     pub async fn projects(&self) -> Result<Vec<ProjectView>, Error> {
-        Ok(self.meta.accounts().await?.iter().map(view).collect())
+        let counts = self.meta.project_counts().await?;
+        let counted = |account: &AccountRecord| {
+            let found = counts.iter().find(|count| count.account == account.number);
+            found.map(|count| count.counted).unwrap_or_default()
+        };
+        let all = self.meta.accounts().await?;
+        Ok(all.iter().map(|account| ProjectView::new(account, counted(account))).collect())
     }
 
     /// Makes an account, and its root's first key, whose secret is shown in this answer and never again.
@@ -26,19 +33,16 @@ impl Shared {
         };
         self.meta.change_identity(IdentityCommand::CreateAccount(account.clone())).await?;
         let (access_key_id, secret_access_key) = self.root_key(&account).await?;
-        Ok(ProjectKey { project: view(&account), access_key_id, secret_access_key })
+        let project = ProjectView::new(&account, Counted::default());
+        Ok(ProjectKey { project, access_key_id, secret_access_key })
     }
 
     /// Another key for the root of a project that lost its own.
     pub async fn create_project_key(&self, name: String) -> Result<ProjectKey, Error> {
-        let all = self.meta.accounts().await?;
-        let account = all.into_iter().find(|account| account.name == name || account.number == name);
-        let account = account.ok_or_else(|| {
-            let why = format!("there is no project '{name}'; ashlar project list shows those there are");
-            Error::new(crate::error::Exit::NotFound, why)
-        })?;
+        let account = self.find_account(&name).await?;
         let (access_key_id, secret_access_key) = self.root_key(&account).await?;
-        Ok(ProjectKey { project: view(&account), access_key_id, secret_access_key })
+        let project = self.project(&account.number).await?;
+        Ok(ProjectKey { project, access_key_id, secret_access_key })
     }
 
     async fn root_key(&self, account: &AccountRecord) -> Result<(String, String), Error> {
@@ -54,8 +58,4 @@ impl Shared {
         self.meta.change_identity(IdentityCommand::CreateIdentityKey(key)).await?;
         Ok((id, secret))
     }
-}
-
-fn view(account: &AccountRecord) -> ProjectView {
-    ProjectView { number: account.number.clone(), name: account.name.clone(), created_ms: account.created_ms }
 }

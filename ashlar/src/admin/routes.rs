@@ -2,15 +2,16 @@
 
 use super::{Shared, metrics};
 use crate::api::{
-    AddDisk, CreateProject, CreateVolume, DiskDetail, ErrorBody, ErrorDetail, NodeView, ProjectKey,
-    ProjectView, RunVm, ScrubView, StatusReport, VmList, VmView, VolumeDetail, VolumeView,
+    AddDisk, BucketPage, BucketView, CreateProject, CreateVolume, DiskDetail, ErrorBody, ErrorDetail,
+    NodeView, ProjectKey, ProjectView, RunVm, ScrubView, StatusReport, VmList, VmView, VolumeDetail,
+    VolumeView,
 };
 use crate::audit;
 use crate::error::Error;
 use crate::fleet::{Order, Poll};
 use crate::limits::{MAX_BODY_BYTES, MAX_POLL_BYTES};
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -19,8 +20,8 @@ use axum::{Json, Router};
 use meta::admin::AdminToken;
 use meta::audit::AuditLog;
 use meta::metrics::MetaMetrics;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -30,6 +31,12 @@ pub enum MetricsAccess {
     /// The admin API is on loopback only.
     Open,
     Token,
+}
+
+/// From where on buckets are listed.
+#[derive(Debug, Deserialize)]
+struct AfterBucket {
+    after: Option<String>,
 }
 
 /// What the admin API is guarded with.
@@ -59,7 +66,12 @@ pub fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/volumes/{name}/export", change(Shared::export))
         .route("/v1/volumes/{name}/import", change(Shared::import))
         .route("/v1/projects", get(list_projects).post(create_project))
+        .route("/v1/projects/{name}", get(show_project))
         .route("/v1/projects/{name}/keys", post(create_project_key))
+        .route("/v1/projects/{name}/quota", change(Shared::set_project_quota))
+        .route("/v1/buckets", get(list_buckets))
+        .route("/v1/buckets/{name}", get(show_bucket))
+        .route("/v1/buckets/{name}/quota", change(Shared::set_bucket_quota))
         .route("/v1/scrub", get(show_scrub).post(start_scrub))
         .route("/v1/nodes", get(list_nodes))
         .route("/v1/disks", get(list_disks).post(add_disk))
@@ -130,6 +142,27 @@ async fn delete_volume(State(shared): State<Shared>, Path(name): Path<String>) -
 
 async fn list_projects(State(shared): State<Shared>) -> Result<Json<Vec<ProjectView>>, Error> {
     Ok(Json(shared.projects().await?))
+}
+
+async fn show_project(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<ProjectView>, Error> {
+    Ok(Json(shared.project(&name).await?))
+}
+
+async fn list_buckets(
+    State(shared): State<Shared>,
+    Query(asked): Query<AfterBucket>,
+) -> Result<Json<BucketPage>, Error> {
+    Ok(Json(shared.buckets(asked.after).await?))
+}
+
+async fn show_bucket(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<BucketView>, Error> {
+    Ok(Json(shared.bucket(&name).await?))
 }
 
 async fn create_project(State(shared): State<Shared>, bytes: Bytes) -> Result<Json<ProjectKey>, Error> {

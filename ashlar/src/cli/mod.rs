@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and who answers.
 
 mod audit;
+mod bucket;
 mod client;
 mod console;
 mod disk;
@@ -66,6 +67,11 @@ enum Command {
         #[command(subcommand)]
         command: policy::Command,
     },
+    /// Show what buckets hold, and bound it
+    Bucket {
+        #[command(subcommand)]
+        command: bucket::Command,
+    },
     /// Make and list projects: tenants with users and buckets of their own
     Project {
         #[command(subcommand)]
@@ -114,6 +120,7 @@ pub fn run() -> Result<(), Error> {
         Command::Vm { command } => vm::run(command),
         Command::Scrub { command } => scrub::run(command),
         Command::Policy { command } => policy::run(command),
+        Command::Bucket { command } => bucket::run(command),
         Command::Project { command } => project::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Node { command } => node::run(command),

@@ -37,6 +37,7 @@ impl From<MetaError> for ApiError {
             ErrorKind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorKind::QuotaExceeded => StatusCode::FORBIDDEN,
             ErrorKind::Storage | ErrorKind::Corrupt | ErrorKind::NewerFormat => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

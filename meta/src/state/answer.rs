@@ -2,8 +2,8 @@
 
 use super::kv::Read;
 use super::{
-    Outcome, access, extents, identity_command, keys, lifecycle, list, membership, objects, pool, settings,
-    status, uploads, versions, volumes,
+    Outcome, access, extents, identity_command, keys, lifecycle, list, membership, objects, pool, quotas,
+    settings, status, uploads, versions, volumes,
 };
 use crate::error::MetaError;
 use crate::object::FoundVersion;
@@ -66,6 +66,15 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
         Query::AuditHeads => Answer::AuditHeads(pool::all(view, keys::audit_heads())?),
         Query::ListExpirable(query) => Answer::Expirable(lifecycle::list(view, query)?),
         Query::ListVersions(query) => Answer::Versions(list::versions(view, query)?),
+        Query::Counted(of) => Answer::Counted(quotas::counted(view, of)?),
+        Query::BucketCounts { after, limit } => {
+            Answer::BucketCounts(quotas::buckets(view, after.as_deref(), *limit)?)
+        }
+        Query::ProjectCounts => Answer::ProjectCounts(quotas::projects(view)?),
+        Query::Room { bucket, incoming, bytes } => {
+            quotas::room(view, bucket, incoming, *bytes)?;
+            Answer::Fits
+        }
     })
 }
 

@@ -52,6 +52,7 @@ enum PoolTable {
     Setting = 25,
     Lifecycle = 26,
     AuditHead = 30,
+    ProjectUsage = 35,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,6 +278,11 @@ pub fn buckets() -> Vec<u8> {
     pool_table(PoolTable::Bucket, &[])
 }
 
+/// What an account's buckets hold together, and may.
+pub fn project_usage(account: &str) -> Vec<u8> {
+    pool_table(PoolTable::ProjectUsage, account.as_bytes())
+}
+
 /// What a bucket does with versions.
 pub fn versioning(bucket: u64) -> Vec<u8> {
     pool_table(PoolTable::Versioning, &bucket.to_be_bytes())
@@ -493,6 +499,7 @@ mod tests {
             (identity_key("AKIA"), "000013 414b4941"),
             (managed("012345678901", "p"), "000014 303132333435363738393031 00 70"),
             (lifecycle(), "00001a"),
+            (project_usage("012345678901"), "000023 303132333435363738393031"),
             (pool(), "000001"),
             (applied(), "ffff"),
         ];

@@ -19,6 +19,7 @@ mod membership;
 mod names;
 mod objects;
 mod pool;
+mod quotas;
 mod settings;
 mod slow;
 mod status;
@@ -229,6 +230,7 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             lifecycle::expire(txn, (&bucket, id), rules_crc, things, now_ms).map(Response::Expired)
         }
         Command::NoteAudit(head) => audit::note(txn, &head).map(done),
+        Command::SetQuota { of, bytes, objects } => quotas::set(txn, &of, bytes, objects).map(done),
     }
 }
 

@@ -4,13 +4,13 @@ use super::kv::{Read, Step};
 use super::pool::next_number;
 use super::txn::{Txn, load};
 use super::versions::{self, NewObject};
-use super::{Outcome, keys, names};
+use super::{Outcome, keys, names, quotas};
 use crate::command::{DeleteObject, DeleteVersion};
 use crate::error::{Entity, ErrorKind, MetaError, Refusal};
 use crate::limits::{MAX_EXTENTS, MAX_INLINE_BYTES, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PARTS};
 use crate::object::{
-    Annotations, BlockPublicAccess, Body, BucketRecord, BucketUsage, Checksum, Extent, ObjectOwnership,
-    ObjectRecord, Precondition, StoredHeaders, Versioning,
+    Annotations, BlockPublicAccess, Body, BucketRecord, Checksum, Extent, ObjectOwnership, ObjectRecord,
+    Precondition, StoredHeaders, Versioning,
 };
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub fn create_bucket(txn: &mut Txn<'_>, name: String, owner: String, now_ms: u64
         ownership: ObjectOwnership::BucketOwnerEnforced,
     };
     txn.put(keys::bucket(&record.name), &record)?;
-    txn.put(keys::usage(record.id), &BucketUsage::default())?;
+    quotas::begin(txn, &record)?;
     Ok(record)
 }
 
@@ -43,8 +43,8 @@ pub fn delete_bucket(txn: &mut Txn<'_>, name: &str) -> Outcome<()> {
             return Err(Refusal::new(ErrorKind::InUse(Entity::Bucket), message).into());
         }
     }
+    quotas::end(txn, bucket.id)?;
     txn.delete(keys::bucket(name));
-    txn.delete(keys::usage(bucket.id));
     for settings in [keys::access(bucket.id), keys::bound(bucket.id), keys::versioning(bucket.id)] {
         if txn.get(&settings)?.is_some() {
             txn.delete(settings);
@@ -161,10 +161,4 @@ pub fn check_digests(etag: &str, checksums: &[Checksum]) -> Result<(), Refusal> 
         return Err(Refusal::invalid("an ETag or checksum is empty or too long"));
     }
     Ok(())
-}
-
-pub fn change_usage(txn: &mut Txn<'_>, bucket: u64, change: impl FnOnce(&mut BucketUsage)) -> Outcome<()> {
-    let mut usage = load(txn, &keys::usage(bucket))?.unwrap_or_default();
-    change(&mut usage);
-    Ok(txn.put(keys::usage(bucket), &usage)?)
 }

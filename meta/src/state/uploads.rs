@@ -2,11 +2,11 @@
 
 use super::extents::{self, Owner};
 use super::kv::Read;
-use super::objects::{bucket, change_usage, check_digests, check_extents, check_metadata};
+use super::objects::{bucket, check_digests, check_extents, check_metadata};
 use super::pool::all;
 use super::txn::{Txn, load};
 use super::versions::{self, NewObject, Stamp};
-use super::{Outcome, keys, locks, names};
+use super::{Outcome, keys, locks, names, quotas};
 use crate::error::{Entity, ErrorKind, MetaError, PartFault, Refusal};
 use crate::limits::{MAX_EXTENTS, MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES};
 use crate::object::{
@@ -40,7 +40,7 @@ pub fn create(
         true => txn.put(key, upload)?,
         false => txn.put(key, &(upload, annotations))?,
     }
-    change_usage(txn, bucket.id, |usage| usage.uploads += 1)
+    quotas::change(txn, bucket.id, |usage| usage.uploads += 1)
 }
 
 /// The upload and its bucket's id.
@@ -83,9 +83,11 @@ pub fn put_part(txn: &mut Txn<'_>, at: At<'_>, part: &PartRecord) -> Outcome<()>
     }
     txn.put(key, part)?;
     let freed = displaced.map_or(0, |displaced| displaced.size);
-    change_usage(txn, bucket, |usage| {
+    let held = quotas::held(txn, bucket)?;
+    quotas::change(txn, bucket, |usage| {
         usage.upload_bytes = usage.upload_bytes.saturating_sub(freed) + part.size;
-    })
+    })?;
+    held.check(txn, (at.0, bucket))
 }
 
 pub fn complete(
@@ -118,10 +120,12 @@ pub fn complete(
         body: Body::Extents(extents.clone()),
     };
     let used: BTreeSet<u16> = list.iter().map(|part| part.number).collect();
+    let held = quotas::held(txn, bucket)?;
     forget(txn, bucket, at, there.values(), &used)?;
     let handed_over = extents.into_iter().collect();
     let new = NewObject { record: whole.clone(), annotations, precondition, handed_over, part_checksums };
     let version = versions::insert(txn, bucket, at.1, new, stamp)?;
+    held.check(txn, (at.0, bucket))?;
     Ok((whole, version))
 }
 
@@ -188,7 +192,7 @@ fn forget<'a>(
         bytes = bytes.saturating_add(part.size);
     }
     txn.delete(keys::upload(bucket, key, id));
-    change_usage(txn, bucket, |usage| {
+    quotas::change(txn, bucket, |usage| {
         usage.uploads = usage.uploads.saturating_sub(1);
         usage.upload_bytes = usage.upload_bytes.saturating_sub(bytes);
     })

@@ -4,7 +4,8 @@
 use super::extents::{self, Owner};
 use super::kv::Read;
 use super::locks;
-use super::objects::{bucket, change_usage, check_record};
+use super::objects::{bucket, check_record};
+use super::quotas;
 use super::stored::{self, EntryKind, Kept, Stored, Whole};
 use super::txn::{Txn, load};
 use super::{Fail, Outcome, keys, names};
@@ -89,7 +90,10 @@ pub fn put(
     names::key(key)?;
     check_record(&new.record)?;
     locks::check_new(&of(txn, bucket.id)?, &new.annotations, stamp.0)?;
-    insert(txn, bucket.id, key, new, stamp)
+    let held = quotas::held(txn, bucket.id)?;
+    let version = insert(txn, bucket.id, key, new, stamp)?;
+    held.check(txn, (bucket_name, bucket.id))?;
+    Ok(version)
 }
 
 /// What versions make of a change to a name.
@@ -182,7 +186,7 @@ pub fn insert(
     let (size, freed) = (new.record.size, place.displaced);
     let kept = Kept { record: new.record, annotations, part_checksums: new.part_checksums };
     stored::store(txn, bucket, key, (slot, kind), kept)?;
-    change_usage(txn, bucket, |usage| {
+    quotas::change(txn, bucket, |usage| {
         count_removed(usage, freed.as_ref());
         usage.objects += 1;
         usage.bytes += size;
@@ -201,7 +205,7 @@ fn check_extents(displaced: &[Extent], new: &[Extent]) -> Result<BTreeSet<Extent
     Ok(displaced.iter().filter(|extent| used.contains(extent)).copied().collect())
 }
 
-fn count_removed(usage: &mut crate::object::BucketUsage, removed: Option<&Stored>) {
+pub fn count_removed(usage: &mut crate::object::BucketUsage, removed: Option<&Stored>) {
     if let Some(removed) = removed.filter(|removed| !removed.kind.is_marker()) {
         usage.objects = usage.objects.saturating_sub(1);
         usage.bytes = usage.bytes.saturating_sub(removed.size);
@@ -282,7 +286,7 @@ fn take_away(txn: &mut Txn<'_>, bucket: u64, key: &str, stored: &Stored) -> Outc
     if stored.kind.is_marker() {
         return Ok(());
     }
-    change_usage(txn, bucket, |usage| count_removed(usage, Some(stored)))
+    quotas::change(txn, bucket, |usage| count_removed(usage, Some(stored)))
 }
 
 /// What a request for an object, or for one of its versions, leads to.

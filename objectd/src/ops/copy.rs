@@ -18,6 +18,7 @@ use crate::limits::{MAX_COPY_BYTES, MAX_PUT_BYTES};
 use crate::objectlog::{Appender, Pending, Pinned};
 use crate::payload::{ChecksumAlgorithm, ChecksumSet, PayloadDigest};
 use crate::range::{self, RangeSpec};
+use crate::room;
 use crate::service::S3Request;
 use crate::stored_headers::{refuse_unserved, refuse_unserved_of_object, stored_headers, user_metadata};
 use crate::version::{self, COPY_SOURCE_VERSION_ID};
@@ -77,6 +78,7 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
         let why = "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
         return Err(S3Error::with(S3Code::InvalidRequest, why));
     }
+    room::check_object(shared, (&bucket, &key), found.size).await?;
     let (kept, metadata) = match directive {
         Directive::Copy => (found.headers.clone(), found.user_metadata.clone()),
         Directive::Replace => (stored_headers(headers)?, user_metadata(headers)?),
@@ -135,6 +137,7 @@ pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
         Some((algorithm, _)) => checksums::of_index(algorithm),
         None => ChecksumAlgorithm::Crc64Nvme,
     };
+    slot.check_room(shared, bytes.end - bytes.start).await?;
     let (pending, digest) = copy(shared, &found, bytes, pinned, algorithm).await?;
     let part = store(shared, slot, pending, digest).await?;
     let checksums_of_part = &part.checksums;

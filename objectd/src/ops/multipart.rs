@@ -13,6 +13,7 @@ use crate::limits::{MAX_PAGE, MAX_PART_NUMBER};
 use crate::listing::{self, Encoding};
 use crate::objectlog::Pending;
 use crate::payload::{BodyPlan, ChecksumAlgorithm, PayloadDigest};
+use crate::room;
 use crate::service::S3Request;
 use crate::stored_headers::{refuse_unserved, refuse_unserved_of_object, stored_headers, user_metadata};
 use crate::target::{filled, number};
@@ -21,6 +22,7 @@ use axum::body::Body;
 use http::header::ETAG;
 use http::{HeaderName, Response, StatusCode};
 use meta::object::{ChecksumType, PartRecord, UploadId, UploadRecord};
+use meta::quota::Incoming;
 use rt::rng::{Rng, SystemRng};
 use std::sync::Arc;
 
@@ -103,6 +105,7 @@ pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
             _ => plan = plan.with_default_checksum(expected),
         }
     }
+    slot.check_room(shared, plan.decoded_len().unwrap_or(0)).await?;
     let received = receive(shared, plan, request.body, Keep::Logged).await?;
     let Data::Logged(pending) = received.data else {
         return Err(S3Error::internal("a part was not kept in the log"));
@@ -130,6 +133,14 @@ pub struct Slot {
     key: String,
     upload: UploadId,
     number: u16,
+}
+
+impl Slot {
+    /// Errors: `QuotaExceeded`, if so many bytes would be refused in the end.
+    pub async fn check_room(&self, shared: &Shared, bytes: u64) -> S3Result<()> {
+        let (key, upload, number) = (self.key.clone(), self.upload, self.number);
+        room::check(shared, &self.bucket, Incoming::Part { key, upload, number }, bytes).await
+    }
 }
 
 /// The slot that a request names, and its upload, which must exist: nothing is read for one that does not.

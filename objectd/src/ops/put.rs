@@ -12,6 +12,7 @@ use crate::lifecycle::{self, Subject};
 use crate::limits::MAX_INLINE_BYTES;
 use crate::objectlog::{Appender, Pending};
 use crate::payload::{BodyPlan, PayloadDigest, PayloadReader};
+use crate::room;
 use crate::service::S3Request;
 use crate::stored_headers::{refuse_unserved_of_object, stored_headers, user_metadata};
 use crate::version;
@@ -26,6 +27,7 @@ pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<
     let headers = &request.parts.headers;
     let new = New::of(request.object()?, headers, shared.now_ms())?;
     let plan = BodyPlan::object(&request.parts, request.payload)?;
+    room::check_object(shared, (&new.bucket, &new.key), plan.decoded_len().unwrap_or(0)).await?;
     let received = receive(shared, plan, request.body, Keep::InlineIfSmall).await?;
     let etag = answer::quoted(&received.digest.etag());
     let stored = store(shared, new, received).await?;
