@@ -13,13 +13,15 @@ pub enum Exit {
     Conflict = 5,
     Unavailable = 6,
     Timeout = 7,
+    /// Only of `ashlar policy findings`: there are some.
+    Findings = 8,
 }
 
 impl Exit {
     /// The HTTP status that carries this outcome over the admin API.
     pub fn status(self) -> u16 {
         match self {
-            Self::Failed => 500,
+            Self::Failed | Self::Findings => 500,
             Self::Usage => 400,
             Self::NotFound => 404,
             Self::Denied => 401,

@@ -7,6 +7,7 @@ use crate::identity::{
     AccountRecord, BoundPrincipal, IdentityKey, IdentityKind, IdentityName, IdentityRecord, ManagedPolicy,
     PolicyText,
 };
+use crate::key_use::KeyUse;
 use crate::object::BlockPublicAccess;
 use crate::query::{Answer, Query};
 use crate::record::AccessKey;
@@ -80,6 +81,8 @@ pub enum IdentityCommand {
         public: bool,
         bound: Vec<BoundPrincipal>,
     },
+    /// When keys were last used. Told now and then, not with every use.
+    NoteKeyUses(Vec<KeyUse>),
 }
 
 /// A question. The comment of each names its [`IdentityAnswer`].
@@ -105,6 +108,8 @@ pub enum IdentityQuery {
     ManagedPolicy { arn: String },
     /// All of an account's. -> `ManagedPolicies`
     ManagedPolicies { account: String },
+    /// When these keys were last used, of those of which that is known. -> `KeyUses`
+    KeyUses { keys: Vec<String> },
 }
 
 /// The answer to an [`IdentityQuery`].
@@ -118,6 +123,7 @@ pub enum IdentityAnswer {
     Account(AccountRecord),
     Exists(bool),
     ManagedPolicies(Vec<ManagedPolicy>),
+    KeyUses(Vec<KeyUse>),
 }
 
 /// An access key that is known.
@@ -241,5 +247,10 @@ impl Client {
     pub async fn managed_policies(&self, account: &str) -> Result<Vec<ManagedPolicy>, MetaError> {
         let query = IdentityQuery::ManagedPolicies { account: account.to_owned() };
         expect!(self.ask_identity(query).await?, IdentityAnswer::ManagedPolicies)
+    }
+
+    /// When these keys were last used, of those of which that is known.
+    pub async fn key_uses(&self, keys: Vec<String>) -> Result<Vec<KeyUse>, MetaError> {
+        expect!(self.ask_identity(IdentityQuery::KeyUses { keys }).await?, IdentityAnswer::KeyUses)
     }
 }

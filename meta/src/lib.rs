@@ -10,6 +10,7 @@ pub mod error;
 pub mod fuzz;
 pub mod identity;
 pub mod identity_command;
+pub mod key_use;
 pub mod lifecycle;
 pub mod limits;
 pub mod metrics;

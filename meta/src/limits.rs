@@ -56,6 +56,8 @@ pub const MAX_ATTACHED: usize = 10;
 pub const MAX_GROUPS_OF_USER: usize = 10;
 /// Access keys of one user, and of an account's root (IAM).
 pub const MAX_KEYS_OF_IDENTITY: usize = 2;
+/// Uses of keys that are told at once.
+pub const MAX_KEY_USES: usize = 256;
 /// Longest name of a user, group, role or policy, in characters (IAM).
 pub const MAX_IAM_NAME_CHARS: usize = 128;
 /// Longest path of one, in characters (IAM).

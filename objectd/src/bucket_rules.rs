@@ -133,7 +133,8 @@ impl BucketRules {
     }
 }
 
-fn block_of(kept: Option<BlockPublicAccess>) -> PublicAccessBlock {
+/// As decisions take it.
+pub fn block_of(kept: Option<BlockPublicAccess>) -> PublicAccessBlock {
     kept.map_or_else(PublicAccessBlock::default, |kept| PublicAccessBlock {
         block_public_acls: kept.block_public_acls,
         ignore_public_acls: kept.ignore_public_acls,

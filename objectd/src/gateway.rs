@@ -6,6 +6,7 @@ use crate::bucket_rules::ParsedPolicies;
 use crate::connections::{self, Listeners};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::identity_rules::ParsedIdentities;
+use crate::key_use::KeyUses;
 use crate::keystore::MetaKeys;
 use crate::lifecycle::{KnownLifecycles, LifecycleWorker, MovableClock, Tools};
 use crate::metrics::Metrics;
@@ -72,6 +73,7 @@ pub struct Shared {
     pub parsed_identities: ParsedIdentities,
     pub lifecycles: KnownLifecycles,
     pub sealer: Arc<Sealer>,
+    pub key_uses: KeyUses,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub audit: Option<Arc<AuditLog>>,
@@ -125,6 +127,7 @@ impl Gateway {
             parsed_identities: ParsedIdentities::default(),
             lifecycles: KnownLifecycles::default(),
             sealer,
+            key_uses: KeyUses::start(config.meta.clone(), &config.region),
             meta: config.meta,
             log: Arc::clone(&log),
             region: config.region,

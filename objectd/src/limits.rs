@@ -107,6 +107,16 @@ pub const MAX_KNOWN_LIFECYCLE_BYTES: usize = 16 << 20;
 /// Characters of a CORS rule's id (AWS).
 pub const MAX_CORS_ID_CHARS: usize = 255;
 
+/// How often the use of one key is told to the control plane, in milliseconds.
+pub const KEY_USE_EVERY_MS: u64 = 15 * 60 * 1000;
+/// How long uses are gathered, to be told together.
+pub const KEY_USE_GATHER: Duration = Duration::from_millis(500);
+/// Uses that wait to be told.
+pub const KEY_USE_QUEUE: usize = 4096;
+/// How long the next attempt waits if the control plane can't be reached.
+pub const KEY_USE_RETRY: Duration = Duration::from_secs(5);
+/// Keys of which a gateway knows when it last told of them.
+pub const MAX_NOTED_KEYS: usize = 65_536;
 /// XML bodies of requests: 10,000 parts, or 1,000 keys of 1 KiB with their escapes, fit.
 pub const MAX_XML_BYTES: usize = 4 << 20;
 /// Elements of a request's XML.

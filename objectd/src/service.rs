@@ -90,6 +90,9 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         None => go(shared, way, (parts, body), id, &mut trail.trace).await,
     };
     let operation = trail.trace.operation;
+    if let Some(principal) = &trail.trace.proven {
+        shared.key_uses.note(principal, way.service().unwrap_or("s3"), shared.now_ms());
+    }
     let answer_error = |error: &S3Error| {
         log_error(&head, operation, error);
         let mut answer = way.error(shared, &head, error);

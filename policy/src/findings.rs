@@ -22,7 +22,8 @@ pub enum Finding {
     PublicAcl {
         grant: usize,
     },
-    /// Another account is let in by this statement. Which: its number, its canonical id or one of its ARNs.
+    /// Another account is let in by this statement. Which: its number, its canonical id or one of its ARNs; `*` is
+    /// whoever a condition, or what it doesn't name, leaves.
     SharedPolicy {
         statement: usize,
         with: String,
@@ -43,6 +44,12 @@ pub enum Finding {
     UnusedKey {
         idle_days: Option<u64>,
     },
+    /// A root's key, which no policy limits, was used.
+    RootKeyUsed {
+        idle_days: u64,
+    },
+    /// An account that has not all four settings on.
+    NoAccountBlock,
     NoVersioning,
     NoEncryption,
 }
@@ -77,7 +84,7 @@ pub fn of_bucket(bucket: &BucketView<'_>) -> Vec<Finding> {
         // RestrictPublicBuckets keeps all other accounts out of a public bucket.
         if !(public && bucket.block.restrict_public_buckets) {
             findings.extend(policy.public_statements().map(|statement| Finding::PublicPolicy { statement }));
-            findings.extend(shared(policy, bucket));
+            findings.extend(shared(policy, (bucket.account, Some(bucket.canonical_id))));
         }
     }
     if let Some(acl) = bucket.acl
@@ -100,26 +107,45 @@ pub fn of_bucket(bucket: &BucketView<'_>) -> Vec<Finding> {
     findings
 }
 
-fn shared(policy: &Policy, bucket: &BucketView<'_>) -> Vec<Finding> {
+/// Who of other accounts may assume a role of this account, by its trust policy.
+pub fn of_trust(policy: &Policy, account: &str) -> Vec<Finding> {
+    let public = policy.public_statements().map(|statement| Finding::PublicPolicy { statement });
+    public.chain(shared(policy, (account, None))).collect()
+}
+
+/// Whether an account's own block, `None` if it has none, keeps all its buckets closed.
+pub fn of_account(block: Option<PublicAccessBlock>) -> Option<Finding> {
+    (block != Some(PublicAccessBlock::ALL)).then_some(Finding::NoAccountBlock)
+}
+
+/// Whom of other accounts the statements let in that don't let in everybody. `own` is the account and its canonical id.
+fn shared(policy: &Policy, own: (&str, Option<&str>)) -> Vec<Finding> {
+    let public: Vec<usize> = policy.public_statements().collect();
     let mut findings = Vec::new();
     for (index, statement) in policy.statements().iter().enumerate() {
-        let Principals::Only(names) = statement.principals() else { continue };
-        if statement.effect() == Effect::Deny {
+        if statement.effect() == Effect::Deny || public.contains(&index) {
             continue;
         }
-        for name in names {
-            let foreign = match name {
-                PrincipalName::Account(account) if account != bucket.account => Some(account),
-                PrincipalName::Arn(arn) if arn.split(':').nth(4) != Some(bucket.account) => Some(arn),
-                PrincipalName::CanonicalUser(id) if id != bucket.canonical_id => Some(id),
-                _ => None,
-            };
-            if let Some(with) = foreign {
-                findings.push(Finding::SharedPolicy { statement: index, with: with.clone() });
-            }
-        }
+        let whom: Vec<String> = match statement.principals() {
+            Principals::Only(names) => names.iter().filter_map(|name| foreign(name, own)).collect(),
+            Principals::Except(_) => vec!["*".to_owned()],
+            Principals::Attached => Vec::new(),
+        };
+        findings.extend(whom.into_iter().map(|with| Finding::SharedPolicy { statement: index, with }));
     }
     findings
+}
+
+/// Who that is, unless it is of the own account.
+fn foreign(name: &PrincipalName, (account, canonical_id): (&str, Option<&str>)) -> Option<String> {
+    match name {
+        PrincipalName::Everyone => Some("*".to_owned()),
+        PrincipalName::Account(other) if other != account => Some(other.clone()),
+        PrincipalName::Arn(arn) if arn.split(':').nth(4) != Some(account) => Some(arn.clone()),
+        PrincipalName::CanonicalUser(id) if Some(id.as_str()) != canonical_id => Some(id.clone()),
+        PrincipalName::Federated(provider) => Some(provider.clone()),
+        _ => None,
+    }
 }
 
 /// Statements of an identity's policy that make it an administrator.
@@ -163,6 +189,12 @@ pub fn of_key(key: KeyView, now_s: u64) -> Vec<Finding> {
         findings.push(Finding::UnusedKey { idle_days });
     }
     findings
+}
+
+/// What is wrong with the key of an account's root, beside its age.
+pub fn of_root_key(key: KeyView, now_s: u64) -> Option<Finding> {
+    let idle_days = now_s.saturating_sub(key.last_used_s?) / DAY_S;
+    (idle_days <= UNUSED_KEY_DAYS).then_some(Finding::RootKeyUsed { idle_days })
 }
 
 #[cfg(test)]
@@ -237,5 +269,35 @@ mod tests {
             [Finding::OldKey { age_days: 91 }, Finding::UnusedKey { idle_days: None }]
         );
         assert_eq!(of_key(key(100, Some(day(190))), day(191)), [Finding::OldKey { age_days: 91 }]);
+    }
+
+    #[test]
+    fn roles_that_others_may_assume() {
+        let of = |principal: &str, condition: &str| {
+            let text = format!(
+                r#"{{"Statement": {{"Effect": "Allow", {principal}, "Action": "sts:AssumeRole",
+                    "Condition": {condition}}}}}"#
+            );
+            of_trust(&Policy::parse(&text, Kind::Trust).unwrap(), "111122223333")
+        };
+        let with = |with: &str| vec![Finding::SharedPolicy { statement: 0, with: with.into() }];
+        let own = r#""Principal": {"AWS": ["111122223333", "arn:aws:iam::111122223333:user/a"]}"#;
+        assert_eq!(of(own, "{}"), []);
+        assert_eq!(of(r#""Principal": {"AWS": "444455556666"}"#, "{}"), with("444455556666"));
+        assert_eq!(of(r#""Principal": "*""#, "{}"), [Finding::PublicPolicy { statement: 0 }]);
+        let network = r#"{"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}"#;
+        assert_eq!(of(r#""Principal": "*""#, network), with("*"));
+    }
+
+    #[test]
+    fn roots_and_accounts() {
+        let day = |days: u64| days * DAY_S;
+        let used = |last_used_s| of_root_key(KeyView { created_s: 0, last_used_s }, day(200));
+        assert_eq!((used(None), used(Some(day(109)))), (None, None));
+        assert_eq!(used(Some(day(110))), Some(Finding::RootKeyUsed { idle_days: 90 }));
+        assert_eq!(of_account(None), Some(Finding::NoAccountBlock));
+        let most = PublicAccessBlock { ignore_public_acls: false, ..PublicAccessBlock::ALL };
+        assert_eq!(of_account(Some(most)), Some(Finding::NoAccountBlock));
+        assert_eq!(of_account(Some(PublicAccessBlock::ALL)), None);
     }
 }

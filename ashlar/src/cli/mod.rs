@@ -5,6 +5,7 @@ mod bucket;
 mod client;
 mod console;
 mod disk;
+mod findings;
 mod node;
 mod output;
 mod policy;

@@ -1,6 +1,7 @@
 //! `ashlar policy`: what would be decided, by the same rules and from the same bucket as at a gateway.
 
 use crate::cli::client::{Client, ClientArgs};
+use crate::cli::findings;
 use crate::cli::output::{fields, show};
 use crate::error::{Error, Exit};
 use meta::identity::IdentityKind;
@@ -40,6 +41,8 @@ pub enum Command {
         #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
         context: Vec<(String, String)>,
     },
+    /// List what is open or unsafe, each with the command that mends it; the exit code is 8 if there is any
+    Findings(findings::Args),
 }
 
 /// What was decided.
@@ -56,7 +59,12 @@ struct Verdict {
 }
 
 pub fn run(command: Command) -> Result<(), Error> {
-    let Command::Test { client, bucket, principal, action, resource, context } = command;
+    let (client, bucket, principal, action, resource, context) = match command {
+        Command::Test { client, bucket, principal, action, resource, context } => {
+            (client, bucket, principal, action, resource, context)
+        }
+        Command::Findings(args) => return findings::run(&args),
+    };
     let named = parse_principal(&principal)?;
     let key = parse_resource(&bucket, resource.as_deref())?;
     check_action(&action, key.as_deref())?;

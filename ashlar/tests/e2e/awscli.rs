@@ -3,6 +3,7 @@
 use crate::clients::tell_version;
 use crate::harness::{Store, clean, expect_success, have, noise, sha256, skip};
 use crate::s3_client::S3Client;
+use crate::up::Up;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,18 @@ impl Aws {
         }
     }
 
+    /// With the key of a store that was started with flags of the test's own.
+    pub fn of_up(program: PathBuf, up: &Up) -> Self {
+        Self {
+            program,
+            endpoint: up.env["AWS_ENDPOINT_URL"].clone(),
+            region: up.env["AWS_DEFAULT_REGION"].clone(),
+            key: (up.env["AWS_ACCESS_KEY_ID"].clone(), up.env["AWS_SECRET_ACCESS_KEY"].clone()),
+            token: None,
+            log: up.dir.path().join("up.log"),
+        }
+    }
+
     /// With the pool's own key.
     pub fn of_fleet(program: PathBuf, fleet: &Fleet) -> Self {
         Self {
@@ -74,14 +87,36 @@ impl Aws {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = clean(&self.program);
-        command.args(args).stdin(Stdio::null()).env("AWS_PAGER", "").env("AWS_EC2_METADATA_DISABLED", "true");
+        let mut command = self.dressed(&self.program, args[0] == "s3control");
+        command.args(args);
+        command
+    }
+
+    /// A line for a shell that begins with `aws `.
+    pub fn line(&self, line: &str) -> Command {
+        let rest = line.strip_prefix("aws ").unwrap_or_else(|| panic!("{line}"));
+        let mut command = self.dressed("sh", rest.starts_with("s3control "));
+        command.arg("-c").arg(format!("{} {rest}", self.program.display()));
+        command
+    }
+
+    /// A program with the key in its environment.
+    fn dressed(&self, program: impl AsRef<std::ffi::OsStr>, account_in_host: bool) -> Command {
+        let mut command = clean(program);
+        command.stdin(Stdio::null()).env("AWS_PAGER", "").env("AWS_EC2_METADATA_DISABLED", "true");
         // No profile of whoever runs the tests.
         command.env("AWS_CONFIG_FILE", "/nonexistent").env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
         command.env("AWS_ENDPOINT_URL", &self.endpoint).env("AWS_DEFAULT_REGION", &self.region);
         command.env("AWS_ACCESS_KEY_ID", &self.key.0).env("AWS_SECRET_ACCESS_KEY", &self.key.1);
         if let Some(token) = &self.token {
             command.env("AWS_SESSION_TOKEN", token);
+        }
+        if account_in_host {
+            // The account's number is put before the host, which resolves on few machines: whoever has a proxy leaves
+            // resolving to that. The gateway must be started with this domain.
+            let port = self.endpoint.rsplit(':').next().unwrap();
+            command.env("AWS_ENDPOINT_URL", format!("http://s3.localhost:{port}"));
+            command.env("http_proxy", &self.endpoint);
         }
         command
     }

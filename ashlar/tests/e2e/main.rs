@@ -11,6 +11,7 @@ mod bit_flips;
 mod clients;
 mod degraded;
 mod disk_full;
+mod findings;
 mod gateways;
 mod guest;
 mod https;

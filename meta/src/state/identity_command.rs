@@ -3,7 +3,7 @@
 use super::identity_keys::{self, Holder};
 use super::kv::Read;
 use super::txn::Txn;
-use super::{Outcome, access, identity};
+use super::{Outcome, access, identity, key_use};
 use crate::identity_command::{IdentityAnswer, IdentityCommand, IdentityPage, IdentityQuery};
 
 pub fn apply(txn: &mut Txn<'_>, command: IdentityCommand) -> Outcome<()> {
@@ -31,6 +31,7 @@ pub fn apply(txn: &mut Txn<'_>, command: IdentityCommand) -> Outcome<()> {
             access::put_policy(txn, (&bucket, id), text, public)?;
             access::bind(txn, id, &bound)
         }
+        C::NoteKeyUses(uses) => key_use::note(txn, &uses),
     }
 }
 
@@ -55,6 +56,7 @@ pub fn answer(view: &dyn Read, query: &IdentityQuery) -> Outcome<IdentityAnswer>
         Q::AccountExists { number } => A::Exists(identity_keys::account_exists(view, number)?),
         Q::ManagedPolicy { arn } => A::ManagedPolicies(vec![identity::managed(view, arn)?]),
         Q::ManagedPolicies { account } => A::ManagedPolicies(identity::all_managed(view, account)?),
+        Q::KeyUses { keys } => A::KeyUses(key_use::of(view, keys)?),
     })
 }
 

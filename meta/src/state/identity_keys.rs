@@ -3,7 +3,7 @@
 use super::identity::{account, effective, identity, limit};
 use super::kv::Read;
 use super::txn::{Txn, load};
-use super::{Outcome, keys, names, pool};
+use super::{Outcome, key_use, keys, names, pool};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::identity::{IdentityKey, IdentityKind, IdentityName, account_of};
 use crate::identity_command::{Identified, KnownKey};
@@ -109,6 +109,7 @@ pub fn delete(txn: &mut Txn<'_>, holder: Holder<'_>, id: &str) -> Outcome<()> {
     there.retain(|known| known != id);
     put_ids(txn, holder, there)?;
     txn.delete(keys::identity_key(id));
+    key_use::forget(txn, id);
     Ok(())
 }
 

@@ -3,6 +3,7 @@ use super::*;
 use crate::command::Command;
 use crate::identity::{IdentityKey, RoleSettings, Sealed};
 use crate::identity_command::{IdentityAnswer, IdentityCommand as C, IdentityQuery as Q, KnownKey};
+use crate::key_use::KeyUse;
 use crate::query::{Answer, Query};
 use crate::record::{AccessKey, Secret};
 
@@ -381,6 +382,15 @@ fn golden_bytes_never_change() {
             "2a0c013100016b01",
         ),
         (C::DeleteIdentityKey { account: "1".into(), user: None, id: "k".into() }, "2a0d013100016b"),
+        (
+            C::NoteKeyUses(vec![KeyUse {
+                key: "k".into(),
+                used_ms: 300,
+                service: "s3".into(),
+                region: "r".into(),
+            }]),
+            "2a0f 01 016b ac02 027333 0172",
+        ),
     ];
     for (command, expected) in expected {
         assert_eq!(bytes(command.clone()), expected.replace(' ', ""), "{command:?}");

@@ -53,6 +53,7 @@ enum PoolTable {
     Lifecycle = 26,
     AuditHead = 30,
     ProjectUsage = 35,
+    KeyUse = 42,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,6 +257,11 @@ pub fn identities(kind: IdentityKind, account: &str) -> Vec<u8> {
 
 pub fn identity_key(id: &str) -> Vec<u8> {
     pool_table(PoolTable::IdentityKey, id.as_bytes())
+}
+
+/// When a key was last used.
+pub fn key_use(id: &str) -> Vec<u8> {
+    pool_table(PoolTable::KeyUse, id.as_bytes())
 }
 
 pub fn managed(account: &str, lower_name: &str) -> Vec<u8> {
@@ -497,6 +503,7 @@ mod tests {
             (identity(IdentityKind::Role, "012345678901", "r"), "000012 03 303132333435363738393031 00 72"),
             (bound(5), "000015 0000000000000005"),
             (identity_key("AKIA"), "000013 414b4941"),
+            (key_use("AKIA"), "00002a 414b4941"),
             (managed("012345678901", "p"), "000014 303132333435363738393031 00 70"),
             (lifecycle(), "00001a"),
             (project_usage("012345678901"), "000023 303132333435363738393031"),

@@ -8,6 +8,7 @@ mod extents;
 mod identity;
 mod identity_command;
 mod identity_keys;
+mod key_use;
 pub mod keys;
 pub mod kv;
 mod layout;

@@ -106,6 +106,7 @@ pub fn put_access_key(txn: &mut Txn<'_>, key: &AccessKey) -> Outcome<()> {
 pub fn delete_access_key(txn: &mut Txn<'_>, id: &str) -> Outcome<()> {
     access_key(txn, id)?;
     txn.delete(keys::access_key(id));
+    super::key_use::forget(txn, id);
     Ok(())
 }
 

@@ -54,6 +54,7 @@ pub enum Do {
     ListKeys,
     UpdateKey,
     DeleteKey,
+    KeyLastUsed,
     CreatePolicy,
     GetPolicy,
     GetPolicyVersion,
@@ -109,6 +110,7 @@ actions! {
         ListAccessKeys Do::ListKeys;
         UpdateAccessKey Do::UpdateKey;
         DeleteAccessKey Do::DeleteKey;
+        GetAccessKeyLastUsed Do::KeyLastUsed;
         CreateGroup Do::Create(Group);
         GetGroup Do::Get(Group);
         ListGroups Do::List(Group);

@@ -10,8 +10,9 @@ use crate::auth::seal::of_key;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::http_date;
 use crate::xml::XmlWriter;
-use meta::identity::{IdentityKey, IdentityKind, account_of};
-use meta::identity_command::IdentityCommand;
+use meta::error::ErrorKind;
+use meta::identity::{IdentityKey, IdentityKind, IdentityRecord, account_of};
+use meta::identity_command::{Identified, IdentityCommand, KnownKey};
 use rt::rng::SystemRng;
 
 /// Whose keys a call is about: the user that it names, else the caller; `None` for the account's root.
@@ -109,6 +110,40 @@ pub async fn delete(call: &Call<'_>) -> S3Result<XmlWriter> {
     let account = call.account().to_owned();
     call.change(IdentityCommand::DeleteIdentityKey { account, user, id }).await?;
     Ok(call.plain())
+}
+
+/// Gateways tell of a key's use every quarter of an hour at most.
+pub async fn last_used(call: &Call<'_>) -> S3Result<XmlWriter> {
+    let id = call.need("AccessKeyId")?;
+    let (account, user) = match call.shared.meta.identify(id).await {
+        Ok(Identified { key: KnownKey::OfOwner(key), .. }) => (account_of(&key.owner).to_owned(), None),
+        Ok(Identified { key: KnownKey::OfIdentity(key), holder }) => (key.account, holder),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound(_) | ErrorKind::Invalid) => {
+            (String::new(), None)
+        }
+        Err(error) => return Err(fault::meta(error)),
+    };
+    let own = account == call.account();
+    let user = user.map(|user| user.record).filter(|_| own);
+    let root = || format!("arn:aws:iam::{}:root", call.account());
+    // Who may not is not told whether there is such a key.
+    call.authorize(&user.as_ref().map_or_else(root, IdentityRecord::arn))?;
+    if !own {
+        let why = format!("The Access Key with id {id} cannot be found");
+        return Err(S3Error::with(S3Code::NoSuchEntity, why));
+    }
+    let uses = call.shared.meta.key_uses(vec![id.to_owned()]).await.map_err(fault::meta)?;
+    let last = uses.first();
+    Ok(call.result(|xml| {
+        xml.optional("UserName", user.as_ref().map(|user| user.of.name.as_str()));
+        xml.start("AccessKeyLastUsed");
+        xml.text("Region", last.map_or("N/A", |last| &last.region));
+        if let Some(last) = last {
+            xml.text("LastUsedDate", &http_date::iso(last.used_ms));
+        }
+        xml.text("ServiceName", last.map_or("N/A", |last| &last.service));
+        xml.end();
+    }))
 }
 
 /// The key of the data folder comes back with every start: to say that it is gone would be a lie.

@@ -204,6 +204,7 @@ async fn perform(call: &Call<'_>) -> S3Result<XmlWriter> {
         Do::ListKeys => keys::list(call).await,
         Do::UpdateKey => keys::update(call).await,
         Do::DeleteKey => keys::delete(call).await,
+        Do::KeyLastUsed => keys::last_used(call).await,
         Do::CallerIdentity => Ok(sts::caller_identity(call)),
         Do::SessionToken => sts::session_token(call),
         Do::AssumeRole => sts::assume_role(call).await,
