@@ -86,6 +86,8 @@ pub const MIN_PART_BYTES: u64 = 5 << 20;
 pub const MAX_PARTS: u16 = 10_000;
 /// Entries of one page of a listing, and keys of one multi-object delete (S3).
 pub const MAX_PAGE: u32 = 1000;
+/// Deleted names that one look for a page passes over, so that no look takes long; whoever asked goes on from there.
+pub const MAX_SKIPPED_NAMES: usize = 4096;
 /// Extents of one page of garbage or references, and of one `GarbageDone`.
 pub const MAX_EXTENT_PAGE: u32 = 4096;
 

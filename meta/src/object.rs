@@ -316,6 +316,13 @@ pub struct Annotations {
     pub legal_hold: Option<bool>,
 }
 
+impl Annotations {
+    /// Whether anything of them is about Object Lock.
+    pub fn locks(&self) -> bool {
+        self.retention.is_some() || self.legal_hold.is_some()
+    }
+}
+
 /// How long what is put is retained, if its own request doesn't say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefaultRetention {

@@ -282,7 +282,8 @@ pub struct ListedObject {
 pub struct ObjectPage {
     pub objects: Vec<ListedObject>,
     pub common_prefixes: Vec<String>,
-    /// The last key or common prefix of this page, if more follow: `after` of the next.
+    /// `after` of the next page, if more may follow: the last key or common prefix of this one, or a deleted name
+    /// behind it where so many lie in between that the page ends before it is full, even with nothing in it.
     pub next: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use life::Life;
 use meta::lifecycle::{LifecycleMark, LifecycleProgress, LifecycleStage};
 use rt::clock::{Clock, SystemClock};
 use std::time::Duration;
-use support::{Call, Client, Response};
+use support::{Call, Client, Payload, Response};
 
 const DISK: u64 = 1 << 30;
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -20,8 +20,12 @@ fn expect(response: &Response, status: u16) {
 }
 
 async fn put(client: &Client, target: &str, body: &[u8], headers: &[(&str, &str)]) -> Response {
+    // A put that locks needs a checksum.
+    let locks = headers.iter().any(|(name, _)| name.starts_with("x-amz-object-lock-"));
+    let payload = if locks { Payload::StreamingSignedTrailer } else { Payload::Sha256 };
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let call = Call { method: "PUT", target: target.into(), headers, body: body.to_vec(), ..Call::default() };
+    let body = body.to_vec();
+    let call = Call { method: "PUT", target: target.into(), headers, body, payload, ..Call::default() };
     let answer = client.call(&call).await;
     expect(&answer, 200);
     answer

@@ -19,6 +19,7 @@ mod identity;
 mod kill;
 mod lifecycle;
 mod migrate;
+mod million;
 mod policies;
 mod s3_suite;
 mod surface;

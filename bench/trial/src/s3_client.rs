@@ -4,6 +4,9 @@ use crate::harness::Store;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
 use std::time::{Duration, SystemTime};
 
 #[derive(Clone)]
@@ -39,6 +42,17 @@ impl S3Client {
 
     /// One signed request; `None` if the connection broke before the answer was whole.
     pub async fn send(&self, method: &str, path: &str, body: Vec<u8>) -> Option<Answer> {
+        self.send_with(method, path, body, &[]).await
+    }
+
+    /// The same with headers of its own.
+    async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Option<Answer> {
         let url = format!("{}{path}", self.endpoint);
         let identity = self.credentials.clone().into();
         let mut settings = SigningSettings::default();
@@ -54,14 +68,16 @@ impl S3Client {
             .unwrap()
             .into();
         let signable =
-            SignableRequest::new(method, url.as_str(), std::iter::empty(), SignableBody::Bytes(&body))
+            SignableRequest::new(method, url.as_str(), headers.iter().copied(), SignableBody::Bytes(&body))
                 .unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();
         let mut request = http::Request::builder().method(method).uri(&url).body(()).unwrap();
         instructions.apply_to_request_http1x(&mut request);
-        let mut response = self
-            .http
-            .request(method.parse().unwrap(), &url)
+        let mut asked = self.http.request(method.parse().unwrap(), &url);
+        for (name, value) in headers {
+            asked = asked.header(*name, *value);
+        }
+        let mut response = asked
             .headers(request.headers().clone())
             // Of an empty body it is left out otherwise, and S3 wants to know.
             .header("content-length", body.len())
@@ -79,6 +95,12 @@ impl S3Client {
 
     pub async fn put(&self, path: &str, body: Vec<u8>) -> Option<Answer> {
         self.send("PUT", path, body).await
+    }
+
+    /// A POST with the checksum that S3 wants of a list of things to delete.
+    pub async fn post_checked(&self, path: &str, body: Vec<u8>) -> Option<Answer> {
+        let sum = STANDARD.encode(Sha256::digest(&body));
+        self.send_with("POST", path, body, &[("x-amz-checksum-sha256", &sum)]).await
     }
 
     pub async fn get(&self, path: &str) -> Option<Answer> {

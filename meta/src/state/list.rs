@@ -8,7 +8,7 @@ use super::txn::{decode, load};
 use super::uploads::{At, find};
 use super::{Outcome, keys};
 use crate::error::{ErrorKind, MetaError, Refusal};
-use crate::limits::{MAX_DELIMITER_BYTES, MAX_KEY_BYTES, MAX_PAGE};
+use crate::limits::{MAX_DELIMITER_BYTES, MAX_KEY_BYTES, MAX_PAGE, MAX_SKIPPED_NAMES};
 use crate::object::{BucketRecord, PartRecord, UploadId, UploadRecord, VersionId, VersionRef};
 use crate::query::{
     BucketPage, ListObjects, ListUploads, ListVersions, ListedObject, ListedVersion, ObjectPage, PartPage,
@@ -21,7 +21,7 @@ pub fn objects(view: &dyn Read, list: &ListObjects) -> Outcome<ObjectPage> {
     let walk = Walk::new(Walked::Objects, bucket.id, &list.prefix, list.delimiter.as_deref(), list.limit)?;
     let mut page = ObjectPage::default();
     let start = walk.start(list.after.as_deref());
-    let more = walk.run(view, start, &mut |found| {
+    let end = walk.run(view, start, &mut |found| {
         match found {
             Found::Prefix(prefix) => page.common_prefixes.push(prefix),
             Found::Name(key, _, value) => {
@@ -33,10 +33,14 @@ pub fn objects(view: &dyn Read, list: &ListObjects) -> Outcome<ObjectPage> {
         }
         Ok(())
     })?;
-    if more {
-        let key = page.objects.last().map(|object| &object.key);
-        page.next = key.max(page.common_prefixes.last()).cloned();
-    }
+    page.next = match end {
+        End::All => None,
+        End::Full => {
+            let key = page.objects.last().map(|object| &object.key);
+            key.max(page.common_prefixes.last()).cloned()
+        }
+        End::At(name) => Some(name),
+    };
     Ok(page)
 }
 
@@ -50,14 +54,14 @@ pub fn uploads(view: &dyn Read, list: &ListUploads) -> Outcome<UploadPage> {
         (after, _) => walk.start(after.as_deref()),
     };
     let mut page = UploadPage::default();
-    let more = walk.run(view, start, &mut |found| {
+    let end = walk.run(view, start, &mut |found| {
         match found {
             Found::Prefix(prefix) => page.common_prefixes.push(prefix),
             Found::Name(_, _, value) => page.uploads.push(decode(value)?),
         }
         Ok(())
     })?;
-    if more {
+    if end != End::All {
         let upload = page.uploads.last().map(|upload: &UploadRecord| (&upload.key, Some(upload.id)));
         let prefix = page.common_prefixes.last().map(|prefix| (prefix, None::<UploadId>));
         page.next = upload.max(prefix).map(|(key, id)| (key.clone(), id));
@@ -77,7 +81,7 @@ pub fn versions(view: &dyn Read, list: &ListVersions) -> Outcome<VersionPage> {
         (after, _) => (walk.start(after), None),
     };
     let mut last = None;
-    let more = walk.run(view, start, &mut |found| {
+    let end = walk.run(view, start, &mut |found| {
         let (key, slot, value) = match found {
             Found::Prefix(prefix) => {
                 page.common_prefixes.push(prefix);
@@ -103,7 +107,7 @@ pub fn versions(view: &dyn Read, list: &ListVersions) -> Outcome<VersionPage> {
         });
         Ok(())
     })?;
-    if more {
+    if end != End::All {
         let version = page.versions.last().map(|version| (&version.key, last));
         let prefix = page.common_prefixes.last().map(|prefix| (prefix, None::<VersionId>));
         page.next = version.max(prefix).map(|(key, id)| (key.clone(), id));
@@ -184,6 +188,17 @@ enum Walked {
     Uploads,
 }
 
+/// Where a walk ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing follows.
+    All,
+    /// The page is full, and more follows.
+    Full,
+    /// It passed over as many deleted names as one walk may; this is the last. Only a walk of objects ends so.
+    At(String),
+}
+
 /// A walk over a bucket's objects or uploads.
 struct Walk<'a> {
     what: Walked,
@@ -243,30 +258,37 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Walks up to `limit` names and common prefixes; says whether more follow.
+    /// Walks up to `limit` names and common prefixes.
     fn run(
         &self,
         view: &dyn Read,
         start: Vec<u8>,
         take: &mut dyn FnMut(Found<'_>) -> Result<(), MetaError>,
-    ) -> Outcome<bool> {
+    ) -> Outcome<End> {
         let within = self.table.prefix(self.bucket, self.prefix);
-        let (mut taken, mut more, mut failed) = (0, false, None);
+        let (mut taken, mut skipped, mut end, mut failed) = (0, 0, End::All, None);
         if self.limit == 0 {
-            return Ok(false);
+            return Ok(End::All);
         }
         view.scan(&start, &mut |key, value| {
             if !key.starts_with(&within) {
                 return Step::Stop;
             }
             match self.visit(key, value, taken == self.limit, take) {
-                Ok(Visited::Skipped(step)) => step,
+                Ok(Visited::Skipped(name, step)) => {
+                    skipped += 1;
+                    if skipped < MAX_SKIPPED_NAMES {
+                        return step;
+                    }
+                    end = End::At(name);
+                    Step::Stop
+                }
                 Ok(Visited::Taken(step)) => {
                     taken += 1;
                     step
                 }
                 Ok(Visited::Left) => {
-                    more = true;
+                    end = End::Full;
                     Step::Stop
                 }
                 Err(error) => {
@@ -275,7 +297,7 @@ impl<'a> Walk<'a> {
                 }
             }
         })?;
-        failed.map_or(Ok(more), |error| Err(error.into()))
+        failed.map_or(Ok(end), |error| Err(error.into()))
     }
 
     /// Takes what an entry comes to, unless the page is full.
@@ -295,7 +317,7 @@ impl<'a> Walk<'a> {
             Walked::Objects | Walked::Versions | Walked::Uploads => Step::Next,
         };
         if self.what == Walked::Objects && stored::head(value)?.kind.is_marker() {
-            return Ok(Visited::Skipped(next_name));
+            return Ok(Visited::Skipped(name, next_name));
         }
         if is_full {
             return Ok(Visited::Left);
@@ -314,8 +336,8 @@ impl<'a> Walk<'a> {
 
 /// What a walk did with an entry.
 enum Visited {
-    /// It is deleted.
-    Skipped(Step),
+    /// This name is deleted.
+    Skipped(String, Step),
     Taken(Step),
     /// The page is full without it.
     Left,

@@ -45,7 +45,7 @@ impl Page {
                 after,
                 limit: max_keys,
             };
-            shared.meta.list_objects(list).await.map_err(fault::meta)?
+            whole_page(shared, list).await?
         };
         Ok(Self { bucket, prefix, delimiter, max_keys, encoding, found })
     }
@@ -80,6 +80,23 @@ impl Page {
             xml.text("Prefix", &self.encoding.encode(prefix));
             xml.end();
         }
+    }
+}
+
+/// A page that is full unless the list ends with it, however many deleted names lie in between.
+async fn whole_page(shared: &Shared, mut list: ListObjects) -> S3Result<ObjectPage> {
+    let mut page = ObjectPage::default();
+    loop {
+        let found = shared.meta.list_objects(list.clone()).await.map_err(fault::meta)?;
+        let entries = found.objects.len() + found.common_prefixes.len();
+        list.limit = list.limit.saturating_sub(u32::try_from(entries).unwrap_or(u32::MAX));
+        page.objects.extend(found.objects);
+        page.common_prefixes.extend(found.common_prefixes);
+        page.next = found.next;
+        if page.next.is_none() || list.limit == 0 {
+            return Ok(page);
+        }
+        list.after.clone_from(&page.next);
     }
 }
 

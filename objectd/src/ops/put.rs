@@ -27,6 +27,12 @@ pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<
     let headers = &request.parts.headers;
     let new = New::of(request.object()?, headers, shared.now_ms())?;
     let plan = BodyPlan::object(&request.parts, request.payload)?;
+    if new.annotations.locks() && !plan.has_checksum() {
+        return Err(S3Error::with(
+            S3Code::InvalidRequest,
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters",
+        ));
+    }
     room::check_object(shared, (&new.bucket, &new.key), plan.decoded_len().unwrap_or(0)).await?;
     let received = receive(shared, plan, request.body, Keep::InlineIfSmall).await?;
     let etag = answer::quoted(&received.digest.etag());

@@ -84,6 +84,11 @@ impl BodyPlan {
         self.expect.algorithm()
     }
 
+    /// Whether the client sends a checksum of the body beside its signature's.
+    pub fn has_checksum(&self) -> bool {
+        self.expect.md5.is_some() || self.expect.algorithm().is_some()
+    }
+
     /// What to compute if the client chose nothing: a part follows its upload.
     #[must_use]
     pub fn with_default_checksum(mut self, algorithm: ChecksumAlgorithm) -> BodyPlan {

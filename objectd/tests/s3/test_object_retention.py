@@ -202,6 +202,21 @@ def test_headers_that_are_no_lock_are_an_invalid_argument(wire, locked, case):
     reply.expect(400, "InvalidArgument")
 
 
+LOCKS = {
+    "retention": {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": "2099-01-01T00:00:00Z"},
+    "hold": {"x-amz-object-lock-legal-hold": "ON"},
+}
+
+
+@pytest.mark.parametrize("case", LOCKS)
+def test_a_put_that_locks_needs_a_checksum_of_its_body(wire, s3, locked, case):
+    wire.call("PUT", f"/{locked}/k", headers=LOCKS[case], body=b"x").expect(400, "InvalidRequest")
+    with fails("404", 404):
+        s3.head_object(Bucket=locked, Key="k")
+    md5 = {"content-md5": "ndTkYSaMgDT1yFZOFVxnpg=="}
+    wire.call("PUT", f"/{locked}/k", headers={**LOCKS[case], **md5}, body=b"x").expect(200)
+
+
 @pytest.mark.parametrize("inner", [
     "<Mode>GOVERNANCE</Mode>",
     "<RetainUntilDate>2999-01-01T00:00:00Z</RetainUntilDate>",
