@@ -62,6 +62,41 @@ pub struct ProjectKey {
     pub secret_access_key: String,
 }
 
+/// `POST /v1/webhooks`. `Debug` would show the token, so there is none.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddWebhook {
+    pub name: String,
+    pub url: String,
+    #[serde(default)]
+    pub token: Option<String>,
+    /// Only buckets of this account may name it.
+    #[serde(default)]
+    pub account: Option<String>,
+}
+
+/// `GET /v1/webhooks`, one of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WebhookView {
+    pub name: String,
+    pub url: String,
+    pub has_token: bool,
+    pub account: Option<String>,
+    pub created_ms: u64,
+    /// Events that wait, and when the oldest of them happened.
+    pub waiting: u64,
+    pub oldest_ms: Option<u64>,
+    pub delivered: u64,
+    pub delivered_ms: Option<u64>,
+    /// Given up: because too many waited, and because they were too old.
+    pub dropped_full: u64,
+    pub dropped_old: u64,
+    /// Whether the last try failed.
+    pub failing: bool,
+    pub failed_ms: Option<u64>,
+    pub last_error: Option<String>,
+}
+
 /// `POST /v1/volumes/{name}/attach`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

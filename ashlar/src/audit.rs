@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use meta::audit::{AuditConfig, AuditLog, Entry, Outcome, Who, cut_to, outcome};
 use meta::limits::MAX_AUDIT_DETAIL_BYTES;
 use rt::clock::SystemClock;
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ async fn change(log: Arc<AuditLog>, peer: SocketAddr, request: Request, next: Ne
             return Error::usage(format!("the request's body can't be read: {error}")).into_response();
         }
     };
-    line.detail = (!body.is_empty()).then(|| cut_to(&String::from_utf8_lossy(&body), MAX_AUDIT_DETAIL_BYTES));
+    line.detail = (!body.is_empty()).then(|| cut_to(&without_token(&body), MAX_AUDIT_DETAIL_BYTES));
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     line.status = response.status().as_u16();
     line.outcome = outcome(line.status);
@@ -82,6 +83,17 @@ async fn change(log: Arc<AuditLog>, peer: SocketAddr, request: Request, next: Ne
             Error::failed(why).into_response()
         }
         _ => response,
+    }
+}
+
+/// A body as it is told: a secret in it is nobody's who reads the log.
+fn without_token(body: &[u8]) -> String {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Object(mut fields)) if fields.get("token").is_some_and(|token| !token.is_null()) => {
+            fields.insert("token".to_owned(), Value::from("redacted"));
+            Value::Object(fields).to_string()
+        }
+        _ => String::from_utf8_lossy(body).into_owned(),
     }
 }
 
@@ -109,5 +121,19 @@ fn line(request: &Request, peer: SocketAddr, who: Who) -> Entry {
         who,
         from: Some(peer.to_string()),
         ..Entry::of_daemon(&format!("admin:{}", request.method()), Some(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_not_told() {
+        let told = without_token(br#"{"name":"a","token":"se\u0063ret"}"#);
+        assert_eq!(told, r#"{"name":"a","token":"redacted"}"#);
+        for same in [r#"{"name":"a","token":null}"#, r#"{ "size_bytes": 1 }"#, "no JSON"] {
+            assert_eq!(without_token(same.as_bytes()), same);
+        }
     }
 }

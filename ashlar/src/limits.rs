@@ -131,6 +131,9 @@ const _: () = assert!(CERTIFICATE_LOOK_EVERY.as_secs() < CERTIFICATE_RENEW_BEFOR
 const _: () = assert!(CERTIFICATE_RENEW_BEFORE.as_secs() < CERTIFICATE_LIFE.as_secs());
 const _: () = assert!(CERTIFICATE_LIFE.as_secs() < CA_LIFE.as_secs());
 
+/// How much of a file with a token is read, in bytes; a token is far shorter.
+pub const MAX_TOKEN_FILE_BYTES: u64 = 4096;
+
 /// How long lines of an audit log are kept, in days, if nobody says otherwise.
 pub const AUDIT_KEEP_DAYS: u32 = 90;
 /// How much of an audit log is kept, in bytes, if nobody says otherwise: about two million lines.

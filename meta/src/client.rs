@@ -2,6 +2,7 @@
 
 use crate::command::{Command, LostDisk, Pardon, Response};
 use crate::error::{ErrorKind, MetaError};
+use crate::event::EventCause;
 use crate::metrics::MetaMetrics;
 use crate::node::Local;
 use crate::object::{
@@ -28,6 +29,8 @@ use std::sync::Arc;
 pub struct Client {
     inner: Inner,
     clock: Arc<dyn Clock>,
+    /// What changes to objects are told as.
+    cause: Option<Arc<EventCause>>,
 }
 
 #[derive(Clone)]
@@ -49,6 +52,7 @@ macro_rules! expect {
     };
 }
 
+mod events;
 mod lifecycle;
 mod quotas;
 mod settings;
@@ -57,12 +61,13 @@ mod versions;
 impl Client {
     /// A client of the admin API at `url` (such as `http://127.0.0.1:7000`).
     pub fn remote(url: &str, token: &str) -> Result<Self, MetaError> {
-        Ok(Self { inner: Inner::Remote(Arc::new(Remote::new(url, token)?)), clock: Arc::new(SystemClock) })
+        let inner = Inner::Remote(Arc::new(Remote::new(url, token)?));
+        Ok(Self { inner, clock: Arc::new(SystemClock), cause: None })
     }
 
     /// A client in the node's own process.
     pub(crate) fn local(local: Arc<Local>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Inner::Local(local), clock }
+        Self { inner: Inner::Local(local), clock, cause: None }
     }
 
     /// Makes a change. When this returns `Ok`, the change is durable and every later query sees it. After
@@ -511,7 +516,7 @@ impl Client {
         let (now_ms, nonce) = (self.now_ms(), SystemRng.u64());
         let command =
             Command::CompleteVersion { bucket, key, upload, parts, record, precondition, now_ms, nonce };
-        expect!(self.propose(command).await?, Response::Version)
+        expect!(self.tell(command).await?, Response::Version)
     }
 
     pub async fn abort_upload(&self, bucket: &str, key: &str, upload: UploadId) -> Result<(), MetaError> {

@@ -2,6 +2,7 @@
 //! reads neither a clock nor a generator, so every replica gets the same result.
 
 use crate::error::Refusal;
+use crate::event::{EventBy, EventCause, EventKeeper, EventRoute, Settled, WebhookRecord};
 use crate::identity_command::IdentityCommand;
 use crate::lifecycle::{Expiry, LifecycleProgress, LifecycleRecord};
 use crate::object::{
@@ -193,6 +194,28 @@ pub enum Command {
     NoteAudit(AuditHead),
     /// Changes the quota of a bucket or a project, each bound by itself. -> `Done`
     SetQuota { of: QuotaOf, bytes: BoundChange, objects: BoundChange },
+    /// Makes a webhook. -> `Done`
+    AddWebhook(WebhookRecord),
+    /// Takes a webhook away that no bucket names, and what waits for it: a part of it, where that is much. -> `Left`
+    RemoveWebhook { name: String },
+    /// Puts the notification configuration of the bucket with this id, and its routes; without a text, takes both away.
+    /// Refused (`NotFound(Webhook)`) if a route names a webhook that isn't there, or not for this bucket. The control
+    /// plane puts its own time in the place of `now_ms`, here and below. -> `Done`
+    PutNotifications {
+        bucket: String,
+        id: u64,
+        text: Option<String>,
+        routes: Vec<EventRoute>,
+        by: EventBy,
+        now_ms: u64,
+    },
+    /// Makes a change to objects and tells the webhooks of their bucket: `PutVersion`, `CompleteVersion`,
+    /// `DeleteVersions` or `Annotate` with tags. -> as the change
+    Told { change: Box<Command>, cause: EventCause },
+    /// Gives the posting of events to this worker, unless another holds it. -> `EventKeeper`, who holds it then
+    KeepEvents { worker: u64, now_ms: u64 },
+    /// Takes events of a webhook away that it has or that were given up. -> `Done`
+    SettleEvents { webhook: u64, settled: Settled, now_ms: u64 },
 }
 
 /// What [`Command::Annotate`] changes.
@@ -272,6 +295,9 @@ pub enum Response {
     Lifecycle(LifecycleRecord),
     /// Per thing: whether it went, or why it may not.
     Expired(Vec<Result<bool, Refusal>>),
+    /// How many there still are.
+    Left(u64),
+    EventKeeper(EventKeeper),
 }
 
 /// What a disk's loss came to.

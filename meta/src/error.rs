@@ -27,6 +27,8 @@ pub enum Entity {
     Version,
     /// What stands for a deleted object. "Exists": what was asked for is one.
     DeleteMarker,
+    /// Where notifications go.
+    Webhook,
 }
 
 /// What is wrong with the list of parts of a multipart upload's completion; named as S3 names it.

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod client;
 pub mod command;
 pub mod error;
+pub mod event;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod identity;

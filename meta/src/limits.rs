@@ -44,6 +44,20 @@ pub const MAX_SETTING_BYTES: usize = 1 << 20;
 pub const MAX_NEWER_VERSIONS: u32 = 100;
 /// How long the lifecycle work is somebody's who isn't heard of.
 pub const LIFECYCLE_LEASE_MS: u64 = 15_000;
+/// Webhooks of a pool.
+pub const MAX_WEBHOOKS: usize = 64;
+/// Longest URL of a webhook, in bytes.
+pub const MAX_URL_BYTES: usize = 2048;
+/// Events that wait for one webhook; the oldest gives way to one more.
+pub const MAX_EVENTS: u64 = 50_000;
+/// How long an event waits for its webhook: a day.
+pub const MAX_EVENT_AGE_MS: u64 = 24 * 3_600_000;
+/// Configurations of one bucket's notifications (AWS: 100 event configurations).
+pub const MAX_EVENT_ROUTES: usize = 100;
+/// Events that are read, settled or removed at once.
+pub const MAX_EVENT_PAGE: u32 = 1000;
+/// How long posting events is the work of somebody who isn't heard of.
+pub const EVENT_LEASE_MS: u64 = 15_000;
 /// Longest text of a policy of an identity, white space included, in bytes; IAM counts less of it.
 pub const MAX_POLICY_TEXT_BYTES: usize = 128 << 10;
 /// Characters of all inline policies of one user, group or role, white space not counted (IAM).

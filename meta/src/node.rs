@@ -167,7 +167,11 @@ impl Local {
     }
 
     pub(crate) async fn propose(&self, mut command: Command) -> Result<Response, MetaError> {
-        match &mut command {
+        let stamped = match &mut command {
+            Command::Told { change, .. } => change.as_mut(),
+            other => other,
+        };
+        match stamped {
             // One clock for all disks: the keepers' clocks may differ by more than a disk may be silent.
             Command::DiskSeen { seen_ms, .. } => *seen_ms = self.clock.wall().0,
             // And for all locks: no gateway's clock ends a retention.
@@ -176,6 +180,9 @@ impl Local {
             | Command::CompleteVersion { now_ms, .. }
             | Command::Annotate { now_ms, .. }
             | Command::KeepLifecycle { now_ms, .. }
+            | Command::PutNotifications { now_ms, .. }
+            | Command::KeepEvents { now_ms, .. }
+            | Command::SettleEvents { now_ms, .. }
             | Command::Expire { now_ms, .. } => *now_ms = self.clock.wall().0,
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! What reads the control plane's state. Every answer is linearizable: it sees each change that was
 //! acknowledged before the query was asked.
 
+use crate::event::{EventRow, WebhookStatus};
 use crate::identity::BoundPrincipal;
 use crate::identity_command::{IdentityAnswer, IdentityQuery};
 use crate::lifecycle::{ExpirablePage, LifecycleRecord, ListExpirable};
@@ -98,6 +99,10 @@ pub enum Query {
     ProjectCounts,
     /// Whether so many bytes more would be within all quotas now: `QuotaExceeded` if not. -> `Fits`
     Room { bucket: String, incoming: Incoming, bytes: u64 },
+    /// By name, with how it goes with them. -> `Webhooks`
+    Webhooks,
+    /// Events that wait for a webhook, after one, in order. -> `Events`
+    Events { webhook: u64, after: u64, limit: u32 },
 }
 
 /// How much of an object is wanted.
@@ -185,6 +190,8 @@ pub enum Answer {
     BucketCounts(BucketCountPage),
     ProjectCounts(Vec<ProjectCount>),
     Fits,
+    Webhooks(Vec<WebhookStatus>),
+    Events(Vec<EventRow>),
 }
 
 /// A bucket and who may use it.
@@ -196,6 +203,8 @@ pub struct BucketAccess {
     pub account_block: Option<BlockPublicAccess>,
     /// The users and roles that its policy means; one that isn't here is known by its name only.
     pub bound: Vec<BoundPrincipal>,
+    /// Whether changes to its objects are to be told.
+    pub notifies: bool,
 }
 
 /// Who may write what, as far as a catch-up has to know.

@@ -11,11 +11,20 @@ pub enum SettingKind {
     Tagging,
     Lifecycle,
     Website,
+    /// Put with its routes only, by [`Command::PutNotifications`](crate::command::Command::PutNotifications).
+    Notification,
+    Logging,
 }
 
 impl SettingKind {
-    pub const ALL: [SettingKind; 4] =
-        [SettingKind::Cors, SettingKind::Tagging, SettingKind::Lifecycle, SettingKind::Website];
+    pub const ALL: [SettingKind; 6] = [
+        SettingKind::Cors,
+        SettingKind::Tagging,
+        SettingKind::Lifecycle,
+        SettingKind::Website,
+        SettingKind::Notification,
+        SettingKind::Logging,
+    ];
 }
 
 /// A bucket, and one of its settings at the same moment, if it has it.

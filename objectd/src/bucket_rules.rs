@@ -61,6 +61,8 @@ pub struct BucketRules {
     name: String,
     /// What the policy's text is, if there is one; `None` inside if it can't be read.
     policy: Option<Option<Arc<Policy>>>,
+    /// Whether changes to its objects are told to webhooks.
+    pub notifies: bool,
 }
 
 /// What is to be allowed, to whom.
@@ -79,10 +81,11 @@ pub struct Asked<'a> {
 
 impl BucketRules {
     pub fn new(found: BucketAccess, parsed: &ParsedPolicies) -> Self {
-        let BucketAccess { bucket, access, account_block, bound } = found;
+        let BucketAccess { bucket, access, account_block, bound, notifies } = found;
         let policy = access.policy.as_deref().map(|text| parsed.parse(&bucket, text));
         let block = block_of(access.block).with(block_of(account_block));
-        Self { name: format!("bucket/{}", bucket.name), record: bucket, access, bound, block, policy }
+        let name = format!("bucket/{}", bucket.name);
+        Self { name, record: bucket, access, bound, block, policy, notifies }
     }
 
     /// The number of the account that owns it.

@@ -111,7 +111,7 @@ fn rules(policy: Option<String>, block: Option<BlockPublicAccess>) -> BucketRule
     };
     let access = AccessRecord { policy, block };
     BucketRules::new(
-        BucketAccess { bucket, access, account_block: None, bound: vec![] },
+        BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false },
         &ParsedPolicies::default(),
     )
 }
@@ -346,7 +346,13 @@ fn the_block_restricts_and_a_parsed_policy_is_no_older_than_its_text() {
     let with = |text: Option<&str>| {
         let found = rules(text.map(str::to_owned), None);
         BucketRules::new(
-            BucketAccess { bucket: found.record, access: found.access, account_block: None, bound: vec![] },
+            BucketAccess {
+                bucket: found.record,
+                access: found.access,
+                account_block: None,
+                bound: vec![],
+                notifies: false,
+            },
             &parsed,
         )
     };

@@ -5,6 +5,7 @@ use crate::auth::seal::Sealer;
 use crate::bucket_rules::ParsedPolicies;
 use crate::connections::{self, Listeners};
 use crate::error::{S3Code, S3Error, S3Result};
+use crate::events::{self, EventWorker};
 use crate::identity_rules::ParsedIdentities;
 use crate::key_use::KeyUses;
 use crate::keystore::MetaKeys;
@@ -148,11 +149,18 @@ impl Gateway {
             clock: Arc::clone(&shared.clock),
             rules_clock: MovableClock::new(Arc::clone(&shared.clock), config.lifecycle_ahead),
         });
+        let notifying = EventWorker::start(events::Tools {
+            meta: shared.meta.clone(),
+            metrics: shared.metrics.clone(),
+            sealer: Arc::clone(&shared.sealer),
+            clock: Arc::clone(&shared.clock),
+            region: shared.region.clone(),
+        });
         let garbage = GarbageWorker::start(log);
         let connections = connections::serve(listeners, Arc::clone(&shared), stopped);
         let serving = tokio::spawn(async move {
             connections.await;
-            drop((lifecycle, garbage));
+            drop((lifecycle, notifying, garbage));
         });
         Ok(GatewayHandle { addr, shared, stop: Some(stop), serving })
     }

@@ -16,6 +16,7 @@ pub mod context;
 pub mod copy_source;
 pub mod cors;
 pub mod error;
+pub mod events;
 pub mod fault;
 pub mod gateway;
 mod head_guard;

@@ -104,6 +104,31 @@ pub const LIFECYCLE_KNOWN_FOR: Duration = Duration::from_secs(5);
 /// Buckets whose rules it keeps for that, and the bytes of their texts.
 pub const MAX_KNOWN_LIFECYCLES: usize = 1024;
 pub const MAX_KNOWN_LIFECYCLE_BYTES: usize = 16 << 20;
+/// A notification configuration, in bytes.
+pub const MAX_NOTIFICATION_BYTES: usize = 1 << 20;
+/// Characters of a notification configuration's id.
+pub const MAX_EVENT_ID_CHARS: usize = 255;
+/// Longest token of a webhook, in bytes: sealed, it fits into what the control plane keeps.
+pub const MAX_WEBHOOK_TOKEN_BYTES: usize = 200;
+/// How often a worker looks whether there is something to tell.
+pub const EVENT_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a worker that posts says so: several times while the control plane waits for it.
+pub const EVENT_KEEP_EVERY: Duration = Duration::from_secs(4);
+/// Events of a webhook that are read and settled together, and how often without a look at the others.
+pub const EVENT_PAGE: u32 = 100;
+pub const EVENT_PAGES: usize = 50;
+/// Events on their way to one webhook at once.
+pub const EVENTS_IN_FLIGHT: usize = 8;
+/// A webhook that took none of so many is left alone for a while.
+pub const EVENT_GIVE_UP: u32 = 4;
+/// How long a webhook may take to be connected to, and to answer.
+pub const EVENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of a webhook's answer is read.
+pub const EVENT_ANSWER_BYTES: usize = 4096;
+/// How long a webhook is left alone that failed, the first time, and at most; it doubles in between.
+pub const EVENT_RETRY: Duration = Duration::from_secs(1);
+pub const EVENT_RETRY_MOST: Duration = Duration::from_secs(300);
 /// Characters of a CORS rule's id (AWS).
 pub const MAX_CORS_ID_CHARS: usize = 255;
 
@@ -166,6 +191,9 @@ const _: () = assert!(PIECE_BYTES.is_multiple_of(BLOCK_LEN) && MAX_INLINE_BYTES 
 const _: () = assert!(RESERVE_BYTES.is_multiple_of(BLOCK_LEN as u64) && MAX_RUN_BYTES <= RESERVE_BYTES);
 const _: () = assert!(MAX_CORS_BYTES <= meta::limits::MAX_SETTING_BYTES);
 const _: () = assert!(MAX_WEBSITE_BYTES <= meta::limits::MAX_SETTING_BYTES);
+const _: () = assert!(MAX_NOTIFICATION_BYTES <= meta::limits::MAX_SETTING_BYTES);
+const _: () = assert!(EVENT_PAGE <= meta::limits::MAX_EVENT_PAGE);
+const _: () = assert!(EVENT_KEEP_EVERY.as_millis() * 3 < meta::limits::EVENT_LEASE_MS as u128);
 const _: () = assert!(MAX_LIFECYCLE_BYTES <= meta::limits::MAX_SETTING_BYTES);
 const _: () = assert!(LIFECYCLE_KEEP_EVERY.as_millis() * 3 < meta::limits::LIFECYCLE_LEASE_MS as u128);
 const _: () = assert!(PIECE_BYTES as u64 <= MAX_RUN_BYTES);

@@ -1,5 +1,6 @@
 //! What the gateway counts.
 
+use meta::event::WebhookStatus;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -30,6 +31,11 @@ pub enum Expired {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OperationLabel {
     operation: &'static str,
 }
@@ -48,6 +54,9 @@ pub struct Metrics {
     lifecycle_expired: Family<KindLabel, Counter>,
     lifecycle_failures: Counter,
     lifecycle_last_pass: Gauge,
+    notifications: Family<OutcomeLabel, Counter>,
+    notifications_waiting: Gauge,
+    notifications_dropped: Gauge,
 }
 
 impl Metrics {
@@ -67,6 +76,9 @@ impl Metrics {
             lifecycle_expired: Family::default(),
             lifecycle_failures: Counter::default(),
             lifecycle_last_pass: Gauge::default(),
+            notifications: Family::default(),
+            notifications_waiting: Gauge::default(),
+            notifications_dropped: Gauge::default(),
         };
         registry.register(
             "requests",
@@ -103,6 +115,7 @@ impl Metrics {
             metrics.tls_reload_failures.clone(),
         );
         metrics.register_lifecycle(registry);
+        metrics.register_notifications(registry);
         metrics
     }
 
@@ -123,6 +136,37 @@ impl Metrics {
             Unit::Seconds,
             self.lifecycle_last_pass.clone(),
         );
+    }
+
+    fn register_notifications(&self, registry: &mut Registry) {
+        registry.register(
+            "notifications",
+            "Notifications that this gateway posted, by whether the webhook took them",
+            self.notifications.clone(),
+        );
+        registry.register(
+            "notifications_waiting",
+            "Notifications of the pool that wait for their webhooks",
+            self.notifications_waiting.clone(),
+        );
+        registry.register(
+            "notifications_dropped",
+            "Notifications of the pool that were given up, too many or too old, for webhooks there are",
+            self.notifications_dropped.clone(),
+        );
+    }
+
+    pub(crate) fn notified(&self, taken: bool) {
+        let outcome = if taken { "taken" } else { "failed" };
+        self.notifications.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// How it is with all webhooks, as the control plane knows it.
+    pub(crate) fn webhooks(&self, all: &[WebhookStatus]) {
+        let sum = |count: fn(&WebhookStatus) -> u64| i64::try_from(all.iter().map(count).sum::<u64>());
+        self.notifications_waiting.set(sum(|webhook| webhook.state.backlog).unwrap_or(i64::MAX));
+        let dropped = sum(|webhook| webhook.state.dropped_full + webhook.state.dropped_old);
+        self.notifications_dropped.set(dropped.unwrap_or(i64::MAX));
     }
 
     /// Counts one answer. A request that was refused before it was routed has no operation.
@@ -209,6 +253,9 @@ mod tests {
         metrics.expired(Expired::Upload);
         metrics.lifecycle_failed();
         metrics.lifecycle_passed(Some(5999));
+        metrics.notified(true);
+        metrics.notified(false);
+        metrics.webhooks(&[]);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -224,6 +271,10 @@ mod tests {
             "ashlar_s3_lifecycle_expired_total{kind=\"upload\"} 1",
             "ashlar_s3_lifecycle_failures_total 1",
             "ashlar_s3_lifecycle_last_pass_seconds 5",
+            "ashlar_s3_notifications_total{outcome=\"taken\"} 1",
+            "ashlar_s3_notifications_total{outcome=\"failed\"} 1",
+            "ashlar_s3_notifications_waiting 0",
+            "ashlar_s3_notifications_dropped 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -60,6 +60,8 @@ operations! {
     PutBucketWebsite
     GetBucketWebsite
     DeleteBucketWebsite
+    PutBucketNotificationConfiguration
+    GetBucketNotificationConfiguration
     // Reads of settings that no bucket has yet: answered with AWS's "there is none".
     GetBucketEncryption
     GetBucketReplication
@@ -274,6 +276,8 @@ impl Operation {
             ("PUT", ["website"]) => Self::PutBucketWebsite,
             ("GET", ["website"]) => Self::GetBucketWebsite,
             ("DELETE", ["website"]) => Self::DeleteBucketWebsite,
+            ("PUT", ["notification"]) => Self::PutBucketNotificationConfiguration,
+            ("GET", ["notification"]) => Self::GetBucketNotificationConfiguration,
             ("GET", ["object-lock"]) => Self::GetObjectLockConfiguration,
             ("PUT", ["object-lock"]) => Self::PutObjectLockConfiguration,
             ("GET", ["versions"]) => Self::ListObjectVersions,
@@ -377,6 +381,8 @@ mod tests {
             ("PUT", "/buc?website", PutBucketWebsite),
             ("GET", "/buc?website", GetBucketWebsite),
             ("DELETE", "/buc?website", DeleteBucketWebsite),
+            ("PUT", "/buc?notification", PutBucketNotificationConfiguration),
+            ("GET", "/buc?notification", GetBucketNotificationConfiguration),
             ("GET", "/buc?object-lock", GetObjectLockConfiguration),
             ("GET", "/buc?prefix=a", ListObjects),
             ("GET", "/buc?list-type=2", ListObjectsV2),

@@ -68,7 +68,8 @@ impl S3Request {
 pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous: bool) -> Response<Body> {
     let began = shared.clock.now();
     let id = shared.next_request();
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(id);
     let arrival = parts.extensions.get::<Arrival>().copied();
     let head = Head {
         method: parts.method.clone(),

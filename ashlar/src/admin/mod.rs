@@ -11,6 +11,7 @@ mod scrub;
 mod status;
 mod vms;
 mod volumes;
+mod webhooks;
 
 use crate::audit::CONTROL_PLANE;
 use crate::error::{Error, Exit};

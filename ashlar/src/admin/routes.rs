@@ -2,9 +2,9 @@
 
 use super::{Shared, metrics};
 use crate::api::{
-    AddDisk, BucketPage, BucketView, CreateProject, CreateVolume, DiskDetail, ErrorBody, ErrorDetail,
-    NodeView, ProjectKey, ProjectView, RunVm, ScrubView, StatusReport, VmList, VmView, VolumeDetail,
-    VolumeView,
+    AddDisk, AddWebhook, BucketPage, BucketView, CreateProject, CreateVolume, DiskDetail, ErrorBody,
+    ErrorDetail, NodeView, ProjectKey, ProjectView, RunVm, ScrubView, StatusReport, VmList, VmView,
+    VolumeDetail, VolumeView, WebhookView,
 };
 use crate::audit;
 use crate::error::Error;
@@ -15,7 +15,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
 use meta::admin::AdminToken;
 use meta::audit::AuditLog;
@@ -72,6 +72,8 @@ pub fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/buckets", get(list_buckets))
         .route("/v1/buckets/{name}", get(show_bucket))
         .route("/v1/buckets/{name}/quota", change(Shared::set_bucket_quota))
+        .route("/v1/webhooks", get(list_webhooks).post(add_webhook))
+        .route("/v1/webhooks/{name}", delete(remove_webhook))
         .route("/v1/scrub", get(show_scrub).post(start_scrub))
         .route("/v1/nodes", get(list_nodes))
         .route("/v1/disks", get(list_disks).post(add_disk))
@@ -175,6 +177,22 @@ async fn create_project_key(
     Path(name): Path<String>,
 ) -> Result<Json<ProjectKey>, Error> {
     whole(async move { shared.create_project_key(name).await }).await
+}
+
+async fn list_webhooks(State(shared): State<Shared>) -> Result<Json<Vec<WebhookView>>, Error> {
+    Ok(Json(shared.webhooks().await?))
+}
+
+async fn add_webhook(State(shared): State<Shared>, bytes: Bytes) -> Result<Json<WebhookView>, Error> {
+    let asked: AddWebhook = body(&bytes)?;
+    whole(async move { shared.add_webhook(asked).await }).await
+}
+
+async fn remove_webhook(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Error> {
+    whole(async move { shared.remove_webhook(&name).await.map(|()| json!({ "removed": name })) }).await
 }
 
 async fn show_scrub(State(shared): State<Shared>) -> Json<ScrubView> {

@@ -14,6 +14,7 @@ mod scrub;
 mod status;
 mod vm;
 mod volume;
+mod webhook;
 
 use crate::config::UpArgs;
 use crate::daemon::{self, AgentArgs, BlockdArgs, MetaArgs, ObjectdArgs};
@@ -78,6 +79,11 @@ enum Command {
         #[command(subcommand)]
         command: project::Command,
     },
+    /// Make, show and remove webhooks, where buckets' notifications may go
+    Webhook {
+        #[command(subcommand)]
+        command: webhook::Command,
+    },
     /// Check the logs of who did what
     Audit {
         #[command(subcommand)]
@@ -123,6 +129,7 @@ pub fn run() -> Result<(), Error> {
         Command::Policy { command } => policy::run(command),
         Command::Bucket { command } => bucket::run(command),
         Command::Project { command } => project::run(command),
+        Command::Webhook { command } => webhook::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Node { command } => node::run(command),
         Command::Disk { command } => disk::run(command),

@@ -264,7 +264,8 @@ mod tests {
                     "Condition": {{"IpAddress": {{"aws:SourceIp": "10.0.0.0/7"}}}}}}]}}"#
             )
         });
-        BucketAccess { bucket, access: AccessRecord { policy, block }, account_block: None, bound: vec![] }
+        let access = AccessRecord { policy, block };
+        BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false }
     }
 
     fn get(found: BucketAccess, principal: &str, from: &str) -> Verdict {

@@ -32,6 +32,8 @@ pub fn line(command: &Command) -> Option<Entry> {
         Command::LoseDisk { .. } => "LoseDisk",
         Command::BeginCatchUp { .. } => "BeginCatchUp",
         Command::Join { .. } | Command::JoinSince { .. } | Command::JoinCopied { .. } => "Join",
+        Command::AddWebhook(_) => "AddWebhook",
+        Command::RemoveWebhook { .. } => "RemoveWebhook",
         _ => return None,
     };
     let mut line = Entry::of_daemon(&format!("pool:{action}"), None);

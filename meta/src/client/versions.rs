@@ -22,7 +22,7 @@ impl Client {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         let (now_ms, nonce) = (self.now_ms(), SystemRng.u64());
         let command = Command::PutVersion { bucket, key, record, annotations, precondition, now_ms, nonce };
-        expect!(self.propose(command).await?, Response::Version)
+        expect!(self.tell(command).await?, Response::Version)
     }
 
     /// What the key, or a version of it, leads to.
@@ -53,7 +53,7 @@ impl Client {
         objects: Vec<DeleteVersion>,
     ) -> Result<Vec<Result<Deletion, Refusal>>, MetaError> {
         let command = Command::DeleteVersions { bucket: bucket.to_owned(), objects, now_ms: self.now_ms() };
-        expect!(self.propose(command).await?, Response::DeletedVersions)
+        expect!(self.tell(command).await?, Response::DeletedVersions)
     }
 
     /// Changes what can be changed of a version; says which one that was.
@@ -65,7 +65,7 @@ impl Client {
     ) -> Result<Option<VersionRef>, MetaError> {
         let (bucket, key, now_ms) = (bucket.to_owned(), key.to_owned(), self.now_ms());
         let command = Command::Annotate { bucket, key, version, change, now_ms };
-        expect!(self.propose(command).await?, Response::Version)
+        expect!(self.tell(command).await?, Response::Version)
     }
 
     /// A new bucket with object lock, and so with versioning.

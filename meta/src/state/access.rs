@@ -4,7 +4,7 @@
 use super::kv::Read;
 use super::objects::bucket;
 use super::txn::{Txn, load};
-use super::{Outcome, keys, names};
+use super::{Outcome, events, keys, names};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::identity::{AccountRecord, BoundPrincipal, account_of};
 use crate::limits::MAX_POLICY_BYTES;
@@ -16,7 +16,8 @@ pub fn of_bucket(view: &dyn Read, name: &str) -> Outcome<BucketAccess> {
     let access = of_record(view, &bucket)?;
     let account_block = account_block(view, &bucket)?;
     let bound = load(view, &keys::bound(bucket.id))?.unwrap_or_default();
-    Ok(BucketAccess { bucket, access, account_block, bound })
+    let notifies = events::notifies(view, bucket.id)?;
+    Ok(BucketAccess { bucket, access, account_block, bound, notifies })
 }
 
 /// Keeps whom a bucket's policy means. To be called right after it was put.

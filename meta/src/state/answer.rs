@@ -2,8 +2,8 @@
 
 use super::kv::Read;
 use super::{
-    Outcome, access, extents, identity_command, keys, lifecycle, list, membership, objects, pool, quotas,
-    settings, status, uploads, versions, volumes,
+    Outcome, access, events, extents, identity_command, keys, lifecycle, list, membership, objects, pool,
+    quotas, settings, status, uploads, versions, volumes,
 };
 use crate::error::MetaError;
 use crate::object::FoundVersion;
@@ -65,6 +65,10 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
         Query::Lifecycle => Answer::Lifecycle(lifecycle::read(view)?),
         Query::AuditHeads => Answer::AuditHeads(pool::all(view, keys::audit_heads())?),
         Query::ListExpirable(query) => Answer::Expirable(lifecycle::list(view, query)?),
+        Query::Webhooks => Answer::Webhooks(events::list(view)?),
+        Query::Events { webhook, after, limit } => {
+            Answer::Events(events::page(view, *webhook, *after, *limit)?)
+        }
         Query::ListVersions(query) => Answer::Versions(list::versions(view, query)?),
         Query::Counted(of) => Answer::Counted(quotas::counted(view, of)?),
         Query::BucketCounts { after, limit } => {

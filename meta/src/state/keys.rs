@@ -52,6 +52,10 @@ enum PoolTable {
     Setting = 25,
     Lifecycle = 26,
     AuditHead = 30,
+    Webhook = 31,
+    Event = 32,
+    Routes = 33,
+    WebhookState = 34,
     ProjectUsage = 35,
     KeyUse = 42,
 }
@@ -114,6 +118,8 @@ pub enum Counter {
     /// Leases given, old ones that are used at last, and volumes deleted.
     Lease = 4,
     Loss = 5,
+    Webhook = 6,
+    Event = 7,
 }
 
 pub fn counter(counter: Counter) -> Vec<u8> {
@@ -304,6 +310,44 @@ pub fn setting(bucket: u64, kind: SettingKind) -> Vec<u8> {
 /// Who works at lifecycles, and how far.
 pub fn lifecycle() -> Vec<u8> {
     pool_table(PoolTable::Lifecycle, &[])
+}
+
+pub fn webhook(name: &str) -> Vec<u8> {
+    pool_table(PoolTable::Webhook, name.as_bytes())
+}
+
+pub fn webhooks() -> Vec<u8> {
+    pool_table(PoolTable::Webhook, &[])
+}
+
+/// An event that waits for a webhook.
+pub fn event(webhook: u64, seq: u64) -> Vec<u8> {
+    let mut key = events(webhook);
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+pub fn events(webhook: u64) -> Vec<u8> {
+    pool_table(PoolTable::Event, &webhook.to_be_bytes())
+}
+
+/// Where a bucket's events go.
+pub fn routes(bucket: u64) -> Vec<u8> {
+    pool_table(PoolTable::Routes, &bucket.to_be_bytes())
+}
+
+pub fn all_routes() -> Vec<u8> {
+    pool_table(PoolTable::Routes, &[])
+}
+
+/// How it goes with a webhook.
+pub fn webhook_state(webhook: u64) -> Vec<u8> {
+    pool_table(PoolTable::WebhookState, &webhook.to_be_bytes())
+}
+
+/// Who posts events.
+pub fn event_keeper() -> Vec<u8> {
+    pool_table(PoolTable::WebhookState, &[])
 }
 
 /// What says who may use a bucket.
@@ -507,6 +551,13 @@ mod tests {
             (managed("012345678901", "p"), "000014 303132333435363738393031 00 70"),
             (lifecycle(), "00001a"),
             (project_usage("012345678901"), "000023 303132333435363738393031"),
+            (webhook("w"), "00001f 77"),
+            (event(3, 258), "000020 0000000000000003 0000000000000102"),
+            (routes(5), "000021 0000000000000005"),
+            (webhook_state(3), "000022 0000000000000003"),
+            (event_keeper(), "000022"),
+            (counter(Counter::Webhook), "000002 06"),
+            (counter(Counter::Event), "000002 07"),
             (pool(), "000001"),
             (applied(), "ffff"),
         ];

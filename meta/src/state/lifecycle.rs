@@ -7,7 +7,7 @@ use super::kv::{Read, Step};
 use super::stored::{self, Stored};
 use super::txn::{Txn, load};
 use super::versions::{self, delete_one, same_bucket};
-use super::{Fail, Outcome, keys, objects, uploads};
+use super::{Fail, Outcome, events, keys, objects, uploads};
 use crate::command::DeleteVersion;
 use crate::error::{Entity, ErrorKind, MetaError, Refusal};
 use crate::lifecycle::{
@@ -15,7 +15,7 @@ use crate::lifecycle::{
     LifecycleStage, ListExpirable, SeenVersion,
 };
 use crate::limits::{LIFECYCLE_LEASE_MS, MAX_KEY_BYTES, MAX_LABEL_BYTES, MAX_NEWER_VERSIONS, MAX_PAGE};
-use crate::object::{BucketVersioning, Precondition, VersionRef};
+use crate::object::{BucketRecord, BucketVersioning, Precondition, VersionRef};
 use crate::setting::SettingKind;
 use keys::Named;
 use proto::checksum::crc32;
@@ -131,7 +131,7 @@ pub fn expire(
     let mut results = Vec::with_capacity(things.len());
     for thing in things {
         // One that is refused has changed nothing: its checks come before its changes.
-        match expire_one(txn, (&bucket.name, id), &config, thing, now_ms) {
+        match expire_one(txn, &bucket, &config, thing, now_ms) {
             Ok(gone) => results.push(Ok(gone)),
             Err(Fail::Refused(refusal)) => results.push(Err(refusal)),
             Err(broken) => return Err(broken),
@@ -142,11 +142,12 @@ pub fn expire(
 
 fn expire_one(
     txn: &mut Txn<'_>,
-    (name, bucket): (&str, u64),
+    in_bucket: &BucketRecord,
     config: &BucketVersioning,
     thing: Expiry,
     now_ms: u64,
 ) -> Outcome<bool> {
+    let (name, bucket) = (in_bucket.name.as_str(), in_bucket.id);
     let key = thing.key;
     let (version, nonce) = match thing.what {
         Expiring::Upload { upload } => {
@@ -182,7 +183,9 @@ fn expire_one(
         }
     };
     let doomed = delete(key, version, nonce);
-    Ok(delete_one(txn, bucket, config, &doomed, now_ms)?.existed)
+    let deletion = delete_one(txn, bucket, config, &doomed, now_ms)?;
+    events::expired(txn, in_bucket, &doomed, deletion, now_ms)?;
+    Ok(deletion.existed)
 }
 
 /// Nobody's permission to bypass a lock is used.

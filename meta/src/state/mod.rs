@@ -4,6 +4,7 @@
 mod access;
 mod answer;
 mod audit;
+mod events;
 mod extents;
 mod identity;
 mod identity_command;
@@ -232,6 +233,18 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         }
         Command::NoteAudit(head) => audit::note(txn, &head).map(done),
         Command::SetQuota { of, bytes, objects } => quotas::set(txn, &of, bytes, objects).map(done),
+        Command::AddWebhook(webhook) => events::add(txn, webhook).map(done),
+        Command::RemoveWebhook { name } => events::remove(txn, &name).map(Response::Left),
+        Command::PutNotifications { bucket, id, text, routes, by, now_ms } => {
+            events::configure(txn, (&bucket, id), (text, routes), &by, now_ms).map(done)
+        }
+        Command::Told { change, cause } => events::told(txn, *change, &cause),
+        Command::KeepEvents { worker, now_ms } => {
+            events::keep(txn, worker, now_ms).map(Response::EventKeeper)
+        }
+        Command::SettleEvents { webhook, settled, now_ms } => {
+            events::settle(txn, webhook, settled, now_ms).map(done)
+        }
     }
 }
 

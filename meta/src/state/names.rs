@@ -9,13 +9,22 @@ use crate::limits::{
 
 /// A volume's name: `[a-z0-9][a-z0-9._-]{0,62}`.
 pub fn volume(name: &str) -> Result<(), Refusal> {
+    short("a volume's name", name)
+}
+
+/// A webhook's name, which is in ARNs: as a volume's.
+pub fn webhook(name: &str) -> Result<(), Refusal> {
+    short("a webhook's name", name)
+}
+
+fn short(what: &str, name: &str) -> Result<(), Refusal> {
     let first = name.bytes().next().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let rest = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._-".contains(&c));
     if first && rest && name.len() <= MAX_VOLUME_NAME_BYTES {
         return Ok(());
     }
     Err(Refusal::invalid(format!(
-        "'{}' is not a volume's name: 1 to {MAX_VOLUME_NAME_BYTES} of a-z, 0-9, '.', '_', '-', starting with a letter or digit",
+        "'{}' is not {what}: 1 to {MAX_VOLUME_NAME_BYTES} of a-z, 0-9, '.', '_', '-', starting with a letter or digit",
         shown(name)
     )))
 }

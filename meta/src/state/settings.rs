@@ -4,7 +4,7 @@
 use super::kv::Read;
 use super::objects::bucket;
 use super::txn::{Txn, load};
-use super::{Outcome, keys};
+use super::{Outcome, events, keys};
 use crate::error::{Entity, Refusal};
 use crate::limits::MAX_SETTING_BYTES;
 use crate::object::BucketRecord;
@@ -27,6 +27,9 @@ pub fn put(
         let message = "the bucket that was meant is gone, and another has its name";
         return Err(Refusal::not_found(Entity::Bucket, message).into());
     }
+    if kind == SettingKind::Notification {
+        return Err(Refusal::invalid("a notification configuration is put with its routes").into());
+    }
     let key = keys::setting(id, kind);
     match text {
         Some(text) if text.is_empty() || text.len() > MAX_SETTING_BYTES => {
@@ -39,6 +42,7 @@ pub fn put(
 
 /// Takes all of a bucket's settings away with it.
 pub fn delete_all(txn: &mut Txn<'_>, bucket: &BucketRecord) -> Outcome<()> {
+    events::forget(txn, bucket.id)?;
     SettingKind::ALL.into_iter().try_for_each(|kind| delete(txn, keys::setting(bucket.id, kind)))
 }
 
@@ -92,7 +96,7 @@ mod tests {
     fn a_bucket_made_anew_has_nothing_of_the_former_one() {
         let f = Fixture::new();
         let (id, _) = setting(&f, SettingKind::Cors);
-        for kind in SettingKind::ALL {
+        for kind in SettingKind::ALL.into_iter().filter(|kind| *kind != SettingKind::Notification) {
             f.run(put(id, kind, Some("a"))).unwrap();
         }
         f.run(Command::DeleteBucket { name: "bucket".into() }).unwrap();
@@ -116,5 +120,7 @@ mod tests {
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Tagging)), "000019000000000000000501");
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Lifecycle)), "000019000000000000000502");
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Website)), "000019000000000000000503");
+        assert_eq!(hex::encode(keys::setting(5, SettingKind::Notification)), "000019000000000000000504");
+        assert_eq!(hex::encode(keys::setting(5, SettingKind::Logging)), "000019000000000000000505");
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
 use crate::gateway::Shared;
 use crate::service::S3Request;
+use crate::xml::XmlWriter;
 use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
@@ -26,6 +27,20 @@ pub async fn get(
     let found = shared.meta.bucket_setting(bucket, kind).await.map_err(fault::meta)?;
     let missing = || S3Error::new(missing).extra("BucketName", bucket);
     let mut answer = Response::new(Body::from(found.text.ok_or_else(missing)?));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    Ok(answer)
+}
+
+/// Answers with a setting, or with a document that stands for none.
+pub async fn get_or(
+    shared: &Shared,
+    request: &S3Request,
+    kind: SettingKind,
+    none: impl FnOnce() -> XmlWriter,
+) -> S3Result<Response<Body>> {
+    let found = shared.meta.bucket_setting(request.bucket()?, kind).await.map_err(fault::meta)?;
+    let Some(text) = found.text else { return Ok(answer::xml(none())) };
+    let mut answer = Response::new(Body::from(text));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     Ok(answer)
 }

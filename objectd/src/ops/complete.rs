@@ -7,6 +7,7 @@ use crate::answer;
 use crate::arrival::Arrival;
 use crate::conditional::{WriteCondition, unquote};
 use crate::error::{S3Code, S3Error, S3Result};
+use crate::events;
 use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::{MAX_OBJECT_BYTES, MAX_PAGE, MAX_PART_NUMBER, MAX_XML_BYTES, MIN_PART_BYTES};
@@ -17,6 +18,7 @@ use crate::xml::{self, Element, XmlWriter};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
+use meta::event::EventKind;
 use meta::object::{
     self, ChecksumType, CompletedPart, ObjectRecord, PartRecord, StoredHeaders, UploadRecord,
 };
@@ -54,7 +56,9 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
     let named =
         parts.iter().map(|part| CompletedPart { number: part.number, etag: part.etag.clone() }).collect();
     let change = {
-        let (meta, bucket, key) = (shared.meta.clone(), bucket.clone(), key.clone());
+        let who = (&request.parts, &request.principal);
+        let meta = events::telling(shared, who, &request.granted, EventKind::CreatedComplete);
+        let (bucket, key) = (bucket.clone(), key.clone());
         async move { meta.complete_upload((&bucket, &key, id), named, record, condition).await }
     };
     // Every part was flushed when it was put: there is nothing to make durable but the entry.

@@ -5,6 +5,7 @@ use crate::audit::Items;
 use crate::authorize::Granted;
 use crate::conditional::unquote;
 use crate::error::{S3Code, S3Error, S3Result};
+use crate::events;
 use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::{MAX_PAGE, MAX_XML_BYTES};
@@ -19,6 +20,7 @@ use http::{Response, StatusCode};
 use meta::MetaError;
 use meta::audit::Item;
 use meta::command::DeleteVersion;
+use meta::event::EventKind;
 use meta::object::{Precondition, VersionRef};
 use std::sync::Arc;
 
@@ -36,7 +38,9 @@ pub async fn one(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response
     let version = version::of_query(&request.query)?;
     let mut object = shared.meta.deletion(key.to_owned(), version, precondition);
     object.bypass_governance = request.granted.bypasses_governance();
-    let mut results = shared.meta.delete_versions(bucket, vec![object]).await.map_err(fault::meta)?;
+    let who = (&request.parts, &request.principal);
+    let meta = events::telling(shared, who, &request.granted, EventKind::RemovedDelete);
+    let mut results = meta.delete_versions(bucket, vec![object]).await.map_err(fault::meta)?;
     shared.log.garbage_made();
     let result = results.pop().ok_or_else(unanswered)?;
     let deletion = result.map_err(|refusal| fault::meta(MetaError::from(refusal)))?;
@@ -51,6 +55,8 @@ pub async fn one(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response
 
 pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
     let bucket = request.bucket()?.to_owned();
+    let who = (&request.parts, &request.principal);
+    let meta = events::telling(shared, who, &request.granted, EventKind::RemovedDelete);
     let plan = BodyPlan::document(&request.parts, request.payload, MAX_XML_BYTES as u64)?;
     if !request.parts.headers.contains_key("content-md5") && plan.chosen_checksum().is_none() {
         let why = "Missing required header for this request: Content-MD5";
@@ -72,7 +78,7 @@ pub async fn many(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
     let results = if sent.is_empty() {
         Vec::new()
     } else {
-        shared.meta.delete_versions(&bucket, sent).await.map_err(fault::meta)?
+        meta.delete_versions(&bucket, sent).await.map_err(fault::meta)?
     };
     shared.log.garbage_made();
     let mut results = results.into_iter();

@@ -20,6 +20,7 @@ mod list_uploads;
 mod list_versions;
 mod locks;
 mod multipart;
+mod notification;
 pub mod post;
 mod put;
 mod settings;
@@ -105,6 +106,8 @@ async fn dispatch(
         Operation::PutBucketWebsite => website::put(shared, request).await,
         Operation::GetBucketWebsite => website::get(shared, &request).await,
         Operation::DeleteBucketWebsite => website::delete(shared, &request).await,
+        Operation::PutBucketNotificationConfiguration => notification::put(shared, request).await,
+        Operation::GetBucketNotificationConfiguration => notification::get(shared, &request).await,
         Operation::GetObjectLockConfiguration => locks::configuration(shared, &request).await,
         Operation::PutObjectLockConfiguration => locks::put_configuration(shared, request).await,
         Operation::ListObjectVersions => list_versions::list(shared, &request).await,

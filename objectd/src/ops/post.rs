@@ -11,6 +11,7 @@ use crate::auth::uri::uri_encode;
 use crate::auth::{Authenticated, SignedForm};
 use crate::authorize::{Routed, authorize};
 use crate::error::{S3Code, S3Error, S3Result};
+use crate::events;
 use crate::gateway::Shared;
 use crate::lent_body::LentBody;
 use crate::limits::{BODY_TIMEOUT, MAX_INLINE_BYTES, MAX_PUT_BYTES};
@@ -30,6 +31,7 @@ use http::request::Parts;
 use http::{Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use meta::audit::cut;
+use meta::event::EventKind;
 use std::sync::Arc;
 
 /// Serves a form to the bucket `target`. `anonymous` is what the head alone says: nothing.
@@ -56,13 +58,15 @@ pub async fn post(
     let target = Target { bucket: Some(bucket.clone()), key: Some(key.clone()) };
     let operation = Operation::PostObject;
     let routed = Routed { parts: &said, authenticated: &authenticated, operation, target: &target };
-    authorize(shared, &routed).await?;
+    let granted = authorize(shared, &routed).await?;
+    let who = (parts, &authenticated.principal);
+    let meta = events::telling(shared, who, &granted, EventKind::CreatedPost);
     let new = New::of((&bucket, &key), &said.headers, shared.now_ms())?;
     let plan = BodyPlan::document(&said, authenticated.payload, MAX_PUT_BYTES)?;
     let reader = plan.reader(FileBody::new(reader, body));
     let received = receive(shared, reader, (range, total)).await?;
     let etag = answer::quoted(&received.digest.etag());
-    let stored = store(shared, new, received).await?;
+    let stored = store((shared, meta), new, received).await?;
     let mut answer = done(parts, &form, (&bucket, &key), &etag)?;
     stored.show(&mut answer);
     Ok(answer)

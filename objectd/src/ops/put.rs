@@ -6,6 +6,7 @@ use crate::annotations;
 use crate::answer;
 use crate::conditional::WriteCondition;
 use crate::error::{S3Code, S3Error, S3Result};
+use crate::events;
 use crate::gateway::Shared;
 use crate::lent_body::LentBody;
 use crate::lifecycle::{self, Subject};
@@ -20,12 +21,20 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::ETAG;
 use http::{HeaderMap, Response, StatusCode};
+use meta::client::Client;
+use meta::event::EventKind;
 use meta::object::{self, Annotations, ObjectRecord, Precondition, StoredHeaders, VersionRef};
 use std::sync::Arc;
 
 pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
     let headers = &request.parts.headers;
     let new = New::of(request.object()?, headers, shared.now_ms())?;
+    let meta = events::telling(
+        shared,
+        (&request.parts, &request.principal),
+        &request.granted,
+        EventKind::CreatedPut,
+    );
     let plan = BodyPlan::object(&request.parts, request.payload)?;
     if new.annotations.locks() && !plan.has_checksum() {
         return Err(S3Error::with(
@@ -36,7 +45,7 @@ pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<
     room::check_object(shared, (&new.bucket, &new.key), plan.decoded_len().unwrap_or(0)).await?;
     let received = receive(shared, plan, request.body, Keep::InlineIfSmall).await?;
     let etag = answer::quoted(&received.digest.etag());
-    let stored = store(shared, new, received).await?;
+    let stored = store((shared, meta), new, received).await?;
     let mut answer = answer::empty(StatusCode::OK);
     stored.show(&mut answer);
     answer::set(&mut answer, ETAG, &etag);
@@ -83,8 +92,8 @@ impl Stored {
     }
 }
 
-/// Makes what was received an object.
-pub async fn store(shared: &Arc<Shared>, new: New, received: Received) -> S3Result<Stored> {
+/// Makes what was received an object, by a control plane that tells of it.
+pub async fn store((shared, meta): (&Arc<Shared>, Client), new: New, received: Received) -> S3Result<Stored> {
     let (body, pending) = match received.data {
         Data::Inline(data) => (object::Body::Inline(data), None),
         Data::Logged(pending) => (object::Body::Extents(pending.extents().to_vec()), Some(pending)),
@@ -101,7 +110,6 @@ pub async fn store(shared: &Arc<Shared>, new: New, received: Received) -> S3Resu
         part_sizes: Vec::new(),
         body,
     };
-    let meta = shared.meta.clone();
     let New { bucket, key, annotations, condition, .. } = new;
     let subject = Subject::of(&key, &record, &annotations);
     let expiration = lifecycle::expiration(shared, &bucket, subject).await;
