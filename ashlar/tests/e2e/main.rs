@@ -25,6 +25,7 @@ mod s3_suite;
 mod surface;
 mod tenants;
 mod up;
+mod upgrades;
 mod versions;
 mod virtual_hosts;
 mod vm;

@@ -15,15 +15,22 @@ pub struct Up {
 
 impl Up {
     pub fn start(flags: &[&str]) -> Up {
-        let dir = tempfile::Builder::new().prefix("ashlar").tempdir().unwrap();
-        let mut up = Up { dir, daemon: None, env: BTreeMap::new() };
+        let mut up = Up::of(tempfile::Builder::new().prefix("ashlar").tempdir().unwrap());
         up.again(flags);
         up
     }
 
+    /// Of a folder with a data folder in it, not started yet.
+    pub fn of(dir: tempfile::TempDir) -> Up {
+        Up { dir, daemon: None, env: BTreeMap::new() }
+    }
+
     pub fn again(&mut self, flags: &[&str]) {
         let mut command = clean(program());
-        command.args(["up", "--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--disk-size", "1G"]);
+        command.args(["up", "--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        if !self.data().exists() {
+            command.args(["--disk-size", "1G"]);
+        }
         if flags.iter().any(|flag| flag.starts_with("--tls")) {
             command.args(["--tls-listen", "127.0.0.1:0"]);
         }
