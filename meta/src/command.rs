@@ -16,7 +16,8 @@ use crate::record::{
 use crate::setting::SettingKind;
 use proto::control::{Copied, Lease, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId, VolumeEpoch, VolumeId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::cell::Cell;
 
 /// A change. The comment of each names its [`Response`]; all may be refused with a
 /// [`MetaError`](crate::error::MetaError).
@@ -211,11 +212,28 @@ pub enum Command {
     },
     /// Makes a change to objects and tells the webhooks of their bucket: `PutVersion`, `CompleteVersion`,
     /// `DeleteVersions` or `Annotate` with tags. -> as the change
-    Told { change: Box<Command>, cause: EventCause },
+    Told { change: Change, cause: EventCause },
     /// Gives the posting of events to this worker, unless another holds it. -> `EventKeeper`, who holds it then
     KeepEvents { worker: u64, now_ms: u64 },
     /// Takes events of a webhook away that it has or that were given up. -> `Done`
     SettleEvents { webhook: u64, settled: Settled, now_ms: u64 },
+}
+
+/// A command within another. It is read one deep only: whoever may send commands could else have a reader's stack
+/// overflow with a few bytes a level.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change(pub Box<Command>);
+
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        thread_local!(static WITHIN: Cell<bool> = const { Cell::new(false) });
+        if WITHIN.replace(true) {
+            return Err(serde::de::Error::custom("a change is told twice"));
+        }
+        let command = Command::deserialize(input);
+        WITHIN.set(false);
+        command.map(|command| Self(Box::new(command)))
+    }
 }
 
 /// What [`Command::Annotate`] changes.

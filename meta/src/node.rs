@@ -168,7 +168,7 @@ impl Local {
 
     pub(crate) async fn propose(&self, mut command: Command) -> Result<Response, MetaError> {
         let stamped = match &mut command {
-            Command::Told { change, .. } => change.as_mut(),
+            Command::Told { change, .. } => change.0.as_mut(),
             other => other,
         };
         match stamped {

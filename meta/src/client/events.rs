@@ -1,7 +1,7 @@
 //! Webhooks, and what is told them.
 
 use super::Client;
-use crate::command::{Annotate, Command, Response};
+use crate::command::{Annotate, Change, Command, Response};
 use crate::error::MetaError;
 use crate::event::{
     EventBy, EventCause, EventKeeper, EventRoute, EventRow, Settled, WebhookRecord, WebhookStatus,
@@ -24,7 +24,7 @@ impl Client {
         match self.cause.as_ref().filter(|_| is_told) {
             None => self.propose(change).await,
             Some(cause) => {
-                let (change, cause) = (Box::new(change), EventCause::clone(cause));
+                let (change, cause) = (Change(Box::new(change)), EventCause::clone(cause));
                 self.propose(Command::Told { change, cause }).await
             }
         }

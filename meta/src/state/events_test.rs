@@ -1,5 +1,6 @@
 use super::super::tests::Fixture;
 use super::*;
+use crate::command::Change;
 use crate::identity::Sealed;
 use crate::lifecycle::{Expiring, Expiry, SeenVersion};
 use crate::object::{Annotations, Body, ObjectRecord, Precondition, StoredHeaders, Versioning};
@@ -64,7 +65,7 @@ fn put_of(key: &str) -> Command {
 
 fn told_as(change: Command, kind: EventKind) -> Command {
     let by = EventBy { principal: "AWS:me".into(), source: "::1".into(), ..EventBy::default() };
-    Command::Told { change: Box::new(change), cause: EventCause { kind, by } }
+    Command::Told { change: Change(Box::new(change)), cause: EventCause { kind, by } }
 }
 
 fn delete_of(key: &str, version: Option<VersionRef>) -> Command {
@@ -320,4 +321,18 @@ fn golden_bytes_never_change() {
     );
     let all = [EventKind::CreatedPut, EventKind::ExpiredMarker, EventKind::Test];
     assert_eq!(all.map(EventKind::bit), [1, 1 << 9, 1 << 10]);
+}
+
+/// A stack's depth is nothing that a sender says.
+#[test]
+fn a_change_within_a_change_is_refused_before_it_is_read() {
+    let told = told_as(delete_of("k", None), EventKind::RemovedDelete);
+    let bytes = postcard::to_stdvec(&told).unwrap();
+    assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), told);
+    let tag = bytes[0];
+    assert!(tag < 128, "one byte says which command it is");
+    assert!(postcard::from_bytes::<Command>(&vec![tag; 1 << 20]).is_err());
+    let twice = postcard::to_stdvec(&told_as(told.clone(), EventKind::RemovedDelete)).unwrap();
+    assert!(postcard::from_bytes::<Command>(&twice).is_err());
+    assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), told, "as before");
 }

@@ -238,7 +238,7 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         Command::PutNotifications { bucket, id, text, routes, by, now_ms } => {
             events::configure(txn, (&bucket, id), (text, routes), &by, now_ms).map(done)
         }
-        Command::Told { change, cause } => events::told(txn, *change, &cause),
+        Command::Told { change, cause } => events::told(txn, *change.0, &cause),
         Command::KeepEvents { worker, now_ms } => {
             events::keep(txn, worker, now_ms).map(Response::EventKeeper)
         }
