@@ -7,10 +7,12 @@ use crate::limits::{DEFAULT_DISK_BYTES, MAX_CONFIG_BYTES, MAX_DISK_BYTES, MAX_DO
 use compute::AccelChoice;
 use meta::planner;
 use objectd::TlsFiles;
+use objectd::limits::LOG_DELIVERY;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// `ashlar up`'s flags. clap has already put the environment under them.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -61,6 +63,9 @@ pub struct UpArgs {
     /// may change at any time, and things that it makes due are deleted for good
     #[arg(long, value_name = "FILE")]
     pub lifecycle_ahead: Option<PathBuf>,
+    /// How long lines of buckets' access logs wait to be delivered [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    pub log_delivery_seconds: Option<u32>,
     /// How long lines of the audit log are kept, in days [default: 90]
     #[arg(long, value_name = "DAYS")]
     pub audit_keep_days: Option<u32>,
@@ -94,6 +99,7 @@ struct File {
     tls_key: Option<PathBuf>,
     replace_after: Option<u64>,
     lifecycle_ahead: Option<PathBuf>,
+    log_delivery_seconds: Option<u32>,
     audit_keep_days: Option<u32>,
     audit_keep_size: Option<String>,
 }
@@ -117,6 +123,7 @@ pub struct Config {
     pub planner: planner::Settings,
     /// For tests.
     pub lifecycle_ahead: Option<PathBuf>,
+    pub log_delivery: Duration,
     pub audit: Keep,
 }
 
@@ -176,6 +183,7 @@ impl Config {
             tls,
             planner: planner_settings(args.replace_after.or(file.replace_after)),
             lifecycle_ahead: args.lifecycle_ahead.clone().or(file.lifecycle_ahead),
+            log_delivery: log_delivery(args.log_delivery_seconds.or(file.log_delivery_seconds))?,
             audit: Keep::resolve(
                 [args.audit_keep_days, file.audit_keep_days],
                 [args.audit_keep_size.as_ref(), file.audit_keep_size.as_ref()],
@@ -263,6 +271,15 @@ pub fn region_name(text: Option<String>) -> Result<String, Error> {
         return Ok(text);
     }
     Err(Error::usage(format!("region = '{text}' is not a region's name, such as ashlar-1")))
+}
+
+/// How long lines of access logs wait, at least a second.
+pub fn log_delivery(seconds: Option<u32>) -> Result<Duration, Error> {
+    match seconds {
+        None => Ok(LOG_DELIVERY),
+        Some(0) => Err(Error::usage("log-delivery-seconds is 1 at least")),
+        Some(seconds) => Ok(Duration::from_secs(seconds.into())),
+    }
 }
 
 /// Domains below which hosts name buckets. An address is none: nothing can stand before it.

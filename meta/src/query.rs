@@ -205,6 +205,8 @@ pub struct BucketAccess {
     pub bound: Vec<BoundPrincipal>,
     /// Whether changes to its objects are to be told.
     pub notifies: bool,
+    /// Whether requests to it are to be logged.
+    pub logs: bool,
 }
 
 /// Who may write what, as far as a catch-up has to know.

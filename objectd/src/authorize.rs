@@ -208,7 +208,10 @@ impl Granted {
 
     async fn rules(&self, shared: &Shared, name: &str) -> S3Result<BucketRules> {
         match shared.meta.bucket_access(name).await {
-            Ok(found) => Ok(BucketRules::new(found, &shared.parsed_policies)),
+            Ok(found) => {
+                shared.access_log.note(&found);
+                Ok(BucketRules::new(found, &shared.parsed_policies))
+            }
             // Strangers don't learn which buckets there are.
             Err(error)
                 if error.kind() == ErrorKind::NotFound(Entity::Bucket)

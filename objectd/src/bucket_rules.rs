@@ -81,7 +81,7 @@ pub struct Asked<'a> {
 
 impl BucketRules {
     pub fn new(found: BucketAccess, parsed: &ParsedPolicies) -> Self {
-        let BucketAccess { bucket, access, account_block, bound, notifies } = found;
+        let BucketAccess { bucket, access, account_block, bound, notifies, .. } = found;
         let policy = access.policy.as_deref().map(|text| parsed.parse(&bucket, text));
         let block = block_of(access.block).with(block_of(account_block));
         let name = format!("bucket/{}", bucket.name);

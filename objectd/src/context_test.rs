@@ -111,7 +111,7 @@ fn rules(policy: Option<String>, block: Option<BlockPublicAccess>) -> BucketRule
     };
     let access = AccessRecord { policy, block };
     BucketRules::new(
-        BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false },
+        BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false, logs: false },
         &ParsedPolicies::default(),
     )
 }
@@ -352,6 +352,7 @@ fn the_block_restricts_and_a_parsed_policy_is_no_older_than_its_text() {
                 account_block: None,
                 bound: vec![],
                 notifies: false,
+                logs: false,
             },
             &parsed,
         )

@@ -82,6 +82,7 @@ codes! {
     InvalidRetentionPeriod 400 "Default retention period must be a positive integer value."
     InvalidSecurity 403 "The provided security credentials are not valid."
     InvalidStorageClass 400 "The storage class you specified is not valid."
+    InvalidTargetBucketForLogging 400 "The target bucket for logging does not exist, is not owned by you, or does not have the appropriate grants for the log-delivery group."
     InvalidTag 400 "The tag provided was not a valid tag."
     InvalidToken 400 "The provided token is malformed or otherwise not valid."
     InvalidURI 400 "Couldn't parse the specified URI."

@@ -1,5 +1,6 @@
 //! The gateway: its configuration and its life.
 
+use crate::access_log::{Collector, LogDelivery};
 use crate::auth::Authenticator;
 use crate::auth::seal::Sealer;
 use crate::bucket_rules::ParsedPolicies;
@@ -23,6 +24,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -47,6 +49,8 @@ pub struct GatewayConfig {
     pub metrics: Metrics,
     /// For tests: a file with the seconds by which the clock that lifecycle rules go by is moved ahead.
     pub lifecycle_ahead: Option<PathBuf>,
+    /// How long lines of access logs wait to be delivered.
+    pub log_delivery: Duration,
     /// Where changes and refusals are told. Without one, nobody is told.
     pub audit: Option<Arc<AuditLog>>,
 }
@@ -78,6 +82,7 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub audit: Option<Arc<AuditLog>>,
+    pub access_log: Arc<Collector>,
     /// `x-amz-id-2`: which gateway answered.
     pub host_id: String,
     next_request: AtomicU64,
@@ -135,6 +140,7 @@ impl Gateway {
             bases: config.virtual_host_bases.iter().map(|base| base.to_ascii_lowercase()).collect(),
             website_bases: config.website_domains.iter().map(|base| base.to_ascii_lowercase()).collect(),
             clock,
+            access_log: Arc::new(Collector::new(config.metrics.clone())),
             metrics: config.metrics,
             audit: config.audit,
             host_id: config.gateway,
@@ -156,10 +162,12 @@ impl Gateway {
             clock: Arc::clone(&shared.clock),
             region: shared.region.clone(),
         });
+        let logging = LogDelivery::start(Arc::clone(&shared), config.log_delivery);
         let garbage = GarbageWorker::start(log);
         let connections = connections::serve(listeners, Arc::clone(&shared), stopped);
         let serving = tokio::spawn(async move {
             connections.await;
+            logging.finish().await;
             drop((lifecycle, notifying, garbage));
         });
         Ok(GatewayHandle { addr, shared, stop: Some(stop), serving })

@@ -18,6 +18,23 @@ pub fn iso(ms: u64) -> String {
     at(ms).format(&format).expect("a date in range has every component")
 }
 
+/// `06/Nov/1994:08:49:37 +0000`, as access logs have it.
+pub fn access_log(ms: u64) -> String {
+    let format = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+    at(ms).format(&format).expect("a date in range has every component")
+}
+
+/// `1994/11/06`
+pub fn day(ms: u64) -> String {
+    at(ms).format(format_description!("[year]/[month]/[day]")).expect("a date in range has every component")
+}
+
+/// `1994-11-06-08-49-37`
+pub fn dashed(ms: u64) -> String {
+    let format = format_description!("[year]-[month]-[day]-[hour]-[minute]-[second]");
+    at(ms).format(&format).expect("a date in range has every component")
+}
+
 /// Seconds since 1970 of an HTTP date or, as S3 also takes, an ISO 8601 one.
 pub fn parse(text: &str) -> Option<u64> {
     let gmt = format_description!(

@@ -3,6 +3,7 @@
 //! A request goes through [`auth`] (who), [`target`] and [`operation`] (what), [`authorize`] (whether), and then
 //! one of [`ops`]. Bodies are read by [`payload`] and kept by [`objectlog`].
 
+mod access_log;
 pub mod annotations;
 pub mod answer;
 pub mod arrival;

@@ -129,6 +129,18 @@ pub const EVENT_ANSWER_BYTES: usize = 4096;
 /// How long a webhook is left alone that failed, the first time, and at most; it doubles in between.
 pub const EVENT_RETRY: Duration = Duration::from_secs(1);
 pub const EVENT_RETRY_MOST: Duration = Duration::from_secs(300);
+/// A logging configuration, in bytes.
+pub const MAX_LOGGING_BYTES: usize = 64 << 10;
+/// Lines of access logs that wait in a gateway, in bytes; more are not kept. Half of that is delivered at once.
+pub const MAX_LOG_LINES_BYTES: usize = 16 << 20;
+/// Buckets that log, as far as a gateway remembers them.
+pub const MAX_LOGGING_BUCKETS: usize = 100_000;
+/// How long lines wait to be delivered, if nobody says otherwise.
+pub const LOG_DELIVERY: Duration = Duration::from_secs(300);
+/// How long after a delivery failed it is tried again.
+pub const LOG_RETRY: Duration = Duration::from_secs(10);
+/// How long a stop waits for the last deliveries.
+pub const LOG_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Characters of a CORS rule's id (AWS).
 pub const MAX_CORS_ID_CHARS: usize = 255;
 

@@ -21,6 +21,18 @@ struct KindLabel {
     kind: &'static str,
 }
 
+/// What became of lines of an access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLines {
+    Delivered,
+    /// Their bucket is gone, or doesn't log any more.
+    Ended,
+    /// The target does not take them.
+    Refused,
+    /// Too many waited.
+    NoRoom,
+}
+
 /// What a bucket's lifecycle took away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expired {
@@ -57,6 +69,9 @@ pub struct Metrics {
     notifications: Family<OutcomeLabel, Counter>,
     notifications_waiting: Gauge,
     notifications_dropped: Gauge,
+    access_log_lines: Family<OutcomeLabel, Counter>,
+    access_log_failures: Counter,
+    access_log_waiting: Gauge,
 }
 
 impl Metrics {
@@ -79,6 +94,9 @@ impl Metrics {
             notifications: Family::default(),
             notifications_waiting: Gauge::default(),
             notifications_dropped: Gauge::default(),
+            access_log_lines: Family::default(),
+            access_log_failures: Counter::default(),
+            access_log_waiting: Gauge::default(),
         };
         registry.register(
             "requests",
@@ -116,6 +134,7 @@ impl Metrics {
         );
         metrics.register_lifecycle(registry);
         metrics.register_notifications(registry);
+        metrics.register_access_logs(registry);
         metrics
     }
 
@@ -154,6 +173,43 @@ impl Metrics {
             "Notifications of the pool that were given up, too many or too old, for webhooks there are",
             self.notifications_dropped.clone(),
         );
+    }
+
+    fn register_access_logs(&self, registry: &mut Registry) {
+        registry.register(
+            "access_log_lines",
+            "Lines of access logs, by what became of them; all but the delivered ones are lost",
+            self.access_log_lines.clone(),
+        );
+        registry.register(
+            "access_log_failures",
+            "Deliveries of access logs that failed and are tried again",
+            self.access_log_failures.clone(),
+        );
+        registry.register_with_unit(
+            "access_log_waiting",
+            "Lines of access logs that wait to be delivered",
+            Unit::Bytes,
+            self.access_log_waiting.clone(),
+        );
+    }
+
+    pub(crate) fn log_lines(&self, what: LogLines, lines: u64) {
+        let outcome = match what {
+            LogLines::Delivered => "delivered",
+            LogLines::Ended => "ended",
+            LogLines::Refused => "refused",
+            LogLines::NoRoom => "no_room",
+        };
+        self.access_log_lines.get_or_create(&OutcomeLabel { outcome }).inc_by(lines);
+    }
+
+    pub(crate) fn log_failed(&self) {
+        self.access_log_failures.inc();
+    }
+
+    pub(crate) fn log_waiting(&self, bytes: usize) {
+        self.access_log_waiting.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn notified(&self, taken: bool) {
@@ -256,6 +312,11 @@ mod tests {
         metrics.notified(true);
         metrics.notified(false);
         metrics.webhooks(&[]);
+        for what in [LogLines::Delivered, LogLines::Ended, LogLines::Refused, LogLines::NoRoom] {
+            metrics.log_lines(what, 2);
+        }
+        metrics.log_failed();
+        metrics.log_waiting(6);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -275,6 +336,12 @@ mod tests {
             "ashlar_s3_notifications_total{outcome=\"failed\"} 1",
             "ashlar_s3_notifications_waiting 0",
             "ashlar_s3_notifications_dropped 0",
+            "ashlar_s3_access_log_lines_total{outcome=\"delivered\"} 2",
+            "ashlar_s3_access_log_lines_total{outcome=\"ended\"} 2",
+            "ashlar_s3_access_log_lines_total{outcome=\"refused\"} 2",
+            "ashlar_s3_access_log_lines_total{outcome=\"no_room\"} 2",
+            "ashlar_s3_access_log_failures_total 1",
+            "ashlar_s3_access_log_waiting_bytes 6",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -62,6 +62,8 @@ operations! {
     DeleteBucketWebsite
     PutBucketNotificationConfiguration
     GetBucketNotificationConfiguration
+    PutBucketLogging
+    GetBucketLogging
     // Reads of settings that no bucket has yet: answered with AWS's "there is none".
     GetBucketEncryption
     GetBucketReplication
@@ -278,6 +280,8 @@ impl Operation {
             ("DELETE", ["website"]) => Self::DeleteBucketWebsite,
             ("PUT", ["notification"]) => Self::PutBucketNotificationConfiguration,
             ("GET", ["notification"]) => Self::GetBucketNotificationConfiguration,
+            ("PUT", ["logging"]) => Self::PutBucketLogging,
+            ("GET", ["logging"]) => Self::GetBucketLogging,
             ("GET", ["object-lock"]) => Self::GetObjectLockConfiguration,
             ("PUT", ["object-lock"]) => Self::PutObjectLockConfiguration,
             ("GET", ["versions"]) => Self::ListObjectVersions,
@@ -383,6 +387,8 @@ mod tests {
             ("DELETE", "/buc?website", DeleteBucketWebsite),
             ("PUT", "/buc?notification", PutBucketNotificationConfiguration),
             ("GET", "/buc?notification", GetBucketNotificationConfiguration),
+            ("PUT", "/buc?logging", PutBucketLogging),
+            ("GET", "/buc?logging", GetBucketLogging),
             ("GET", "/buc?object-lock", GetObjectLockConfiguration),
             ("GET", "/buc?prefix=a", ListObjects),
             ("GET", "/buc?list-type=2", ListObjectsV2),

@@ -57,7 +57,7 @@ pub async fn bind(
                 (known, arn.as_str())
             }
             PrincipalName::Federated(name) => (false, name.as_str()),
-            // Services act for the store itself; none does yet, so naming one gives nothing to anybody.
+            // Services act for the store itself: access logs are delivered by one.
             PrincipalName::Service(name) => (true, name.as_str()),
         };
         if !known {

@@ -1,5 +1,6 @@
 //! One request's way: authenticate, route, authorize, do, answer. In that order, always.
 
+use crate::access_log::Visit;
 use crate::answer::{self, RequestId};
 use crate::arrival::{Arrival, TlsVersion};
 use crate::audit::{self, Trace, Trail};
@@ -71,6 +72,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(id);
     let arrival = parts.extensions.get::<Arrival>().copied();
+    let visit = Visit::begin(shared, &parts, (id, began));
     let head = Head {
         method: parts.method.clone(),
         path: parts.uri.path().to_owned(),
@@ -91,6 +93,7 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         None => go(shared, way, (parts, body), id, &mut trail.trace).await,
     };
     let operation = trail.trace.operation;
+    let lines = visit.lines(shared, &trail.trace);
     if let Some(principal) = &trail.trace.proven {
         shared.key_uses.note(principal, way.service().unwrap_or("s3"), shared.now_ms());
     }
@@ -106,8 +109,10 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         Ok(answer) => (answer, None),
         Err(error) => (answer_error(&error), Some(error)),
     };
+    let mut code = error.as_ref().map(|error| error.code().as_str());
     if let Err(error) = trail.end(&answer, error.as_ref()).await {
         answer = answer_error(&error);
+        code = Some(error.code().as_str());
     }
     if expects.is_some_and(|body| !body.was_continued()) {
         // Botocore takes the status of an answer that no 100 came before for that of the connection's next answer too.
@@ -132,7 +137,10 @@ pub async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, ambiguous:
         took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "answered"
     );
-    answer
+    match lines {
+        Some(lines) => lines.end(answer, code),
+        None => answer,
+    }
 }
 
 /// Which of the gateway's faces a request is for.

@@ -79,6 +79,7 @@ async fn second_gateway(store: &Life) -> GatewayHandle {
         website_domains: Vec::new(),
         metrics: Metrics::register(&mut Registry::default()),
         lifecycle_ahead: None,
+        log_delivery: std::time::Duration::from_secs(300),
         audit: None,
     };
     Gateway::start(config).await.unwrap()

@@ -265,7 +265,7 @@ mod tests {
             )
         });
         let access = AccessRecord { policy, block };
-        BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false }
+        BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false, logs: false }
     }
 
     fn get(found: BucketAccess, principal: &str, from: &str) -> Verdict {

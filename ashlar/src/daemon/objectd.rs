@@ -16,6 +16,7 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// `ashlar objectd`'s flags and config file.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -50,6 +51,9 @@ pub struct ObjectdArgs {
     /// may change at any time, and things that it makes due are deleted for good
     #[arg(long, value_name = "FILE")]
     lifecycle_ahead: Option<PathBuf>,
+    /// How long lines of buckets' access logs wait to be delivered [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    log_delivery_seconds: Option<u32>,
     /// A folder for the audit log: who changed what, and who was refused. Without one there is no such log
     #[arg(long, value_name = "DIR")]
     audit: Option<PathBuf>,
@@ -77,6 +81,7 @@ struct Config {
     domains: Vec<String>,
     website_domains: Vec<String>,
     lifecycle_ahead: Option<PathBuf>,
+    log_delivery: Duration,
     audit: Option<PathBuf>,
     keep: Keep,
 }
@@ -117,6 +122,7 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
         gateway: args.gateway.or(file.gateway).unwrap_or_else(|| format!("gateway-{}", remote.node.name)),
         region: crate::config::region_name(args.region.or(file.region))?,
         lifecycle_ahead: args.lifecycle_ahead.or(file.lifecycle_ahead),
+        log_delivery: crate::config::log_delivery(args.log_delivery_seconds.or(file.log_delivery_seconds))?,
         remote,
     })
 }
@@ -132,6 +138,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         domains,
         website_domains,
         lifecycle_ahead,
+        log_delivery,
         audit,
         keep,
     } = config;
@@ -174,6 +181,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         website_domains,
         metrics,
         lifecycle_ahead,
+        log_delivery,
         audit,
     };
     let gateway =

@@ -109,6 +109,7 @@ impl Parts {
             website_domains: config.website_domains.clone(),
             metrics,
             lifecycle_ahead: config.lifecycle_ahead.clone(),
+            log_delivery: config.log_delivery,
             audit: Some(config.audit.open(&folder.audit(), GATEWAY)?),
         };
         let listening = gateway::Ports { http: ports.s3, https };

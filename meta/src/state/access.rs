@@ -10,6 +10,7 @@ use crate::identity::{AccountRecord, BoundPrincipal, account_of};
 use crate::limits::MAX_POLICY_BYTES;
 use crate::object::{AccessRecord, BlockPublicAccess, BucketRecord};
 use crate::query::BucketAccess;
+use crate::setting::SettingKind;
 
 pub fn of_bucket(view: &dyn Read, name: &str) -> Outcome<BucketAccess> {
     let bucket = bucket(view, name)?;
@@ -17,7 +18,8 @@ pub fn of_bucket(view: &dyn Read, name: &str) -> Outcome<BucketAccess> {
     let account_block = account_block(view, &bucket)?;
     let bound = load(view, &keys::bound(bucket.id))?.unwrap_or_default();
     let notifies = events::notifies(view, bucket.id)?;
-    Ok(BucketAccess { bucket, access, account_block, bound, notifies })
+    let logs = view.get(&keys::setting(bucket.id, SettingKind::Logging))?.is_some();
+    Ok(BucketAccess { bucket, access, account_block, bound, notifies, logs })
 }
 
 /// Keeps whom a bucket's policy means. To be called right after it was put.

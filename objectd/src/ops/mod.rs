@@ -19,10 +19,11 @@ mod list;
 mod list_uploads;
 mod list_versions;
 mod locks;
+mod logging;
 mod multipart;
 mod notification;
 pub mod post;
-mod put;
+pub mod put;
 mod settings;
 mod tagging;
 mod versioning;
@@ -108,6 +109,8 @@ async fn dispatch(
         Operation::DeleteBucketWebsite => website::delete(shared, &request).await,
         Operation::PutBucketNotificationConfiguration => notification::put(shared, request).await,
         Operation::GetBucketNotificationConfiguration => notification::get(shared, &request).await,
+        Operation::PutBucketLogging => logging::put(shared, request).await,
+        Operation::GetBucketLogging => logging::get(shared, &request).await,
         Operation::GetObjectLockConfiguration => locks::configuration(shared, &request).await,
         Operation::PutObjectLockConfiguration => locks::put_configuration(shared, request).await,
         Operation::ListObjectVersions => list_versions::list(shared, &request).await,

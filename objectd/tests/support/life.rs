@@ -61,6 +61,7 @@ impl Life {
             website_domains: vec![WEBSITES.into()],
             metrics: Metrics::register(&mut registry),
             lifecycle_ahead: Some(folder.path().join(AHEAD)),
+            log_delivery: Duration::from_millis(500),
             audit: None,
         };
         let gateway = Gateway::start(config).await.unwrap();

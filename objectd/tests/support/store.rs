@@ -95,6 +95,7 @@ async fn start_gateway(meta: MetaClient) -> GatewayHandle {
         website_domains: Vec::new(),
         metrics: Metrics::register(&mut prometheus_client::registry::Registry::default()),
         lifecycle_ahead: None,
+        log_delivery: std::time::Duration::from_secs(300),
         audit: None,
     };
     Gateway::start(config).await.expect("the gateway")
