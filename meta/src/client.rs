@@ -52,6 +52,7 @@ macro_rules! expect {
     };
 }
 
+pub mod acl;
 mod events;
 mod lifecycle;
 mod quotas;

@@ -1,13 +1,14 @@
 //! What changes the control plane's state. Commands carry their time and their random ids: applying one
 //! reads neither a clock nor a generator, so every replica gets the same result.
 
+use crate::acl::{Grants, ObjectAcl};
 use crate::error::Refusal;
 use crate::event::{EventBy, EventCause, EventKeeper, EventRoute, Settled, WebhookRecord};
 use crate::identity_command::IdentityCommand;
 use crate::lifecycle::{Expiry, LifecycleProgress, LifecycleRecord};
 use crate::object::{
-    Annotations, BlockPublicAccess, BucketRecord, CompletedPart, DefaultRetention, Extent, ObjectRecord,
-    PartRecord, Precondition, Retention, UploadId, UploadRecord, VersionRef, Versioning,
+    Annotations, BlockPublicAccess, BucketRecord, CompletedPart, DefaultRetention, Extent, ObjectOwnership,
+    ObjectRecord, PartRecord, Precondition, Retention, UploadId, UploadRecord, VersionRef, Versioning,
 };
 use crate::quota::{BoundChange, QuotaOf};
 use crate::record::{
@@ -217,6 +218,22 @@ pub enum Command {
     KeepEvents { worker: u64, now_ms: u64 },
     /// Takes events of a webhook away that it has or that were given up. -> `Done`
     SettleEvents { webhook: u64, settled: Settled, now_ms: u64 },
+    /// As `CreateBucket`, or `CreateLockedBucket` if it is `locked`, with ACLs. Refused (`Exists(Acl)`) if its own is public.
+    /// -> `Bucket`
+    CreateBucketWithAcls {
+        name: String,
+        owner: String,
+        locked: bool,
+        ownership: ObjectOwnership,
+        acl: Grants,
+        now_ms: u64,
+    },
+    /// Says whose the objects of the bucket with this id are, or that nobody said. Refused (`PreconditionFailed`) if ACLs would
+    /// be off and its own grants others anything. -> `Done`
+    PutOwnership { bucket: String, id: u64, ownership: Option<ObjectOwnership> },
+    /// Puts what the bucket with this id grants in the place of what it granted. Refused if it is public and the
+    /// bucket or its account blocks such (`Exists(Acl)`), or if ACLs are off (`NotFound(Acl)`). -> `Done`
+    PutBucketAcl { bucket: String, id: u64, acl: Grants },
 }
 
 /// A command within another. It is read one deep only: whoever may send commands could else have a reader's stack
@@ -248,6 +265,12 @@ pub enum Annotate {
         bypass_governance: bool,
     },
     LegalHold(bool),
+    /// What it grants from now on. Refused (`InUse(Acl)`) if its ACL isn't the one that was `seen`, by which the caller was
+    /// judged, or (`Exists(Acl)`) if it is public where that is blocked.
+    Acl {
+        seen: Option<ObjectAcl>,
+        grants: Grants,
+    },
 }
 
 /// What time does for a disk that was slow.

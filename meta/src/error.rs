@@ -29,6 +29,9 @@ pub enum Entity {
     DeleteMarker,
     /// Where notifications go.
     Webhook,
+    /// An access control list. "In use": it changed since it was looked at. "Exists": it is public, which is blocked.
+    /// "Not found": the bucket has none.
+    Acl,
 }
 
 /// What is wrong with the list of parts of a multipart upload's completion; named as S3 names it.

@@ -1,5 +1,6 @@
 //! The control plane: a pure state machine behind openraft, kept in sled, and the admin API.
 
+pub mod acl;
 pub mod admin;
 pub mod audit;
 #[macro_use]

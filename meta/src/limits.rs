@@ -88,6 +88,8 @@ pub const MAX_SEALED_BYTES: usize = 256;
 pub const MAX_IDENTITY_PAGE: u32 = 1000;
 /// Tags of one object (S3).
 pub const MAX_TAGS: usize = 10;
+/// Grants of one access control list.
+pub const MAX_ACL_GRANTS: usize = 100;
 /// Longest name of a tag, in characters (S3).
 pub const MAX_TAG_NAME_CHARS: usize = 128;
 /// Longest value of a tag, in characters (S3).

@@ -1,5 +1,6 @@
 //! What the control plane keeps about objects: buckets, index entries, multipart uploads and their parts.
 
+use crate::acl::{Grants, ObjectAcl};
 use bytes::Bytes;
 use proto::ids::VolumeId;
 use serde::{Deserialize, Serialize};
@@ -53,19 +54,25 @@ pub struct BucketRecord {
 }
 
 /// What says who may use a bucket, all in one, so that nobody sees a policy of one time with a block of another.
-/// A bucket whose settings were never changed has none kept: it is as [`AccessRecord::of_new`] says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A bucket whose settings were never changed has none kept: it is as [`AccessRecord::of_new`] says. How it is encoded:
+/// [`acl`](crate::acl).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessRecord {
     /// The bucket policy's text, byte for byte as it was put.
     pub policy: Option<String>,
     /// `None` once it was deleted: nothing is blocked then.
     pub block: Option<BlockPublicAccess>,
+    /// `None` once it was deleted: then objects are their writers'.
+    pub ownership: Option<ObjectOwnership>,
+    /// What the bucket itself grants.
+    pub acl: Grants,
 }
 
 impl AccessRecord {
     /// Of a bucket on which nobody has put anything.
     pub fn of_new(bucket: &BucketRecord) -> Self {
-        Self { policy: None, block: Some(bucket.block_public_access) }
+        let (block, ownership) = (Some(bucket.block_public_access), Some(bucket.ownership));
+        Self { policy: None, block, ownership, acl: None }
     }
 }
 
@@ -306,14 +313,16 @@ pub struct Retention {
     pub until_ms: u64,
 }
 
-/// What can be changed of a version after it was put.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// What can be changed of a version after it was put. How it is encoded: [`acl`](crate::acl).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Annotations {
     /// In the order given; no name twice.
     pub tags: Vec<(String, String)>,
     pub retention: Option<Retention>,
     /// `None` if it was never said.
     pub legal_hold: Option<bool>,
+    /// `None` of an object of the bucket's owner that grants nobody else anything.
+    pub acl: Option<ObjectAcl>,
 }
 
 impl Annotations {

@@ -41,7 +41,7 @@ pub fn of_headers(headers: &HeaderMap, now_ms: u64) -> S3Result<Annotations> {
     let legal_hold = text(HOLD)?.map(|hold| {
         hold_of(hold).ok_or_else(|| invalid(HOLD, hold, "Legal Hold must be either of 'ON' or 'OFF'"))
     });
-    Ok(Annotations { tags, retention, legal_hold: legal_hold.transpose()? })
+    Ok(Annotations { tags, retention, legal_hold: legal_hold.transpose()?, acl: None })
 }
 
 fn invalid(name: &'static str, value: &str, why: &'static str) -> S3Error {
@@ -244,6 +244,7 @@ mod tests {
             tags: vec![tag("a", "1"), tag("b c", "+"), tag("d", "")],
             retention: Some(retention),
             legal_hold: Some(false),
+            acl: None,
         };
         assert_eq!(found, Ok(expected));
         assert_eq!(headers(&[]), Ok(Annotations::default()));

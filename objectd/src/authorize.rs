@@ -6,7 +6,7 @@
 use crate::annotations::Tags;
 use crate::arrival::Arrival;
 use crate::auth::{Authenticated, Principal};
-use crate::bucket_rules::{Asked, BucketRules};
+use crate::bucket_rules::{Asked, BucketRules, ObjectGrants};
 use crate::context::{Contexts, Known, Said, account_of, caller_of, existing_tag_keys};
 use crate::copy_source::CopySource;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -18,6 +18,7 @@ use crate::target::Target;
 use crate::version;
 use http::HeaderMap;
 use http::request::Parts;
+use meta::acl::ObjectAcl;
 use meta::error::{Entity, ErrorKind};
 use meta::object::{Annotations, FoundVersion, VersionRef};
 use meta::query::ObjectPart;
@@ -44,9 +45,18 @@ pub struct Granted {
     facts: Facts,
     operation: Operation,
     now_ms: u64,
-    /// The tags of the object and of the source that conditions were asked about, where any could matter.
-    tags: Option<Tags>,
-    source_tags: Option<Tags>,
+    /// The object and the source as they were judged, where more than their names could matter.
+    seen: Option<Seen>,
+    source_seen: Option<Seen>,
+    /// What the object grants, where ACLs are on: the one that is there, or the one that is to be.
+    object: Option<ObjectGrants>,
+}
+
+/// What of an object may have a say, as it was found.
+struct Seen {
+    exists: bool,
+    tags: Tags,
+    acl: Option<ObjectAcl>,
 }
 
 /// Checks every permission that the request needs.
@@ -77,18 +87,19 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
         facts: known.facts()?,
         operation,
         now_ms: known.now_ms,
-        tags: None,
-        source_tags: None,
+        seen: None,
+        source_seen: None,
+        object: None,
         source,
     };
     let needs: Vec<Need> = operation.permissions().needed(granted.facts).collect();
     if operation.needs_bucket() {
         let name = target.bucket.as_deref().ok_or_else(|| S3Error::new(S3Code::InvalidBucketName))?;
         granted.bucket = Some(granted.rules(shared, name).await?);
-        if let Some(key) = target.key.as_deref().filter(|_| operation.sees_tags()) {
+        if let Some(key) = target.key.as_deref() {
             // What can't be a version is none; the operation says so to those who get that far.
             let version = version::of_query(&authenticated.query).ok().flatten();
-            granted.look_at_tags(shared, (name, key), version).await?;
+            granted.look_at(shared, (name, key), version).await?;
         }
     }
     for need in needs.iter().filter(|need| need.on != On::Source) {
@@ -101,15 +112,15 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
     if let Some(source) = &granted.source {
         let bucket = granted.rules(shared, &source.bucket).await?;
         let copies_tags = operation == Operation::CopyObject && !replaces_tags(headers)?;
-        if copies_tags || granted.tags_matter(&bucket) {
+        if copies_tags || granted.tags_matter(&bucket) || bucket.has_acls() {
             let named = (source.bucket.as_str(), source.key.as_str());
-            granted.source_tags = Some(tags_of(shared, named, source.version).await?);
+            granted.source_seen = Some(see(shared, named, source.version).await?);
         }
         for need in needs.iter().filter(|need| need.on == On::Source) {
             granted.check_source(need, source, &bucket)?;
         }
         check_expected(headers, "x-amz-source-expected-bucket-owner", &bucket)?;
-        if copies_tags && granted.source_tags.as_ref().is_some_and(|tags| !tags.is_empty()) {
+        if copies_tags && granted.source_seen.as_ref().is_some_and(|seen| !seen.tags.is_empty()) {
             let facts = Facts { source_tags: true, ..granted.facts };
             let of_tags = |need: &Need| matches!(need.when, When::SourceTags | When::SourceVersionTags);
             for need in operation.permissions().needed(facts).filter(of_tags) {
@@ -172,19 +183,29 @@ impl Granted {
         self.bucket.as_ref().is_some_and(|bucket| bucket.decide(asked).allowed)
     }
 
+    /// The owner that the caller acts for, if it is known.
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
     /// Whether the request asks for governance to be bypassed, which it then was allowed.
     pub fn bypasses_governance(&self) -> bool {
         self.facts.bypass
     }
 
-    /// That the object still has the tags by which it was judged. If not, another try is judged by the new ones.
+    /// Whether the object was looked at, so that it has to be held to [`check_unchanged`](Self::check_unchanged).
+    pub fn has_looked(&self) -> bool {
+        self.seen.is_some()
+    }
+
+    /// That the object still is what it was judged as. If not, another try is judged by what it is then.
     pub fn check_unchanged(&self, annotations: &Annotations) -> S3Result<()> {
-        same_tags(self.tags.as_ref(), annotations)
+        unchanged(self.seen.as_ref(), annotations)
     }
 
     /// The same of a copy's source.
     pub fn check_source_unchanged(&self, annotations: &Annotations) -> S3Result<()> {
-        same_tags(self.source_tags.as_ref(), annotations)
+        unchanged(self.source_seen.as_ref(), annotations)
     }
 
     /// Whether a policy that has a say asks for an object's tags: reading them is a query of its own.
@@ -192,16 +213,26 @@ impl Granted {
         bucket.asks_for_object_tags() || self.rules.asks_for_object_tags()
     }
 
-    async fn look_at_tags(
+    /// Looks at the object, if what it is may matter. That is a query of its own.
+    async fn look_at(
         &mut self,
         shared: &Shared,
         named: (&str, &str),
         version: Option<VersionRef>,
     ) -> S3Result<()> {
-        if self.bucket.as_ref().is_some_and(|bucket| self.tags_matter(bucket)) {
-            let tags = tags_of(shared, named, version).await?;
-            existing_tag_keys(&mut self.contexts.own, &tags);
-            self.tags = Some(tags);
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        let tags_matter = self.operation.sees_tags() && self.tags_matter(bucket);
+        if !self.operation.is_of_object() {
+            self.object = bucket.has_acls().then(|| bucket.grants_of_new());
+        } else if tags_matter || bucket.has_acls() {
+            let seen = see(shared, named, version).await?;
+            if tags_matter {
+                existing_tag_keys(&mut self.contexts.own, &seen.tags);
+            }
+            if seen.exists && bucket.has_acls() {
+                self.object = Some(bucket.grants_of(seen.acl.as_ref()));
+            }
+            self.seen = Some(seen);
         }
         Ok(())
     }
@@ -230,6 +261,7 @@ impl Granted {
             owner: self.owner.as_deref(),
             action: "",
             key: None,
+            object: self.object.as_ref(),
             context: &self.contexts.own,
         }
     }
@@ -250,11 +282,22 @@ impl Granted {
             (On::Object, Some(bucket)) => {
                 let key = target.key.as_deref().ok_or_else(|| S3Error::new(S3Code::AccessDenied))?;
                 let asked = Asked { action: need.action, key: Some(key), ..self.asked() };
-                judge(need.action, &bucket.decide(asked))
+                let decision = bucket.decide(asked);
+                judge(need.action, &decision).map_err(|error| self.missing(&decision, key).unwrap_or(error))
             }
             (On::EachKey, Some(bucket)) => self.check_any_key(need.action, bucket),
             (On::Object | On::EachKey | On::Source, _) => Err(S3Error::new(S3Code::AccessDenied)),
         }
+    }
+
+    /// What is not there grants nothing. Who may list the bucket is told so.
+    fn missing(&self, decision: &Decision, key: &str) -> Option<S3Error> {
+        let gone = self.seen.as_ref().is_some_and(|seen| !seen.exists);
+        let by_acl = self.bucket.as_ref().is_some_and(BucketRules::has_acls);
+        let unsaid = matches!(decision.reason, Reason::NoAllow(_));
+        let code = if self.facts.version { S3Code::NoSuchVersion } else { S3Code::NoSuchKey };
+        let told = gone && by_acl && unsaid && !self.hides_missing();
+        told.then(|| S3Error::new(code).extra("Key", key))
     }
 
     /// What is of no bucket that exists: the caller's own account decides.
@@ -287,10 +330,15 @@ impl Granted {
         if let Some(version) = &source.version {
             context.set("s3:VersionId", version.to_string());
         }
-        if let Some(tags) = &self.source_tags {
-            existing_tag_keys(&mut context, tags);
+        let seen = self.source_seen.as_ref();
+        if let Some(seen) = seen {
+            existing_tag_keys(&mut context, &seen.tags);
         }
-        let asked = Asked { action: need.action, key: Some(&source.key), context: &context, ..self.asked() };
+        let object = seen
+            .filter(|seen| seen.exists && bucket.has_acls())
+            .map(|seen| bucket.grants_of(seen.acl.as_ref()));
+        let (action, key, object) = (need.action, Some(source.key.as_str()), object.as_ref());
+        let asked = Asked { action, key, object, context: &context, ..self.asked() };
         judge(need.action, &bucket.decide(asked))
     }
 
@@ -302,22 +350,30 @@ impl Granted {
     }
 }
 
-/// The tags of an object as it is; none of one that is not there.
-async fn tags_of(shared: &Shared, named: (&str, &str), version: Option<VersionRef>) -> S3Result<Tags> {
+/// An object as it is.
+async fn see(shared: &Shared, named: (&str, &str), version: Option<VersionRef>) -> S3Result<Seen> {
+    let nothing = Seen { exists: false, tags: Tags::new(), acl: None };
     match shared.meta.version(named, version, ObjectPart::Head).await {
-        Ok(FoundVersion::Object(object)) => Ok(object.annotations.tags),
-        Ok(FoundVersion::DeleteMarker { .. }) => Ok(Tags::new()),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => Ok(Tags::new()),
+        Ok(FoundVersion::Object(object)) => {
+            let Annotations { tags, acl, .. } = object.annotations;
+            Ok(Seen { exists: true, tags, acl })
+        }
+        Ok(FoundVersion::DeleteMarker { .. }) => Ok(nothing),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => Ok(nothing),
         Err(error) => Err(fault::meta(error)),
     }
 }
 
-fn same_tags(judged: Option<&Tags>, annotations: &Annotations) -> S3Result<()> {
+fn unchanged(judged: Option<&Seen>, annotations: &Annotations) -> S3Result<()> {
     match judged {
-        Some(judged) if *judged != annotations.tags => Err(S3Error::with(
-            S3Code::ServiceUnavailable,
-            "The object's tags changed while the request was judged by them. Please try again.",
-        )),
+        Some(judged)
+            if !judged.exists || judged.tags != annotations.tags || judged.acl != annotations.acl =>
+        {
+            Err(S3Error::with(
+                S3Code::ServiceUnavailable,
+                "The object's tags or its ACL changed while the request was judged by them. Please try again.",
+            ))
+        }
         _ => Ok(()),
     }
 }

@@ -1,17 +1,20 @@
-//! What has a say about one bucket: its policy and its public access block, as they are now.
+//! What has a say about one bucket: its policy, its ACL and its public access block, as they are now.
 //!
 //! Read with the bucket at every request, so that a change is obeyed by every gateway from the moment it returned
 //! (promise 10). Only the work of parsing is kept, beside the text that it was done for.
 
+use crate::acl;
 use crate::context::account_of;
 use crate::identity_rules::IdentityRules;
 use crate::limits::MAX_PARSED_POLICIES;
 use crate::principals::as_meant;
+use meta::acl::ObjectAcl;
 use meta::identity::BoundPrincipal;
 use meta::object::{AccessRecord, BlockPublicAccess, BucketRecord};
 use meta::query::BucketAccess;
 use policy::{
-    Attached, Caller, Context, Decision, Kind, Policies, Policy, PublicAccessBlock, Request, ResourcePolicy,
+    Acl, AclPermission, Acls, Attached, Caller, Context, Decision, Grant, Kind, ObjectOwnership, Policies,
+    Policy, PublicAccessBlock, Request, ResourcePolicy,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,6 +66,18 @@ pub struct BucketRules {
     policy: Option<Option<Arc<Policy>>>,
     /// Whether changes to its objects are told to webhooks.
     pub notifies: bool,
+    /// Whose objects are. Where nobody says, their writers'.
+    ownership: ObjectOwnership,
+    /// What the bucket grants, where ACLs are on.
+    acl: Option<Acl>,
+}
+
+/// Whose an object is, and what it grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectGrants {
+    acl: Acl,
+    /// The number of the account that owns it, if that isn't the bucket's.
+    account: Option<String>,
 }
 
 /// What is to be allowed, to whom.
@@ -76,6 +91,8 @@ pub struct Asked<'a> {
     pub action: &'a str,
     /// Of the bucket; `None` for the bucket itself.
     pub key: Option<&'a str>,
+    /// Of the object, where ACLs are on and it is there.
+    pub object: Option<&'a ObjectGrants>,
     pub context: &'a Context,
 }
 
@@ -84,8 +101,16 @@ impl BucketRules {
         let BucketAccess { bucket, access, account_block, bound, notifies, .. } = found;
         let policy = access.policy.as_deref().map(|text| parsed.parse(&bucket, text));
         let block = block_of(access.block).with(block_of(account_block));
+        let ownership = match access.ownership {
+            Some(meta::object::ObjectOwnership::BucketOwnerEnforced) => ObjectOwnership::BucketOwnerEnforced,
+            Some(meta::object::ObjectOwnership::BucketOwnerPreferred) => {
+                ObjectOwnership::BucketOwnerPreferred
+            }
+            Some(meta::object::ObjectOwnership::ObjectWriter) | None => ObjectOwnership::ObjectWriter,
+        };
+        let acl = ownership.acls_enabled().then(|| acl::judged(&bucket.owner, &access.acl));
         let name = format!("bucket/{}", bucket.name);
-        Self { name, record: bucket, access, bound, block, policy, notifies }
+        Self { name, record: bucket, access, bound, block, policy, notifies, ownership, acl }
     }
 
     /// The number of the account that owns it.
@@ -95,6 +120,46 @@ impl BucketRules {
 
     pub fn has_policy(&self) -> bool {
         self.policy.is_some()
+    }
+
+    /// Whether ACLs have a say.
+    pub fn has_acls(&self) -> bool {
+        self.ownership.acls_enabled()
+    }
+
+    pub fn ownership(&self) -> ObjectOwnership {
+        self.ownership
+    }
+
+    /// What the bucket grants: where ACLs are off, all to its owner.
+    pub fn acl(&self) -> Acl {
+        self.acl.clone().unwrap_or_else(|| acl::judged(&self.record.owner, &None))
+    }
+
+    /// What an object in it grants.
+    pub fn acl_of(&self, object: Option<&ObjectAcl>) -> Acl {
+        acl::judged_object(&self.record.owner, object.filter(|_| self.has_acls()))
+    }
+
+    /// The same as it is judged.
+    pub fn grants_of(&self, object: Option<&ObjectAcl>) -> ObjectGrants {
+        let acl = self.acl_of(object);
+        let account = (acl.owner != self.record.owner).then(|| account_of(&acl.owner).to_owned());
+        ObjectGrants { acl, account }
+    }
+
+    /// What an object grants that is only to be made: who may write one by the bucket's ACL gives it its own.
+    pub fn grants_of_new(&self) -> ObjectGrants {
+        let writes =
+            |grant: &&Grant| matches!(grant.permission, AclPermission::Write | AclPermission::FullControl);
+        let owns = |grant: &Grant| Grant { permission: AclPermission::WriteAcp, ..grant.clone() };
+        let grants = self.acl.iter().flat_map(|acl| &acl.grants).filter(writes).map(owns).collect();
+        ObjectGrants { acl: Acl { owner: self.record.owner.clone(), grants }, account: None }
+    }
+
+    /// Whether a public ACL may not be put: by the bucket's own block, or its account's.
+    pub fn blocks(&self, acl: &Acl) -> bool {
+        self.block.block_public_acls && acl.is_public()
     }
 
     /// Whether its policy asks for an object's tags. One that can't be read denies, whatever they are.
@@ -131,7 +196,13 @@ impl BucketRules {
             None => ResourcePolicy::Absent,
             Some(policy) => ResourcePolicy::Bucket(attached(policy.as_deref())),
         };
-        let policies = Policies { resource, block: self.block, ..Policies::default() };
+        let acls = Acls {
+            ownership: self.ownership,
+            bucket: self.acl.as_ref(),
+            object: asked.object.map(|object| &object.acl),
+            object_account: asked.object.and_then(|object| object.account.as_deref()),
+        };
+        let policies = Policies { resource, acls, block: self.block, ..Policies::default() };
         asked.rules.decide(&request, policies)
     }
 }

@@ -163,7 +163,7 @@ impl Known<'_> {
     fn header_keys(&self, context: &mut Context) -> S3Result<()> {
         use Operation::{
             CompleteMultipartUpload, CopyObject, CreateBucket, CreateMultipartUpload, DeleteObject,
-            PostObject, PutObject, UploadPartCopy,
+            PostObject, PutBucketAcl, PutObject, PutObjectAcl, UploadPartCopy,
         };
         let headers = self.headers;
         let operation = self.operation;
@@ -177,8 +177,10 @@ impl Known<'_> {
                 set_remaining_days(context, until_ms, self.now_ms);
             }
         }
-        if operation == CreateBucket {
+        if matches!(operation, CreateBucket | PutBucketAcl | PutObjectAcl) {
             claim_headers(context, headers, OF_ACLS)?;
+        }
+        if operation == CreateBucket {
             claim_headers(context, headers, &[("s3:x-amz-object-ownership", "x-amz-object-ownership")])?;
         }
         if operation == CopyObject {
@@ -218,7 +220,7 @@ const OF_NEW_OBJECTS: &Named = &[
     ("s3:x-amz-storage-class", "x-amz-storage-class"),
     ("s3:x-amz-website-redirect-location", "x-amz-website-redirect-location"),
 ];
-/// Of new objects and new buckets.
+/// Of new objects and buckets, and of new ACLs.
 const OF_ACLS: &Named = &[
     ("s3:x-amz-acl", "x-amz-acl"),
     ("s3:x-amz-grant-full-control", "x-amz-grant-full-control"),

@@ -109,7 +109,8 @@ fn rules(policy: Option<String>, block: Option<BlockPublicAccess>) -> BucketRule
         block_public_access: BlockPublicAccess::ALL,
         ownership: ObjectOwnership::BucketOwnerEnforced,
     };
-    let access = AccessRecord { policy, block };
+    let ownership = Some(bucket.ownership);
+    let access = AccessRecord { policy, block, ownership, acl: None };
     BucketRules::new(
         BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false, logs: false },
         &ParsedPolicies::default(),
@@ -120,7 +121,8 @@ static NO_RULES: LazyLock<IdentityRules> = LazyLock::new(IdentityRules::default)
 
 fn anonymous_get(context: &Context) -> Asked<'_> {
     let rules = &*NO_RULES;
-    Asked { caller: &Caller::Anonymous, rules, owner: None, action: "s3:GetObject", key: Some("k"), context }
+    let (caller, action, key) = (&Caller::Anonymous, "s3:GetObject", Some("k"));
+    Asked { caller, rules, owner: None, action, key, object: None, context }
 }
 
 /// `{"Operator": {"key": "value"}}`

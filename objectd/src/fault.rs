@@ -17,6 +17,12 @@ pub fn meta(error: MetaError) -> S3Error {
             let why = "Access Denied because object protected by object lock.";
             return S3Error::with(S3Code::AccessDenied, why).source(error);
         }
+        ErrorKind::InUse(Entity::Acl) => {
+            let why = "The object's ACL changed while the request was judged by it. Please try again.";
+            return S3Error::with(S3Code::ServiceUnavailable, why).source(error);
+        }
+        ErrorKind::Exists(Entity::Acl) => return crate::acl::blocked().source(error),
+        ErrorKind::NotFound(Entity::Acl) => S3Code::AccessControlListNotSupported,
         ErrorKind::InUse(Entity::Bucket) => S3Code::BucketNotEmpty,
         ErrorKind::Exists(Entity::Bucket) => S3Code::BucketAlreadyExists,
         ErrorKind::PreconditionFailed => S3Code::PreconditionFailed,

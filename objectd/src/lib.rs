@@ -4,6 +4,7 @@
 //! one of [`ops`]. Bodies are read by [`payload`] and kept by [`objectlog`].
 
 mod access_log;
+pub mod acl;
 pub mod annotations;
 pub mod answer;
 pub mod arrival;

@@ -123,11 +123,24 @@ impl Operation {
             Self::GetObject
                 | Self::HeadObject
                 | Self::GetObjectAcl
+                | Self::PutObjectAcl
                 | Self::GetObjectAttributes
                 | Self::GetObjectTagging
                 | Self::PutObjectTagging
                 | Self::DeleteObjectTagging
         )
+    }
+
+    /// Whether it is done to an object that is there, whose ACL and owner have a say.
+    pub const fn is_of_object(self) -> bool {
+        self.sees_tags()
+            || matches!(
+                self,
+                Self::GetObjectRetention
+                    | Self::PutObjectRetention
+                    | Self::GetObjectLegalHold
+                    | Self::PutObjectLegalHold
+            )
     }
 
     /// Whether conditions may be about what its body says, so that it is judged when that was read.

@@ -4,7 +4,7 @@ use crate::error::S3Result;
 use crate::fault;
 use crate::gateway::Shared;
 use meta::error::{Entity, ErrorKind};
-use meta::identity::{BoundPrincipal, IdentityKind, IdentityName};
+use meta::identity::{BoundPrincipal, IdentityKind, IdentityName, account_of};
 use policy::{Caller, Policy, PrincipalName};
 use std::borrow::Cow;
 
@@ -48,7 +48,7 @@ pub async fn bind(
             PrincipalName::Everyone => (true, "*"),
             PrincipalName::Account(number) => (number == own || account(number).await?, number.as_str()),
             // An account's canonical id is its owner here.
-            PrincipalName::CanonicalUser(id) => (account(id).await?, id.as_str()),
+            PrincipalName::CanonicalUser(id) => (account(account_of(id)).await?, id.as_str()),
             PrincipalName::Arn(arn) => {
                 let found = find(shared, arn).await?;
                 let known = found.is_some();

@@ -78,16 +78,8 @@ pub fn refuse_unserved_of_object(headers: &HeaderMap) -> S3Result<()> {
         if UNSERVED.iter().any(|prefix| name.starts_with(prefix)) {
             return Err(S3Error::new(S3Code::NotImplemented).extra("Header", name));
         }
-        if name.starts_with("x-amz-grant-") {
-            return Err(S3Error::new(S3Code::AccessControlListNotSupported));
-        }
     }
     let text = |name: &'static str| single_header(headers, &HeaderName::from_static(name));
-    match text("x-amz-acl")? {
-        // ACLs are off; these two say what is so anyway, and s3cmd and s3fs send them by default.
-        None | Some("private" | "bucket-owner-full-control") => {}
-        Some(_) => return Err(S3Error::new(S3Code::AccessControlListNotSupported)),
-    }
     match text("x-amz-storage-class")? {
         None | Some("STANDARD") => Ok(()),
         Some(_) => Err(S3Error::new(S3Code::InvalidStorageClass)),
@@ -159,10 +151,7 @@ mod tests {
         };
         assert_eq!(code("x-amz-server-side-encryption", "AES256"), Some(S3Code::NotImplemented));
         assert_eq!(code("x-amz-tagging", "a=b"), Some(S3Code::NotImplemented));
-        assert_eq!(code("x-amz-acl", "public-read"), Some(S3Code::AccessControlListNotSupported));
-        assert_eq!(code("x-amz-grant-read", "x"), Some(S3Code::AccessControlListNotSupported));
         assert_eq!(code("x-amz-storage-class", "GLACIER"), Some(S3Code::InvalidStorageClass));
-        assert_eq!(code("x-amz-acl", "private"), None);
         assert_eq!(code("x-amz-storage-class", "STANDARD"), None);
         assert_eq!(code("x-amz-tagging-directive", "COPY"), None);
         let of_object = |name| refuse_unserved_of_object(&headers(&[(name, b"x")])).is_ok();

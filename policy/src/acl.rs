@@ -95,7 +95,8 @@ impl CannedAcl {
         })
     }
 
-    /// Its grants, for an owner and the owner of the bucket, both by canonical id.
+    /// Its grants, for an owner and the owner of the bucket, both by canonical id. What it would give the owner beside full
+    /// control is left out.
     pub fn expand(self, owner: &str, bucket_owner: &str) -> Acl {
         let to = |grantee, permission| Grant { grantee, permission };
         let account = |id: &str| Grantee::CanonicalUser(id.to_owned());
@@ -109,6 +110,7 @@ impl CannedAcl {
                 grants.push(to(Grantee::AllUsers, AclPermission::Write));
             }
             Self::AuthenticatedRead => grants.push(to(Grantee::AuthenticatedUsers, AclPermission::Read)),
+            Self::BucketOwnerRead | Self::BucketOwnerFullControl if owner == bucket_owner => {}
             Self::BucketOwnerRead => grants.push(to(account(bucket_owner), AclPermission::Read)),
             Self::BucketOwnerFullControl => {
                 grants.push(to(account(bucket_owner), AclPermission::FullControl))

@@ -6,9 +6,10 @@ use crate::cli::output::{fields, show};
 use crate::error::{Error, Exit};
 use meta::identity::IdentityKind;
 use meta::identity_command::{IdentityAnswer, IdentityQuery};
-use meta::query::{Answer, BucketAccess, Query};
+use meta::object::FoundVersion;
+use meta::query::{Answer, ObjectPart, Query};
 use objectd::auth::{Holder, Principal, Who};
-use objectd::bucket_rules::{Asked, BucketRules, ParsedPolicies};
+use objectd::bucket_rules::{Asked, BucketRules, ObjectGrants, ParsedPolicies};
 use objectd::context::{account_of, caller_of, principal_keys, time_keys};
 use objectd::identity_rules::{IdentityRules, ParsedIdentities};
 use objectd::principals::Named;
@@ -24,7 +25,7 @@ pub enum Command {
     Test {
         #[command(flatten)]
         client: ClientArgs,
-        /// The bucket whose policy and public access block are asked
+        /// The bucket whose policy, ACLs and public access block are asked
         #[arg(long, value_name = "NAME")]
         bucket: String,
         /// Who asks: anonymous, an account by its number or its root's ARN, or a user or role by its ARN
@@ -86,7 +87,12 @@ pub fn run(command: Command) -> Result<(), Error> {
     for (key, values) in given {
         keys.set_all(&key, values);
     }
-    let verdict = decide(found, &principal, (&action, key.as_deref()), &keys);
+    let rules = BucketRules::new(found, &ParsedPolicies::default());
+    let object = match &key {
+        Some(key) if rules.has_acls() => look_at(&daemon, &rules, key)?,
+        _ => None,
+    };
+    let verdict = decide(&rules, object.as_ref(), &principal, (&action, key.as_deref()), &keys);
     show(client.output, &verdict, table)?;
     match verdict.allowed {
         true => Ok(()),
@@ -94,16 +100,31 @@ pub fn run(command: Command) -> Result<(), Error> {
     }
 }
 
+/// What an object grants, if it is there. Of a version it is the newest's.
+fn look_at(daemon: &Client, rules: &BucketRules, key: &str) -> Result<Option<ObjectGrants>, Error> {
+    let (bucket, key) = (rules.record.name.clone(), key.to_owned());
+    match daemon.ask(Query::Version { bucket, key, version: None, part: ObjectPart::Head }) {
+        Ok(Answer::Version(FoundVersion::Object(object))) => {
+            Ok(Some(rules.grants_of(object.annotations.acl.as_ref())))
+        }
+        Ok(Answer::Version(FoundVersion::DeleteMarker { .. })) => Ok(None),
+        Ok(_) => Err(Error::failed("the control plane's answer is not about an object")),
+        Err(error) if error.exit == Exit::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn decide(
-    found: BucketAccess,
+    rules: &BucketRules,
+    object: Option<&ObjectGrants>,
     principal: &Principal,
     (action, key): (&str, Option<&str>),
     context: &Context,
 ) -> Verdict {
-    let rules = BucketRules::new(found, &ParsedPolicies::default());
     let caller = caller_of(principal);
     let own = IdentityRules::of(principal, &ParsedIdentities::default());
-    let asked = Asked { caller: &caller, rules: &own, owner: principal.owner(), action, key, context };
+    let owner = principal.owner();
+    let asked = Asked { caller: &caller, rules: &own, owner, action, key, object, context };
     explain(rules.decide(asked), rules.has_policy())
 }
 
@@ -130,7 +151,8 @@ fn explain(decision: Decision, has_policy: bool) -> Verdict {
             ..plain("the policy can't be read, so all is denied; the account's root can replace or delete it")
         },
         Reason::Root => plain("the caller is the root of the account that owns the bucket"),
-        Reason::BucketAcl(_) | Reason::ObjectAcl(_) => plain("an access control list allows it"),
+        Reason::BucketAcl(grant) => plain(&format!("grant {grant} of the bucket's ACL allows it")),
+        Reason::ObjectAcl(grant) => plain(&format!("grant {grant} of the object's ACL allows it")),
         Reason::NoAllow(Layer::Resource) if !has_policy => {
             plain("the bucket has no policy, and the caller is not of the account that owns it")
         }
@@ -246,7 +268,9 @@ fn check_action(action: &str, key: Option<&str>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meta::acl::{AclGrant, AclPermission, Grantee, ObjectAcl};
     use meta::object::{AccessRecord, BlockPublicAccess, BucketRecord, ObjectOwnership};
+    use meta::query::BucketAccess;
 
     fn bucket(policy: Option<&str>, block: Option<BlockPublicAccess>) -> BucketAccess {
         let bucket = BucketRecord {
@@ -264,7 +288,7 @@ mod tests {
                     "Condition": {{"IpAddress": {{"aws:SourceIp": "10.0.0.0/7"}}}}}}]}}"#
             )
         });
-        let access = AccessRecord { policy, block };
+        let access = AccessRecord { policy, block, ..AccessRecord::of_new(&bucket) };
         BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false, logs: false }
     }
 
@@ -272,7 +296,31 @@ mod tests {
         let mut context = Context::new();
         context.set("aws:SourceIp", from);
         let Whom::Known(principal) = parse_principal(principal).unwrap() else { panic!() };
-        decide(found, &principal, ("s3:GetObject", Some("k")), &context)
+        let rules = BucketRules::new(found, &ParsedPolicies::default());
+        decide(&rules, None, &principal, ("s3:GetObject", Some("k")), &context)
+    }
+
+    #[test]
+    fn acls_decide_where_they_are_on() {
+        let to_all = |permission| Some(vec![AclGrant { to: Grantee::AllUsers, permission }]);
+        let ask = |ownership, block, action, key: Option<&str>| {
+            let mut found = bucket(None, block);
+            found.access.ownership = ownership;
+            found.access.acl = to_all(AclPermission::Read);
+            let rules = BucketRules::new(found, &ParsedPolicies::default());
+            let acl = ObjectAcl { owner: None, grants: to_all(AclPermission::Read) };
+            let object = key.map(|_| rules.grants_of(Some(&acl)));
+            decide(&rules, object.as_ref(), &Principal::Anonymous, (action, key), &Context::new())
+        };
+        let on = Some(ObjectOwnership::ObjectWriter);
+        let list = ask(on, None, "s3:ListBucket", None);
+        assert!(list.allowed && list.why == "grant 0 of the bucket's ACL allows it");
+        let get = ask(on, None, "s3:GetObject", Some("k"));
+        assert!(get.allowed && get.why == "grant 0 of the object's ACL allows it");
+        assert!(!ask(on, None, "s3:PutObject", Some("k")).allowed);
+        assert!(!ask(on, Some(BlockPublicAccess::ALL), "s3:GetObject", Some("k")).allowed);
+        let off = Some(ObjectOwnership::BucketOwnerEnforced);
+        assert!(!ask(off, None, "s3:GetObject", Some("k")).allowed);
     }
 
     #[test]

@@ -30,6 +30,12 @@ fn every_case_of_the_s3_suite() {
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"] {
         command.env(name, store.env(name));
     }
+    let other = store.json(&["project", "create", "other"]);
+    for (name, field) in
+        [("S3_OTHER_ACCESS_KEY_ID", "access_key_id"), ("S3_OTHER_SECRET_ACCESS_KEY", "secret_access_key")]
+    {
+        command.env(name, other[field].as_str().unwrap());
+    }
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let totals = Totals::read(&std::fs::read_to_string(&report).unwrap_or_default());

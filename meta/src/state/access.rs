@@ -39,7 +39,7 @@ fn unbind(txn: &mut Txn<'_>, id: u64) -> Outcome<()> {
     Ok(())
 }
 
-fn account_block(view: &dyn Read, bucket: &BucketRecord) -> Outcome<Option<BlockPublicAccess>> {
+pub fn account_block(view: &dyn Read, bucket: &BucketRecord) -> Outcome<Option<BlockPublicAccess>> {
     let account: Option<AccountRecord> = load(view, &keys::account(account_of(&bucket.owner)))?;
     Ok(account.and_then(|account| account.block))
 }
@@ -75,11 +75,11 @@ pub fn put_block(txn: &mut Txn<'_>, named: (&str, u64), block: Option<BlockPubli
     })
 }
 
-fn of_record(view: &dyn Read, bucket: &BucketRecord) -> Outcome<AccessRecord> {
+pub fn of_record(view: &dyn Read, bucket: &BucketRecord) -> Outcome<AccessRecord> {
     Ok(load(view, &keys::access(bucket.id))?.unwrap_or_else(|| AccessRecord::of_new(bucket)))
 }
 
-fn change(
+pub fn change(
     txn: &mut Txn<'_>,
     (name, id): (&str, u64),
     change: impl FnOnce(&mut AccessRecord) -> Result<(), Refusal>,
@@ -99,6 +99,7 @@ mod tests {
     use super::super::tests::Fixture;
     use super::*;
     use crate::command::Command;
+    use crate::object::ObjectOwnership;
     use crate::query::{Answer, Query};
 
     fn access(f: &Fixture) -> (u64, AccessRecord) {
@@ -117,6 +118,15 @@ mod tests {
         Command::PutPublicAccessBlock { bucket: "bucket".into(), id, block }
     }
 
+    fn closed(policy: Option<&str>) -> AccessRecord {
+        AccessRecord {
+            policy: policy.map(str::to_owned),
+            block: Some(BlockPublicAccess::ALL),
+            ownership: Some(ObjectOwnership::BucketOwnerEnforced),
+            acl: None,
+        }
+    }
+
     const OPEN: BlockPublicAccess =
         BlockPublicAccess { block_public_policy: false, ..BlockPublicAccess::ALL };
 
@@ -125,19 +135,16 @@ mod tests {
         let f = Fixture::new();
         let (id, new) = access(&f);
         assert_eq!(f.kv.get(&keys::access(id)).unwrap(), None, "as buckets of earlier builds are");
-        assert_eq!(new, AccessRecord { policy: None, block: Some(BlockPublicAccess::ALL) });
+        assert_eq!(new, closed(None));
         f.run(put(id, "{}", false)).unwrap();
-        assert_eq!(
-            access(&f).1,
-            AccessRecord { policy: Some("{}".into()), block: Some(BlockPublicAccess::ALL) }
-        );
+        assert_eq!(access(&f).1, closed(Some("{}")));
         f.run(block(id, Some(OPEN))).unwrap();
-        assert_eq!(access(&f).1, AccessRecord { policy: Some("{}".into()), block: Some(OPEN) });
+        assert_eq!(access(&f).1, AccessRecord { block: Some(OPEN), ..closed(Some("{}")) });
         let delete = || Command::DeleteBucketPolicy { bucket: "bucket".into(), id };
         f.run(delete()).unwrap();
         f.run(delete()).unwrap();
         f.run(block(id, None)).unwrap();
-        assert_eq!(access(&f).1, AccessRecord { policy: None, block: None });
+        assert_eq!(access(&f).1, AccessRecord { block: None, ..closed(None) });
     }
 
     #[test]
@@ -181,7 +188,7 @@ mod tests {
         }
         let (other, new) = access(&f);
         assert_ne!(other, id);
-        assert_eq!(new, AccessRecord { policy: None, block: Some(BlockPublicAccess::ALL) });
+        assert_eq!(new, closed(None));
     }
 
     #[test]
@@ -192,9 +199,9 @@ mod tests {
         assert_eq!(bytes(&delete), "28066275636b657405");
         assert_eq!(bytes(&block(5, Some(OPEN))), "29066275636b6574050101010001");
         assert_eq!(bytes(&block(5, None)), "29066275636b65740500");
-        let kept = AccessRecord { policy: Some("{}".into()), block: Some(OPEN) };
+        let kept = AccessRecord { block: Some(OPEN), ..closed(Some("{}")) };
         assert_eq!(hex::encode(postcard::to_stdvec(&kept).unwrap()), "01027b7d0101010001");
-        let none = AccessRecord { policy: None, block: None };
+        let none = AccessRecord { block: None, ..closed(None) };
         assert_eq!(hex::encode(postcard::to_stdvec(&none).unwrap()), "0000");
     }
 }

@@ -5,7 +5,7 @@ use super::kv::Read;
 use super::stored::{self, Stored};
 use super::txn::Txn;
 use super::versions::{missing, of, same_bucket};
-use super::{Outcome, keys, objects};
+use super::{Outcome, acl, keys, objects};
 use crate::command::Annotate;
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::limits::{MAX_RETENTION_DAYS, MAX_TAG_NAME_CHARS, MAX_TAG_VALUE_CHARS, MAX_TAGS};
@@ -141,6 +141,11 @@ pub fn annotate(
             stored.annotations.retention = retention;
         }
         Annotate::LegalHold(held) => stored.annotations.legal_hold = Some(held),
+        Annotate::Acl { seen, grants } => {
+            let acl = acl::changed(stored.annotations.acl.take(), seen.as_ref(), grants)?;
+            acl::check_of_object(txn, &bucket, acl.as_ref())?;
+            stored.annotations.acl = acl;
+        }
     }
     stored::put(txn, bucket.id, key, &stored)?;
     Ok((config.versioning != Versioning::Off).then(|| stored.named()))

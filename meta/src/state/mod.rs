@@ -2,6 +2,7 @@
 //! [`Read`](kv::Read) view it is given, and nothing here reads a clock, a file or a random number.
 
 mod access;
+mod acl;
 mod answer;
 mod audit;
 mod events;
@@ -245,6 +246,18 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         Command::SettleEvents { webhook, settled, now_ms } => {
             events::settle(txn, webhook, settled, now_ms).map(done)
         }
+        Command::CreateBucketWithAcls { name, owner, locked, ownership, acl, now_ms } => {
+            let bucket = objects::create_bucket(txn, name, owner, now_ms)?;
+            if locked {
+                versions::lock_new(txn, &bucket)?;
+            }
+            acl::of_new_bucket(txn, &bucket, ownership, acl)?;
+            Ok(Response::Bucket(bucket))
+        }
+        Command::PutOwnership { bucket, id, ownership } => {
+            acl::put_ownership(txn, (&bucket, id), ownership).map(done)
+        }
+        Command::PutBucketAcl { bucket, id, acl } => acl::put(txn, (&bucket, id), acl).map(done),
     }
 }
 

@@ -6,7 +6,7 @@ use super::objects::{bucket, check_digests, check_extents, check_metadata};
 use super::pool::all;
 use super::txn::{Txn, load};
 use super::versions::{self, NewObject, Stamp};
-use super::{Outcome, keys, locks, names, quotas};
+use super::{Outcome, acl, keys, locks, names, quotas};
 use crate::error::{Entity, ErrorKind, MetaError, PartFault, Refusal};
 use crate::limits::{MAX_EXTENTS, MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES};
 use crate::object::{
@@ -31,6 +31,7 @@ pub fn create(
     names::label("an upload's owner", &upload.owner)?;
     check_metadata(&upload.headers, &upload.user_metadata)?;
     locks::check_new(&versions::of(txn, bucket.id)?, annotations, upload.initiated_ms)?;
+    acl::check_of_object(txn, &bucket, annotations.acl.as_ref())?;
     let key = keys::upload(bucket.id, &upload.key, upload.id);
     if txn.get(&key)?.is_some() {
         return Err(Refusal::new(ErrorKind::Exists(Entity::Upload), "the upload's id is taken").into());

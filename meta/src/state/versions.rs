@@ -8,7 +8,7 @@ use super::objects::{bucket, check_record};
 use super::quotas;
 use super::stored::{self, EntryKind, Kept, Stored, Whole};
 use super::txn::{Txn, load};
-use super::{Fail, Outcome, keys, names};
+use super::{Fail, Outcome, acl, keys, names};
 use crate::command::{DeleteVersion, Deletion};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::limits::MAX_PAGE;
@@ -90,6 +90,7 @@ pub fn put(
     names::key(key)?;
     check_record(&new.record)?;
     locks::check_new(&of(txn, bucket.id)?, &new.annotations, stamp.0)?;
+    acl::check_of_object(txn, &bucket, new.annotations.acl.as_ref())?;
     let held = quotas::held(txn, bucket.id)?;
     let version = insert(txn, bucket.id, key, new, stamp)?;
     held.check(txn, (bucket_name, bucket.id))?;

@@ -181,6 +181,7 @@ pub async fn check_target(
         owner: None,
         action: "s3:PutObject",
         key: Some(key),
+        object: None,
         context: &context,
     };
     if !rules.decide(asked).allowed {

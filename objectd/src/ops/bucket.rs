@@ -1,5 +1,7 @@
 //! ListBuckets, CreateBucket, HeadBucket, DeleteBucket.
 
+use super::ownership;
+use crate::acl::{self, Asked, check_grantees};
 use crate::answer;
 use crate::auth::single_header;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -14,8 +16,12 @@ use crate::{http_date, listing};
 use axum::body::Body;
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
+use meta::acl::Grants;
+use meta::client::acl::NewBucket;
 use meta::error::{Entity, ErrorKind};
+use meta::object::ObjectOwnership;
 
+const OWNERSHIP: HeaderName = HeaderName::from_static("x-amz-object-ownership");
 const REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 
 pub async fn list(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
@@ -67,18 +73,18 @@ pub async fn create(shared: &Shared, request: S3Request) -> S3Result<Response<Bo
     let name = request.bucket()?.to_owned();
     let owner = request.principal.require()?.to_owned();
     let headers = &request.parts.headers;
-    refuse_unserved(headers).map_err(|error| match error.code() {
-        S3Code::AccessControlListNotSupported => {
-            S3Error::new(S3Code::InvalidBucketAclWithObjectOwnership).source(error)
-        }
-        _ => error,
-    })?;
-    let locked = check_create_headers(headers)?;
+    refuse_unserved(headers)?;
+    let locked = wants_lock(headers)?;
+    let acls = acls_of_new(shared, &owner, headers).await?;
     let body = request.document(MAX_XML_BYTES).await?;
     check_location(&body, &shared.region)?;
-    let created = match locked {
-        true => shared.meta.create_locked_bucket(&name, &owner).await,
-        false => shared.meta.create_bucket(&name, &owner).await,
+    let created = match acls {
+        Some((ownership, acl)) => {
+            let (name, owner) = (name.clone(), owner.clone());
+            shared.meta.create_bucket_with_acls(NewBucket { name, owner, locked, ownership, acl }).await
+        }
+        None if locked => shared.meta.create_locked_bucket(&name, &owner).await,
+        None => shared.meta.create_bucket(&name, &owner).await,
     };
     if let Err(error) = created {
         if error.kind() != ErrorKind::Exists(Entity::Bucket) {
@@ -93,21 +99,39 @@ pub async fn create(shared: &Shared, request: S3Request) -> S3Result<Response<Bo
     Ok(answer)
 }
 
-/// Whether the bucket is to have an object lock.
-fn check_create_headers(headers: &HeaderMap) -> S3Result<bool> {
-    let unserved = |name: &'static str| Err(S3Error::new(S3Code::NotImplemented).extra("Header", name));
-    let text = |name: &'static str| single_header(headers, &HeaderName::from_static(name));
-    match text("x-amz-object-ownership")? {
-        None | Some("BucketOwnerEnforced") => {}
-        Some("BucketOwnerPreferred" | "ObjectWriter") => return unserved("x-amz-object-ownership"),
-        Some(other) => {
-            let why = format!("Invalid x-amz-object-ownership header: {other}");
-            let refused = S3Error::with(S3Code::InvalidArgument, why);
-            return Err(refused.extra("ArgumentName", "x-amz-object-ownership"));
-        }
+/// Whose the objects of a new bucket are to be and what it is to grant, if ACLs are to be on.
+async fn acls_of_new(
+    shared: &Shared,
+    owner: &str,
+    headers: &HeaderMap,
+) -> S3Result<Option<(ObjectOwnership, Grants)>> {
+    let ownership = match single_header(headers, &OWNERSHIP)? {
+        None => ObjectOwnership::BucketOwnerEnforced,
+        Some(text) => ownership::parse(text).ok_or_else(|| {
+            let why = format!("Invalid x-amz-object-ownership header: {text}");
+            S3Error::with(S3Code::InvalidArgument, why).extra("ArgumentName", OWNERSHIP.as_str())
+        })?,
+    };
+    let asked = Asked::of(headers)?;
+    if ownership == ObjectOwnership::BucketOwnerEnforced {
+        return match asked.is_the_owners_own(owner) {
+            true => Ok(None),
+            false => Err(S3Error::new(S3Code::InvalidBucketAclWithObjectOwnership)),
+        };
     }
+    let acl = asked.expand(owner, owner);
+    check_grantees(shared, &acl, &[owner]).await?;
+    if acl.is_public() {
+        // New buckets have all blocks.
+        return Err(S3Error::new(S3Code::InvalidBucketAclWithBlockPublicAccessError));
+    }
+    Ok(Some((ownership, acl::kept(&acl))))
+}
+
+/// Whether the bucket is to have an object lock.
+fn wants_lock(headers: &HeaderMap) -> S3Result<bool> {
     // What isn't "false" was judged as wanting one, and so it is.
-    let lock = text("x-amz-bucket-object-lock-enabled")?;
+    let lock = single_header(headers, &HeaderName::from_static("x-amz-bucket-object-lock-enabled"))?;
     Ok(lock.is_some_and(|value| !value.trim().eq_ignore_ascii_case("false")))
 }
 

@@ -1,6 +1,7 @@
 //! CopyObject and UploadPartCopy. Data goes through the gateway into new extents; what lies in the index is
 //! copied there.
 
+use super::acl;
 use super::checksums;
 use super::commit::{commit, precondition};
 use super::found::Wanted;
@@ -53,6 +54,8 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
         Some(_) => return Err(S3Error::with(S3Code::InvalidArgument, "Unknown tagging directive.")),
     };
     let mut annotations = annotations::of_headers(headers, shared.now_ms())?;
+    // Never the source's: AWS copies no ACL.
+    annotations.acl = acl::of_new(shared, &request.granted, headers).await?;
     let directive = match request.header("x-amz-metadata-directive")? {
         None | Some("COPY") => Directive::Copy,
         Some("REPLACE") => Directive::Replace,

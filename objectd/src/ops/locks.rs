@@ -90,6 +90,7 @@ fn parse_configuration(body: &[u8]) -> S3Result<Option<DefaultRetention>> {
 pub async fn retention(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
     must_be_locked(shared, request).await?;
     let object = Wanted::of(request)?.head(shared).await?;
+    request.granted.check_unchanged(&object.annotations)?;
     let retention = object.annotations.retention.ok_or_else(no_lock)?;
     let mut xml = XmlWriter::new("Retention");
     xml.text("Mode", mode_name(retention.mode));
@@ -109,6 +110,7 @@ pub async fn put_retention(shared: &Shared, request: S3Request) -> S3Result<Resp
 pub async fn legal_hold(shared: &Shared, request: &S3Request) -> S3Result<Response<Body>> {
     must_be_locked(shared, request).await?;
     let object = Wanted::of(request)?.head(shared).await?;
+    request.granted.check_unchanged(&object.annotations)?;
     let held = object.annotations.legal_hold.ok_or_else(no_lock)?;
     let mut xml = XmlWriter::new("LegalHold");
     xml.text("Status", hold_name(held));
@@ -125,6 +127,9 @@ pub async fn put_legal_hold(shared: &Shared, request: S3Request) -> S3Result<Res
 
 async fn annotate(shared: &Shared, request: &S3Request, change: Annotate) -> S3Result<Response<Body>> {
     let wanted = Wanted::of(request)?;
+    if request.granted.has_looked() {
+        request.granted.check_unchanged(&wanted.head(shared).await?.annotations)?;
+    }
     let changed = shared.meta.annotate((wanted.bucket, wanted.key), wanted.version, change);
     let version = changed.await.map_err(|error| wanted.missing(error))?;
     let mut answer = answer::empty(StatusCode::OK);

@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod acl;
 mod attributes;
 mod bucket;
 mod bucket_setting;
@@ -22,6 +23,7 @@ mod locks;
 mod logging;
 mod multipart;
 mod notification;
+mod ownership;
 pub mod post;
 pub mod put;
 mod settings;
@@ -66,8 +68,8 @@ async fn dispatch(
         Operation::GetBucketLocation => settings::location(shared),
         Operation::GetBucketVersioning => versioning::get(shared, &request).await,
         Operation::PutBucketVersioning => versioning::put(shared, request).await,
-        Operation::GetBucketAcl => settings::acl(&request),
-        Operation::GetObjectAcl => settings::object_acl(shared, &request).await,
+        Operation::GetBucketAcl => acl::bucket(&request),
+        Operation::GetObjectAcl => acl::object(shared, &request).await,
         Operation::GetObjectTagging => tagging::get(shared, &request).await,
         Operation::PutObjectTagging => tagging::put(shared, request).await,
         Operation::DeleteObjectTagging => tagging::delete(shared, &request).await,
@@ -75,10 +77,11 @@ async fn dispatch(
         Operation::PutObjectRetention => locks::put_retention(shared, request).await,
         Operation::GetObjectLegalHold => locks::legal_hold(shared, &request).await,
         Operation::PutObjectLegalHold => locks::put_legal_hold(shared, request).await,
-        Operation::PutBucketAcl | Operation::PutObjectAcl => settings::put_acl(&request),
-        Operation::GetBucketOwnershipControls => settings::ownership(&request),
-        Operation::PutBucketOwnershipControls => settings::put_ownership(request).await,
-        Operation::DeleteBucketOwnershipControls => settings::delete_ownership(),
+        Operation::PutBucketAcl => acl::put_bucket(shared, request).await,
+        Operation::PutObjectAcl => acl::put_object(shared, request).await,
+        Operation::GetBucketOwnershipControls => ownership::get(&request),
+        Operation::PutBucketOwnershipControls => ownership::put(shared, request).await,
+        Operation::DeleteBucketOwnershipControls => ownership::delete(shared, &request).await,
         Operation::PutBucketPolicy => access::put_policy(shared, request).await,
         Operation::GetBucketPolicy => access::policy(&request),
         Operation::DeleteBucketPolicy => access::delete_policy(shared, &request).await,

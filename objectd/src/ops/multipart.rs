@@ -1,5 +1,6 @@
 //! CreateMultipartUpload, UploadPart, ListParts, AbortMultipartUpload.
 
+use super::acl;
 use super::checksums;
 use super::commit::commit;
 use super::put::{Data, Keep, receive};
@@ -30,7 +31,8 @@ pub async fn create(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Respo
     let (bucket, key) = request.object()?;
     let headers = &request.parts.headers;
     refuse_unserved_of_object(headers)?;
-    let annotations = annotations::of_headers(headers, shared.now_ms())?;
+    let mut annotations = annotations::of_headers(headers, shared.now_ms())?;
+    annotations.acl = acl::of_new(shared, &request.granted, headers).await?;
     let chosen = chosen_checksum(request)?;
     let upload = UploadRecord {
         id: UploadId(SystemRng.id()),

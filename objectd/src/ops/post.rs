@@ -3,6 +3,7 @@
 //! The form comes before its file and says who lets it be uploaded; so it is read first, as bounded as a head is, and
 //! nothing of the file is stored before that is decided.
 
+use super::acl;
 use super::put::{Data, New, Received, store};
 use crate::answer;
 use crate::arrival::Arrival;
@@ -62,6 +63,7 @@ pub async fn post(
     let who = (parts, &authenticated.principal);
     let meta = events::telling(shared, who, &granted, EventKind::CreatedPost);
     let new = New::of((&bucket, &key), &said.headers, shared.now_ms())?;
+    let new = new.with_acl(acl::of_new(shared, &granted, &said.headers).await?);
     let plan = BodyPlan::document(&said, authenticated.payload, MAX_PUT_BYTES)?;
     let reader = plan.reader(FileBody::new(reader, body));
     let received = receive(shared, reader, (range, total)).await?;

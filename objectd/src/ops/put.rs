@@ -1,5 +1,6 @@
 //! PutObject.
 
+use super::acl;
 use super::checksums;
 use super::commit::{commit, precondition};
 use crate::annotations;
@@ -21,6 +22,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::ETAG;
 use http::{HeaderMap, Response, StatusCode};
+use meta::acl::ObjectAcl;
 use meta::client::Client;
 use meta::event::EventKind;
 use meta::object::{self, Annotations, ObjectRecord, Precondition, StoredHeaders, VersionRef};
@@ -29,6 +31,7 @@ use std::sync::Arc;
 pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
     let headers = &request.parts.headers;
     let new = New::of(request.object()?, headers, shared.now_ms())?;
+    let new = new.with_acl(acl::of_new(shared, &request.granted, headers).await?);
     let meta = events::telling(
         shared,
         (&request.parts, &request.principal),
@@ -74,6 +77,12 @@ impl New {
             annotations: annotations::of_headers(headers, now_ms)?,
             condition: precondition(WriteCondition::of_write(headers)?),
         })
+    }
+
+    /// Whose it is and what it grants: the bucket owner's own, unless this is said.
+    pub fn with_acl(mut self, acl: Option<ObjectAcl>) -> Self {
+        self.annotations.acl = acl;
+        self
     }
 }
 

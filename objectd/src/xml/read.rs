@@ -12,6 +12,8 @@ pub struct Element {
     pub name: String,
     pub text: String,
     pub children: Vec<Element>,
+    /// What `xsi:type` says; read of a `Grantee` only, the one element of S3 that has it.
+    pub xsi_type: Option<String>,
 }
 
 impl Element {
@@ -100,7 +102,8 @@ impl Tree {
             return Err(malformed());
         }
         let name = AsRef::<str>::as_ref(&tag.local_name()).to_owned();
-        self.open.push(Element { name, ..Element::default() });
+        let xsi_type = if name == "Grantee" { xsi_type(tag)? } else { None };
+        self.open.push(Element { name, xsi_type, ..Element::default() });
         Ok(())
     }
 
@@ -140,6 +143,16 @@ impl Tree {
     }
 }
 
+fn xsi_type(tag: &BytesStart<'_>) -> S3Result<Option<String>> {
+    for attribute in tag.attributes() {
+        let attribute = attribute.map_err(|_| malformed())?;
+        if attribute.key.local_name().as_ref() == "type" {
+            return Ok(Some(attribute.value.to_string()));
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +168,14 @@ mod tests {
         let root = parse(xml.as_bytes(), "A").unwrap();
         assert_eq!(root.child_text("B"), Some("a&bA<&"));
         assert_eq!(root.all("B").count(), 2);
+        let typed = |attributes: &str| {
+            let document = format!("<A><Grantee {attributes}/><B {attributes}/></A>");
+            parse(document.as_bytes(), "A").map(|root| root.children.into_iter().map(|child| child.xsi_type))
+        };
+        let found: Vec<_> = typed("xmlns:xsi='u' xsi:type='Group'").unwrap().collect();
+        assert_eq!(found, [Some("Group".to_owned()), None]);
+        assert_eq!(typed("a='b'").unwrap().collect::<Vec<_>>(), [None, None]);
+        assert_eq!(typed("xsi:type").unwrap_err().code(), S3Code::MalformedXML);
     }
 
     /// The least of several times, which other work on the machine makes no shorter.

@@ -1,6 +1,7 @@
 """Clients, buckets and keys for the cases."""
 
 import contextlib
+import os
 import uuid
 
 import boto3
@@ -8,6 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+import sigv4
 import wire as wires
 
 
@@ -29,14 +31,14 @@ def region(wire):
     return wire.keys.region
 
 
-def client(wire, **config):
+def client(wire, keys=None, **config):
     settings = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, **config}
     return boto3.client(
         "s3",
         endpoint_url=wire.endpoint.geturl(),
         region_name=wire.keys.region,
-        aws_access_key_id=wire.keys.access,
-        aws_secret_access_key=wire.keys.secret,
+        aws_access_key_id=(keys or wire.keys).access,
+        aws_secret_access_key=(keys or wire.keys).secret,
         verify=wire.ca or True,
         config=Config(**settings),
     )
@@ -46,6 +48,16 @@ def client(wire, **config):
 def s3(wire):
     """boto3 at its defaults, but that a failure is seen at once."""
     return client(wire)
+
+
+@pytest.fixture(scope="session")
+def other(wire):
+    """The root of another account, and its canonical id."""
+    if "S3_OTHER_ACCESS_KEY_ID" not in os.environ:
+        pytest.skip("S3_OTHER_ACCESS_KEY_ID and S3_OTHER_SECRET_ACCESS_KEY are not set: a key of another account")
+    names = ("S3_OTHER_ACCESS_KEY_ID", "S3_OTHER_SECRET_ACCESS_KEY")
+    theirs = client(wire, sigv4.Keys(*(os.environ[name] for name in names), wire.keys.region))
+    return theirs, theirs.list_buckets()["Owner"]["ID"]
 
 
 @pytest.fixture(scope="session")

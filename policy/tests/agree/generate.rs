@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::reference::Who;
-use crate::world::{OWNER, Resource, World};
+use crate::world::{GrantText, OWNER, Resource, World};
 
 const OTHER: &str = "222222222222";
 
@@ -52,13 +52,22 @@ const ACTIONS: &[&str] = &[
     "s3:GetObjectVersion",
     "s3:GetObjectAcl",
     "s3:PutObjectAcl",
-    "s3:GetObjectTagging",
+    "s3:GetObjectVersionAcl",
+    "s3:PutObjectVersionAcl",
+    "s3:GetBucketAcl",
+    "s3:PutBucketAcl",
+    "s3:ListBucketVersions",
+    "s3:ListBucketMultipartUploads",
     "s3:PutObject",
-    "s3:DeleteObject",
+    "s3:PutObject",
     "s3:ListBucket",
+    "s3:GetObjectTagging",
+    "s3:DeleteObject",
     "s3:GetBucketPolicy",
     "s3:DeleteBucketPolicy",
 ];
+/// Of those at the beginning, an ACL can give all but the last.
+const OF_ACLS: usize = 16;
 const PATTERNS: &[&str] = &[
     "s3:*",
     "*",
@@ -265,7 +274,7 @@ fn who_of(kind: &'static str, account: &str) -> Who {
 pub fn world(random: &mut Random) -> World {
     let mut world = any_world(random);
     let everything = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
-    match random.below(6) {
+    match random.below(7) {
         // One condition of an identity's policy.
         0 | 1 => {
             let mut statement = everything;
@@ -302,9 +311,28 @@ pub fn world(random: &mut Random) -> World {
             (world.boundary, world.session, world.acls_enabled) = (None, None, false);
             world.restrict_public_buckets = true;
         }
+        // ACLs alone, beside a caller's account that allows or not.
+        4 => {
+            world.attached = Resource::None;
+            (world.boundary, world.session, world.acls_enabled) = (None, None, true);
+            world.action = random.pick(&ACTIONS[..OF_ACLS]).to_owned();
+            let allows = random.chance(2);
+            let all = json!({"Version": "2012-10-17", "Statement": [everything]});
+            world.identity = if allows { vec![all] } else { Vec::new() };
+        }
         _ => {}
     }
     world
+}
+
+fn acl(random: &mut Random) -> Vec<GrantText> {
+    let grants = random.below(3);
+    let grant = |_| {
+        let to = random.pick(&["all", "authenticated", "log", OWNER, OTHER, OTHER]);
+        let to = if to.len() == 12 { canonical(to) } else { to.to_owned() };
+        (to, random.pick(&["READ", "READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL"]))
+    };
+    (0..grants).map(grant).collect()
 }
 
 fn any_world(random: &mut Random) -> World {
@@ -327,7 +355,6 @@ fn any_world(random: &mut Random) -> World {
         0 => Resource::None,
         _ => Resource::Bucket(policy(random, "bucket")),
     };
-    let grants = random.below(3);
     World {
         who: who(random),
         action: if trust { "sts:AssumeRole".to_owned() } else { random.pick(ACTIONS).to_owned() },
@@ -338,13 +365,8 @@ fn any_world(random: &mut Random) -> World {
         session: random.chance(4).then(|| vec![policy(random, "identity")]),
         attached,
         acls_enabled: random.chance(3),
-        acl: (0..grants)
-            .map(|_| {
-                let to = random.pick(&["all", "authenticated", OWNER, OTHER]);
-                let to = if to.len() == 12 { canonical(to) } else { to.to_owned() };
-                (to, random.pick(&["READ", "READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL"]))
-            })
-            .collect(),
+        bucket_acl: acl(random),
+        object_acl: acl(random),
         object_account: random.chance(2).then(|| OTHER.to_owned()),
         ignore_public_acls: random.chance(2),
         restrict_public_buckets: random.chance(3),

@@ -44,11 +44,12 @@ fn caller(world: &World) -> Caller {
     }
 }
 
-fn acl(world: &World) -> Acl {
+fn acl(grants: &[world::GrantText]) -> Acl {
     let grant = |(to, permission): &world::GrantText| Grant {
         grantee: match to.as_str() {
             "all" => Grantee::AllUsers,
             "authenticated" => Grantee::AuthenticatedUsers,
+            "log" => Grantee::LogDelivery,
             id => Grantee::CanonicalUser(id.to_owned()),
         },
         permission: match *permission {
@@ -59,7 +60,7 @@ fn acl(world: &World) -> Acl {
             _ => AclPermission::FullControl,
         },
     };
-    Acl { owner: canonical(OWNER), grants: world.acl.iter().map(grant).collect() }
+    Acl { owner: canonical(OWNER), grants: grants.iter().map(grant).collect() }
 }
 
 /// What the crate says; `None` if a policy is refused when it is put.
@@ -80,7 +81,7 @@ fn decide(world: &World) -> Option<bool> {
         Resource::Bucket(policy) => Some(parse(policy, Kind::Bucket("photos")).ok()?),
         Resource::Trust(policy) => Some(parse(policy, Kind::Trust).ok()?),
     };
-    let acl = acl(world);
+    let (bucket_acl, object_acl) = (acl(&world.bucket_acl), acl(&world.object_acl));
     let ownership =
         if world.acls_enabled { ObjectOwnership::ObjectWriter } else { ObjectOwnership::BucketOwnerEnforced };
     let identity = attached(&identity);
@@ -99,8 +100,8 @@ fn decide(world: &World) -> Option<bool> {
         },
         acls: Acls {
             ownership,
-            bucket: Some(&acl),
-            object: Some(&acl),
+            bucket: Some(&bucket_acl),
+            object: Some(&object_acl),
             object_account: world.object_account.as_deref(),
         },
         block: PublicAccessBlock {

@@ -13,7 +13,7 @@ pub enum Resource {
     Trust(Value),
 }
 
-/// A grant: `all`, `authenticated` or a canonical id; and `READ`, `WRITE`, `READ_ACP`, `WRITE_ACP`, `FULL_CONTROL`.
+/// A grant: `all`, `authenticated`, `log` or a canonical id; and `READ`, `WRITE`, `READ_ACP`, `WRITE_ACP`, `FULL_CONTROL`.
 pub type GrantText = (String, &'static str);
 
 #[derive(Clone, Debug)]
@@ -27,7 +27,8 @@ pub struct World {
     pub session: Option<Vec<Value>>,
     pub attached: Resource,
     pub acls_enabled: bool,
-    pub acl: Vec<GrantText>,
+    pub bucket_acl: Vec<GrantText>,
+    pub object_acl: Vec<GrantText>,
     pub object_account: Option<String>,
     pub ignore_public_acls: bool,
     pub restrict_public_buckets: bool,
@@ -83,6 +84,8 @@ impl World {
             "s3:getobjectversion",
             "s3:getobjectacl",
             "s3:putobjectacl",
+            "s3:getobjectversionacl",
+            "s3:putobjectversionacl",
             "s3:getobjecttagging",
         ]
         .contains(&action.as_str());
@@ -115,26 +118,32 @@ impl World {
     }
 
     fn by_acl(&self, action: &str) -> u8 {
-        let public = self.acl.iter().any(|(to, _)| to == "all" || to == "authenticated");
+        let (acl, needed) = match action {
+            "s3:getobject" | "s3:getobjectversion" => (&self.object_acl, "READ"),
+            "s3:listbucket" | "s3:listbucketversions" | "s3:listbucketmultipartuploads" => {
+                (&self.bucket_acl, "READ")
+            }
+            "s3:putobject" => (&self.bucket_acl, "WRITE"),
+            "s3:getobjectacl" | "s3:getobjectversionacl" => (&self.object_acl, "READ_ACP"),
+            "s3:putobjectacl" | "s3:putobjectversionacl" => (&self.object_acl, "WRITE_ACP"),
+            "s3:getbucketacl" => (&self.bucket_acl, "READ_ACP"),
+            "s3:putbucketacl" => (&self.bucket_acl, "WRITE_ACP"),
+            _ => return 0,
+        };
+        let public = acl.iter().any(|(to, _)| to == "all" || to == "authenticated");
         if !self.acls_enabled || (public && self.ignore_public_acls) {
             return 0;
         }
-        let needed = match action {
-            "s3:getobject" | "s3:getobjectversion" | "s3:listbucket" => "READ",
-            "s3:putobject" => "WRITE",
-            "s3:getobjectacl" => "READ_ACP",
-            "s3:putobjectacl" => "WRITE_ACP",
-            _ => return 0,
-        };
         let by_account = if self.who.kind == "root" { 3 } else { 1 };
         let strength = |to: &str| match to {
             "all" => 2,
             "authenticated" if self.who.account.is_some() => 2,
+            "log" if self.who.kind == "service" => 3,
             id if self.who.canonical.as_deref() == Some(id) => by_account,
             _ => 0,
         };
         let gives = |given: &&GrantText| given.1 == needed || given.1 == "FULL_CONTROL";
-        self.acl.iter().filter(gives).map(|(to, _)| strength(to)).max().unwrap_or(0)
+        acl.iter().filter(gives).map(|(to, _)| strength(to)).max().unwrap_or(0)
     }
 }
 
