@@ -29,6 +29,7 @@ mod upgrades;
 mod versions;
 mod virtual_hosts;
 mod vm;
+mod webhooks;
 mod websites;
 
 use trial::{block_client, harness, s3_client};
