@@ -7,6 +7,7 @@ use crate::identity::{
     AccountRecord, BoundPrincipal, IdentityKey, IdentityKind, IdentityName, IdentityRecord, ManagedPolicy,
     PolicyText,
 };
+use crate::identity_details::{FullPolicy, IdentityDetails, PolicyEntity, PolicyVersion, Tag};
 use crate::key_use::KeyUse;
 use crate::object::BlockPublicAccess;
 use crate::query::{Answer, Query};
@@ -83,6 +84,57 @@ pub enum IdentityCommand {
     },
     /// When keys were last used. Told now and then, not with every use.
     NoteKeyUses(Vec<KeyUse>),
+    /// As `CreateIdentity`, with a boundary and tags from the first moment.
+    CreateDetailedIdentity {
+        record: IdentityRecord,
+        details: IdentityDetails,
+    },
+    /// Sets a user's or role's permissions boundary, a managed policy of its account, or takes it away.
+    SetBoundary {
+        of: IdentityName,
+        arn: Option<String>,
+    },
+    /// Puts tags, after those of these keys were taken away.
+    SetIdentityTags {
+        of: IdentityName,
+        put: Vec<Tag>,
+        remove: Vec<String>,
+    },
+    CreateTaggedPolicy {
+        policy: ManagedPolicy,
+        tags: Vec<Tag>,
+    },
+    SetPolicyTags {
+        arn: String,
+        put: Vec<Tag>,
+        remove: Vec<String>,
+    },
+    /// Refused (`Exists`) if its number is not the next one; (`PreconditionFailed`) if there are five.
+    AddPolicyVersion {
+        arn: String,
+        version: PolicyVersion,
+        default: bool,
+    },
+    SetDefaultPolicyVersion {
+        arn: String,
+        number: u32,
+    },
+    /// Any but the default one.
+    DeletePolicyVersion {
+        arn: String,
+        number: u32,
+    },
+    /// Another name or path for a user or group.
+    UpdateIdentity {
+        of: IdentityName,
+        name: Option<String>,
+        path: Option<String>,
+    },
+    UpdateRole {
+        of: IdentityName,
+        description: Option<String>,
+        max_session_s: Option<u32>,
+    },
 }
 
 /// A question. The comment of each names its [`IdentityAnswer`].
@@ -110,6 +162,12 @@ pub enum IdentityQuery {
     ManagedPolicies { account: String },
     /// When these keys were last used, of those of which that is known. -> `KeyUses`
     KeyUses { keys: Vec<String> },
+    /// -> `FullPolicies`, one
+    FullPolicy { arn: String },
+    /// All of an account's. -> `FullPolicies`
+    FullPolicies { account: String },
+    /// Who uses a managed policy. -> `PolicyEntities`
+    PolicyEntities { arn: String },
 }
 
 /// The answer to an [`IdentityQuery`].
@@ -124,6 +182,8 @@ pub enum IdentityAnswer {
     Exists(bool),
     ManagedPolicies(Vec<ManagedPolicy>),
     KeyUses(Vec<KeyUse>),
+    FullPolicies(Vec<FullPolicy>),
+    PolicyEntities(Vec<PolicyEntity>),
 }
 
 /// An access key that is known.
@@ -148,6 +208,9 @@ pub struct Effective {
     pub record: IdentityRecord,
     /// Its own and its groups', inline and managed, by the names that decisions are explained with.
     pub policies: Vec<PolicyText>,
+    pub details: IdentityDetails,
+    /// The policy that limits all these.
+    pub boundary: Option<PolicyText>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -252,5 +315,25 @@ impl Client {
     /// When these keys were last used, of those of which that is known.
     pub async fn key_uses(&self, keys: Vec<String>) -> Result<Vec<KeyUse>, MetaError> {
         expect!(self.ask_identity(IdentityQuery::KeyUses { keys }).await?, IdentityAnswer::KeyUses)
+    }
+
+    /// A managed policy with its versions.
+    pub async fn full_policy(&self, arn: &str) -> Result<FullPolicy, MetaError> {
+        let query = IdentityQuery::FullPolicy { arn: arn.to_owned() };
+        let found = expect!(self.ask_identity(query).await?, IdentityAnswer::FullPolicies)?;
+        let none = || MetaError::new(ErrorKind::Corrupt, "the control plane's answer names no policy");
+        found.into_iter().next().ok_or_else(none)
+    }
+
+    /// All of an account's, with their versions.
+    pub async fn full_policies(&self, account: &str) -> Result<Vec<FullPolicy>, MetaError> {
+        let query = IdentityQuery::FullPolicies { account: account.to_owned() };
+        expect!(self.ask_identity(query).await?, IdentityAnswer::FullPolicies)
+    }
+
+    /// Who uses a managed policy.
+    pub async fn policy_entities(&self, arn: &str) -> Result<Vec<PolicyEntity>, MetaError> {
+        let query = IdentityQuery::PolicyEntities { arn: arn.to_owned() };
+        expect!(self.ask_identity(query).await?, IdentityAnswer::PolicyEntities)
     }
 }

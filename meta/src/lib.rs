@@ -12,6 +12,7 @@ pub mod event;
 pub mod fuzz;
 pub mod identity;
 pub mod identity_command;
+pub mod identity_details;
 pub mod key_use;
 pub mod lifecycle;
 pub mod limits;

@@ -70,6 +70,13 @@ pub const MAX_ATTACHED: usize = 10;
 pub const MAX_GROUPS_OF_USER: usize = 10;
 /// Access keys of one user, and of an account's root (IAM).
 pub const MAX_KEYS_OF_IDENTITY: usize = 2;
+/// Versions of one managed policy (IAM).
+pub const MAX_POLICY_VERSIONS: usize = 5;
+/// Tags of one user, role or managed policy (IAM).
+pub const MAX_IAM_TAGS: usize = 50;
+/// Longest key and value of one, in characters (IAM).
+pub const MAX_IAM_TAG_KEY_CHARS: usize = 128;
+pub const MAX_IAM_TAG_VALUE_CHARS: usize = 256;
 /// Uses of keys that are told at once.
 pub const MAX_KEY_USES: usize = 256;
 /// Longest name of a user, group, role or policy, in characters (IAM).

@@ -23,6 +23,8 @@ pub struct IdentityRules {
     /// Of the user or role, whose name another may get.
     id: Option<String>,
     own: Vec<Named>,
+    /// What limits all these.
+    boundary: Option<Named>,
     /// `None`: no session policy limits it.
     session: Option<Vec<Named>>,
 }
@@ -57,6 +59,7 @@ impl IdentityRules {
         Self {
             id: holder.record().map(|record| record.id.clone()),
             own: parse(holder.policies()),
+            boundary: holder.boundary().map(|boundary| parsed.parse(boundary)),
             session: session.filter(|policies| !policies.is_empty()).map(parse),
         }
     }
@@ -73,18 +76,23 @@ impl IdentityRules {
 
     /// Whether one of them asks for an object's tags. One that can't be read denies, whatever they are.
     pub fn asks_for_object_tags(&self) -> bool {
-        let mut all = self.own.iter().chain(self.session.iter().flatten());
+        let mut all = self.own.iter().chain(&self.boundary).chain(self.session.iter().flatten());
         all.any(|(_, policy)| policy.as_ref().is_some_and(|policy| policy.asks_for_object_tags()))
     }
 
     /// Decides with these policies beside the ones of the resource.
     pub fn decide(&self, request: &Request<'_>, resource: Policies<'_>) -> Decision {
         let own = attached(&self.own);
+        let boundary = self.boundary.as_ref().map(one);
         let session = self.session.as_deref().map(attached);
-        evaluate(request, &Policies { identity: &own, session: session.as_deref(), ..resource })
+        evaluate(request, &Policies { identity: &own, boundary, session: session.as_deref(), ..resource })
     }
 }
 
 fn attached(named: &[Named]) -> Vec<Attached<'_>> {
-    named.iter().map(|(name, policy)| Attached { name, policy: policy.as_deref() }).collect()
+    named.iter().map(one).collect()
+}
+
+fn one((name, policy): &Named) -> Attached<'_> {
+    Attached { name, policy: policy.as_deref() }
 }

@@ -173,6 +173,8 @@ pub const TLS_LOOK_EVERY: Duration = Duration::from_secs(2);
 pub const MAX_PEM_BYTES: u64 = 1 << 20;
 /// Query parameters of one request. No operation takes more than twenty.
 pub const MAX_QUERY_PARAMETERS: usize = 64;
+/// Parameters of a call of IAM or STS: fifty tags, each with key and value, and a few.
+pub const MAX_FORM_PARAMETERS: usize = 128;
 /// Headers of one request.
 pub const MAX_HEADERS: usize = 128;
 /// Bytes of a request's line and headers.

@@ -123,7 +123,7 @@ async fn a_signature_is_for_one_service_one_body_and_one_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forms_are_bounded_and_read_in_one_way() {
     let w = World::start().await;
-    let many: String = (0..100).map(|n| format!("&a{n}=b")).collect();
+    let many: String = (0..130).map(|n| format!("&a{n}=b")).collect();
     for (form, code) in [
         (format!("{}&UserName=b", create("a")), "InvalidArgument"),
         (format!("{}&username=b", create("a")), "InvalidArgument"),
@@ -137,8 +137,16 @@ async fn forms_are_bounded_and_read_in_one_way() {
         (create("..%2Fa"), "ValidationError"),
         (create(&"a".repeat(129)), "ValidationError"),
         (format!("{}&Path=nowhere", create("a")), "ValidationError"),
-        (format!("{}&PermissionsBoundary=arn:aws:iam::1:policy/p", create("a")), "InvalidParameterValue"),
-        (format!("{}&Tags.member.1.Key=a", create("a")), "InvalidParameterValue"),
+        (format!("{}&PermissionsBoundary={}", create("a"), "x".repeat(2049)), "ValidationError"),
+        (format!("{}&Tags.member.2.Key=a", create("a")), "ValidationError"),
+        (format!("{}&Tags.member.1.Key=a&Tags.member.1.Other=b", create("a")), "ValidationError"),
+        (format!("{}&Tags.member.1.Key=aws:a", create("a")), "InvalidInput"),
+        (format!("{}&Tags.member.1.Key=%3Cx%3E", create("a")), "InvalidInput"),
+        (format!("{}&Tags.member.1.Key=a&Tags.member.2.Key=A", create("a")), "InvalidInput"),
+        (
+            "Action=CreateGroup&Version=2010-05-08&GroupName=g&Tags.member.1.Key=a".to_owned(),
+            "InvalidParameterValue",
+        ),
         ("Action=CreateUser&UserName=a".to_owned(), "InvalidAction"),
         ("Version=2010-05-08&UserName=a".to_owned(), "InvalidAction"),
         ("Action=createuser&Version=2010-05-08&UserName=a".to_owned(), "InvalidAction"),

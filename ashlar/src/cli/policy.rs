@@ -156,6 +156,10 @@ fn explain(decision: Decision, has_policy: bool) -> Verdict {
         Reason::NoAllow(Layer::Resource) if !has_policy => {
             plain("the bucket has no policy, and the caller is not of the account that owns it")
         }
+        Reason::NoAllow(Layer::Boundary) => {
+            plain("no statement of the caller's permissions boundary allows it")
+        }
+        Reason::NoAllow(Layer::Session) => plain("no statement of the session's policies allows it"),
         Reason::NoAllow(_) => plain("no statement allows it"),
     }
 }

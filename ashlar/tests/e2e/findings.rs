@@ -157,6 +157,12 @@ fn open_everything(acme: &Aws) {
         acme.ok(&["iam", "create-user", "--user-name", user]);
     }
     acme.put_policy(("user", "inline"), "all", EVERYTHING).unwrap();
+    // Who may everything within a boundary may not everything.
+    let limit = r#"{"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}"#;
+    let made = acme.ok(&["iam", "create-policy", "--policy-name", "limit", "--policy-document", limit]);
+    let limit = made["Policy"]["Arn"].as_str().unwrap();
+    acme.ok(&["iam", "create-user", "--user-name", "limited", "--permissions-boundary", limit]);
+    acme.put_policy(("user", "limited"), "all", EVERYTHING).unwrap();
     let made = acme.ok(&["iam", "create-policy", "--policy-name", "all", "--policy-document", EVERYTHING]);
     let arn = made["Policy"]["Arn"].as_str().unwrap();
     acme.ok(&["iam", "attach-user-policy", "--user-name", "attached", "--policy-arn", arn]);

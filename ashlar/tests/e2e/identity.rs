@@ -166,7 +166,8 @@ fn groups_and_managed_policies(root: &Aws, alice: &Aws) {
 
 fn refusals(root: &Aws) {
     root.fails(&["iam", "create-login-profile", "--user-name", "alice", "--password", "x"], "InvalidAction");
-    root.fails(&["sts", "get-federation-token", "--name", "abc"], "InvalidAction");
+    root.fails(&["sts", "get-access-key-info", "--access-key-id", "AKIAIOSFODNN7EXAMPLE"], "InvalidAction");
+    root.fails(&["sts", "get-federation-token", "--name", "abc"], "AccessDenied");
     let first = &root.key.0;
     root.fails(&["iam", "delete-access-key", "--access-key-id", first], "UnmodifiableEntity");
     let wrong = Aws { key: (root.key.0.clone(), "wrong".to_owned()), ..root.clone() };

@@ -3,7 +3,7 @@
 
 use super::kv::{Read, Step};
 use super::txn::{Txn, decode, load};
-use super::{Outcome, keys, names, pool};
+use super::{Outcome, identity_details, keys, names, policy_details, pool};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::identity::{
     AccountRecord, BoundPrincipal, FIRST_ACCOUNT, IdentityKind, IdentityName, IdentityRecord, ManagedPolicy,
@@ -62,7 +62,7 @@ pub fn put_block(txn: &mut Txn<'_>, number: &str, block: Option<BlockPublicAcces
     Ok(txn.put(keys::account(number), &record)?)
 }
 
-fn key_of(of: &IdentityName) -> Vec<u8> {
+pub fn key_of(of: &IdentityName) -> Vec<u8> {
     keys::identity(of.kind, &of.account, &of.name.to_ascii_lowercase())
 }
 
@@ -112,6 +112,7 @@ pub fn delete(txn: &mut Txn<'_>, of: &IdentityName) -> Outcome<()> {
     if !record.groups.is_empty() || !members(txn, of)?.is_empty() {
         return Err(in_use("Cannot delete entity, must remove users from group first.").into());
     }
+    identity_details::forget(txn, of)?;
     txn.delete(key_of(of));
     Ok(())
 }
@@ -126,7 +127,7 @@ pub fn members(view: &dyn Read, of: &IdentityName) -> Outcome<Vec<IdentityRecord
     Ok(users)
 }
 
-fn check_text(text: &str) -> Result<(), Refusal> {
+pub fn check_text(text: &str) -> Result<(), Refusal> {
     match text.len() {
         1..=MAX_POLICY_TEXT_BYTES => Ok(()),
         _ => Err(Refusal::invalid(format!("a policy is 1 to {MAX_POLICY_TEXT_BYTES} bytes"))),
@@ -263,6 +264,7 @@ pub fn delete_managed(txn: &mut Txn<'_>, arn: &str) -> Outcome<()> {
         let message = "Cannot delete a policy attached to entities.";
         return Err(Refusal::new(ErrorKind::InUse(Entity::Policy), message).into());
     }
+    policy_details::forget(txn, &policy)?;
     txn.delete(keys::managed(&policy.account, &policy.name.to_ascii_lowercase()));
     Ok(())
 }
@@ -306,7 +308,8 @@ pub fn effective(view: &dyn Read, of: &IdentityName) -> Outcome<Effective> {
             IdentityName { kind: IdentityKind::Group, account: of.account.clone(), name: group.clone() };
         policies_of(view, &identity(view, &name)?, &mut policies)?;
     }
-    Ok(Effective { record, policies })
+    let details = identity_details::of(view, of)?;
+    Ok(Effective { boundary: identity_details::boundary(view, &details)?, record, policies, details })
 }
 
 fn policies_of(view: &dyn Read, record: &IdentityRecord, policies: &mut Vec<PolicyText>) -> Outcome<()> {

@@ -3,7 +3,7 @@
 use super::identity_keys::{self, Holder};
 use super::kv::Read;
 use super::txn::Txn;
-use super::{Outcome, access, identity, key_use};
+use super::{Outcome, access, identity, identity_details, key_use, policy_details};
 use crate::identity_command::{IdentityAnswer, IdentityCommand, IdentityPage, IdentityQuery};
 
 pub fn apply(txn: &mut Txn<'_>, command: IdentityCommand) -> Outcome<()> {
@@ -32,6 +32,20 @@ pub fn apply(txn: &mut Txn<'_>, command: IdentityCommand) -> Outcome<()> {
             access::bind(txn, id, &bound)
         }
         C::NoteKeyUses(uses) => key_use::note(txn, &uses),
+        C::CreateDetailedIdentity { record, details } => identity_details::create(txn, &record, details),
+        C::SetBoundary { of, arn } => identity_details::set_boundary(txn, &of, arn),
+        C::SetIdentityTags { of, put, remove } => identity_details::set_tags(txn, &of, put, &remove),
+        C::CreateTaggedPolicy { policy, tags } => policy_details::create(txn, &policy, tags),
+        C::SetPolicyTags { arn, put, remove } => policy_details::set_tags(txn, &arn, put, &remove),
+        C::AddPolicyVersion { arn, version, default } => {
+            policy_details::add_version(txn, &arn, version, default)
+        }
+        C::SetDefaultPolicyVersion { arn, number } => policy_details::set_default(txn, &arn, number),
+        C::DeletePolicyVersion { arn, number } => policy_details::delete_version(txn, &arn, number),
+        C::UpdateIdentity { of, name, path } => identity_details::update(txn, &of, name, path),
+        C::UpdateRole { of, description, max_session_s } => {
+            identity_details::update_role(txn, &of, description, max_session_s)
+        }
     }
 }
 
@@ -57,6 +71,9 @@ pub fn answer(view: &dyn Read, query: &IdentityQuery) -> Outcome<IdentityAnswer>
         Q::ManagedPolicy { arn } => A::ManagedPolicies(vec![identity::managed(view, arn)?]),
         Q::ManagedPolicies { account } => A::ManagedPolicies(identity::all_managed(view, account)?),
         Q::KeyUses { keys } => A::KeyUses(key_use::of(view, keys)?),
+        Q::FullPolicy { arn } => A::FullPolicies(vec![policy_details::full(view, arn)?]),
+        Q::FullPolicies { account } => A::FullPolicies(policy_details::all(view, account)?),
+        Q::PolicyEntities { arn } => A::PolicyEntities(identity_details::entities(view, arn)?),
     })
 }
 

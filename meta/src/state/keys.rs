@@ -57,6 +57,8 @@ enum PoolTable {
     Routes = 33,
     WebhookState = 34,
     ProjectUsage = 35,
+    IdentityDetails = 40,
+    PolicyDetails = 41,
     KeyUse = 42,
 }
 
@@ -244,21 +246,25 @@ pub fn accounts() -> Vec<u8> {
 
 /// Numbers of accounts are of one length and have no zero byte, so no account's keys lie among another's.
 pub fn identity(kind: IdentityKind, account: &str, lower_name: &str) -> Vec<u8> {
-    let mut key = identities(kind, account);
-    key.extend_from_slice(lower_name.as_bytes());
-    key
+    pool_table(PoolTable::Identity, &identity_rest(kind, account, lower_name))
 }
 
 pub fn identities(kind: IdentityKind, account: &str) -> Vec<u8> {
+    identity(kind, account, "")
+}
+
+/// What an identity has beside its record.
+pub fn identity_details(kind: IdentityKind, account: &str, lower_name: &str) -> Vec<u8> {
+    pool_table(PoolTable::IdentityDetails, &identity_rest(kind, account, lower_name))
+}
+
+fn identity_rest(kind: IdentityKind, account: &str, lower_name: &str) -> Vec<u8> {
     let kind = match kind {
         IdentityKind::User => 1,
         IdentityKind::Group => 2,
         IdentityKind::Role => 3,
     };
-    let mut key = pool_table(PoolTable::Identity, &[kind]);
-    key.extend_from_slice(account.as_bytes());
-    key.push(0);
-    key
+    [&[kind], account.as_bytes(), &[0], lower_name.as_bytes()].concat()
 }
 
 pub fn identity_key(id: &str) -> Vec<u8> {
@@ -271,15 +277,20 @@ pub fn key_use(id: &str) -> Vec<u8> {
 }
 
 pub fn managed(account: &str, lower_name: &str) -> Vec<u8> {
-    let mut key = manageds(account);
-    key.extend_from_slice(lower_name.as_bytes());
-    key
+    pool_table(PoolTable::Managed, &managed_rest(account, lower_name))
 }
 
 pub fn manageds(account: &str) -> Vec<u8> {
-    let mut key = pool_table(PoolTable::Managed, account.as_bytes());
-    key.push(0);
-    key
+    managed(account, "")
+}
+
+/// What a managed policy has beside its record.
+pub fn policy_details(account: &str, lower_name: &str) -> Vec<u8> {
+    pool_table(PoolTable::PolicyDetails, &managed_rest(account, lower_name))
+}
+
+fn managed_rest(account: &str, lower_name: &str) -> Vec<u8> {
+    [account.as_bytes(), &[0], lower_name.as_bytes()].concat()
 }
 
 pub fn bucket(name: &str) -> Vec<u8> {
@@ -548,6 +559,8 @@ mod tests {
             (bound(5), "000015 0000000000000005"),
             (identity_key("AKIA"), "000013 414b4941"),
             (key_use("AKIA"), "00002a 414b4941"),
+            (identity_details(IdentityKind::User, "1", "u"), "000028 01 31 00 75"),
+            (policy_details("1", "p"), "000029 31 00 70"),
             (managed("012345678901", "p"), "000014 303132333435363738393031 00 70"),
             (lifecycle(), "00001a"),
             (project_usage("012345678901"), "000023 303132333435363738393031"),

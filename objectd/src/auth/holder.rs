@@ -2,6 +2,7 @@
 
 use meta::identity::{IdentityRecord, PolicyText, account_of};
 use meta::identity_command::Effective;
+use meta::identity_details::Tag;
 use policy::{Caller, Context};
 use std::sync::Arc;
 
@@ -95,6 +96,22 @@ impl Holder {
         }
     }
 
+    /// The policy that limits what those give.
+    pub fn boundary(&self) -> Option<&PolicyText> {
+        match &self.who {
+            Who::Root => None,
+            Who::User(who) | Who::Role { role: who, .. } => who.boundary.as_ref(),
+        }
+    }
+
+    /// Tags of the user or role.
+    fn tags(&self) -> &[Tag] {
+        match &self.who {
+            Who::Root => &[],
+            Who::User(who) | Who::Role { role: who, .. } => &who.details.tags,
+        }
+    }
+
     /// Sets the condition keys that are about who asks.
     pub fn set_keys(&self, context: &mut Context) {
         let (kind, arn) = match &self.who {
@@ -111,6 +128,9 @@ impl Holder {
             .set("aws:PrincipalIsAWSService", "false");
         if let Some(user) = self.user() {
             context.set("aws:username", user);
+        }
+        for tag in self.tags() {
+            context.set(&format!("aws:PrincipalTag/{}", tag.key), tag.value.as_str());
         }
         if let Some(temporary) = &self.temporary {
             context

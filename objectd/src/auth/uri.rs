@@ -4,7 +4,7 @@
 //! stored.
 
 use crate::error::{S3Code, S3Error, S3Result};
-use crate::limits::MAX_QUERY_PARAMETERS;
+use crate::limits::{MAX_FORM_PARAMETERS, MAX_QUERY_PARAMETERS};
 
 /// Undoes `%XX`. `plus_is_space` for queries. Errors: `InvalidURI` if an escape is cut or not hexadecimal.
 pub fn percent_decode(text: &str, plus_is_space: bool) -> S3Result<Vec<u8>> {
@@ -79,12 +79,21 @@ impl Query {
     /// Errors: `InvalidURI` for bad escapes or UTF-8; `InvalidArgument` for a parameter given twice, since two
     /// readers of one request could then act on different values, or for more than any operation takes.
     pub fn parse(raw: Option<&str>) -> S3Result<Query> {
+        Self::parse_at_most(raw, MAX_QUERY_PARAMETERS)
+    }
+
+    /// The same of a form in a body, which may have more of them.
+    pub fn parse_form(raw: &str) -> S3Result<Query> {
+        Self::parse_at_most(Some(raw), MAX_FORM_PARAMETERS)
+    }
+
+    fn parse_at_most(raw: Option<&str>, most: usize) -> S3Result<Query> {
         let mut parameters: Vec<Parameter> = Vec::new();
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode_text(raw_name)?;
             let value = decode_text(raw_value)?;
-            if parameters.len() >= MAX_QUERY_PARAMETERS {
+            if parameters.len() >= most {
                 return Err(S3Error::with(S3Code::InvalidArgument, "The query has too many parameters"));
             }
             if parameters.iter().any(|known| known.name.eq_ignore_ascii_case(&name)) {

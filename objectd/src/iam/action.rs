@@ -1,5 +1,6 @@
 //! The calls of IAM and STS that are served, by name.
 
+use super::tags::Tagged;
 use meta::identity::IdentityKind;
 use meta::identity::IdentityKind::{Group, Role, User};
 
@@ -50,6 +51,13 @@ pub enum Do {
     Detach(IdentityKind),
     ListAttached(IdentityKind),
     UpdateTrust,
+    Update(IdentityKind),
+    UpdateRole { shows: bool },
+    PutBoundary(IdentityKind),
+    DeleteBoundary(IdentityKind),
+    Tag(Tagged),
+    Untag(Tagged),
+    ListTags(Tagged),
     CreateKey,
     ListKeys,
     UpdateKey,
@@ -57,7 +65,14 @@ pub enum Do {
     KeyLastUsed,
     CreatePolicy,
     GetPolicy,
-    GetPolicyVersion,
+    CreateVersion,
+    GetVersion,
+    ListVersions,
+    SetDefaultVersion,
+    DeleteVersion,
+    ListEntities,
+    AccountSummary,
+    AuthorizationDetails,
     ListPolicies,
     DeletePolicy,
     SetMember { member: bool },
@@ -98,7 +113,13 @@ actions! {
         CreateUser Do::Create(User);
         GetUser Do::Get(User);
         ListUsers Do::List(User);
+        UpdateUser Do::Update(User);
         DeleteUser Do::Delete(User);
+        PutUserPermissionsBoundary Do::PutBoundary(User);
+        DeleteUserPermissionsBoundary Do::DeleteBoundary(User);
+        TagUser Do::Tag(Tagged::Identity(User));
+        UntagUser Do::Untag(Tagged::Identity(User));
+        ListUserTags Do::ListTags(Tagged::Identity(User));
         PutUserPolicy Do::PutInline(User);
         GetUserPolicy Do::GetInline(User);
         ListUserPolicies Do::ListInline(User);
@@ -114,6 +135,7 @@ actions! {
         CreateGroup Do::Create(Group);
         GetGroup Do::Get(Group);
         ListGroups Do::List(Group);
+        UpdateGroup Do::Update(Group);
         DeleteGroup Do::Delete(Group);
         PutGroupPolicy Do::PutInline(Group);
         GetGroupPolicy Do::GetInline(Group);
@@ -128,7 +150,14 @@ actions! {
         CreateRole Do::Create(Role);
         GetRole Do::Get(Role);
         ListRoles Do::List(Role);
+        UpdateRole Do::UpdateRole { shows: false };
+        UpdateRoleDescription Do::UpdateRole { shows: true };
         DeleteRole Do::Delete(Role);
+        PutRolePermissionsBoundary Do::PutBoundary(Role);
+        DeleteRolePermissionsBoundary Do::DeleteBoundary(Role);
+        TagRole Do::Tag(Tagged::Identity(Role));
+        UntagRole Do::Untag(Tagged::Identity(Role));
+        ListRoleTags Do::ListTags(Tagged::Identity(Role));
         PutRolePolicy Do::PutInline(Role);
         GetRolePolicy Do::GetInline(Role);
         ListRolePolicies Do::ListInline(Role);
@@ -139,9 +168,19 @@ actions! {
         UpdateAssumeRolePolicy Do::UpdateTrust;
         CreatePolicy Do::CreatePolicy;
         GetPolicy Do::GetPolicy;
-        GetPolicyVersion Do::GetPolicyVersion;
+        CreatePolicyVersion Do::CreateVersion;
+        GetPolicyVersion Do::GetVersion;
+        ListPolicyVersions Do::ListVersions;
+        SetDefaultPolicyVersion Do::SetDefaultVersion;
+        DeletePolicyVersion Do::DeleteVersion;
+        ListEntitiesForPolicy Do::ListEntities;
+        TagPolicy Do::Tag(Tagged::Policy);
+        UntagPolicy Do::Untag(Tagged::Policy);
+        ListPolicyTags Do::ListTags(Tagged::Policy);
         ListPolicies Do::ListPolicies;
         DeletePolicy Do::DeletePolicy;
+        GetAccountSummary Do::AccountSummary;
+        GetAccountAuthorizationDetails Do::AuthorizationDetails;
     }
     Sts "sts" {
         GetCallerIdentity Do::CallerIdentity;

@@ -13,6 +13,10 @@ use http::HeaderMap;
 use http::header::USER_AGENT;
 use policy::{Caller, Context, Kind, Policies, Policy, Request};
 
+/// Items of one page (AWS).
+pub const PAGE_ITEMS: u32 = 100;
+pub const MAX_PAGE_ITEMS: u32 = 1000;
+
 /// A call whose sender is known.
 pub struct Call<'a> {
     pub shared: &'a Shared,
@@ -97,30 +101,55 @@ impl<'a> Call<'a> {
 
     /// The same, with what more is known.
     pub fn authorize_in(&self, resource: &str, context: &Context) -> S3Result<()> {
+        self.authorize_action(self.action.permission, resource, context)
+    }
+
+    /// The same of another permission, that the call needs too.
+    pub fn authorize_action(&self, action: &str, resource: &str, context: &Context) -> S3Result<()> {
         let mut context = context.clone();
         context.set("aws:ResourceAccount", self.account());
         let request = Request {
             caller: &self.caller,
             canonical_id: None,
-            action: self.action.permission,
+            action,
             resource,
             resource_account: Some(self.account()),
             context: &context,
         };
         let decision = self.rules.decide(&request, Policies::default());
-        if decision.allowed { Ok(()) } else { Err(self.denied(resource, &decision.reason)) }
+        if decision.allowed { Ok(()) } else { Err(self.denied_action(action, resource, &decision.reason)) }
     }
 
     pub fn denied(&self, resource: &str, reason: &policy::Reason) -> S3Error {
-        let action = self.action.permission;
+        self.denied_action(self.action.permission, resource, reason)
+    }
+
+    fn denied_action(&self, action: &str, resource: &str, reason: &policy::Reason) -> S3Error {
         tracing::debug!(action, resource, ?reason, "denied");
         let why = match reason {
             policy::Reason::Statement(_) => "with an explicit deny in a policy",
+            policy::Reason::NoAllow(policy::Layer::Boundary) => {
+                "because no permissions boundary allows the action"
+            }
+            policy::Reason::NoAllow(policy::Layer::Session) => "because no session policy allows the action",
             _ => "because no policy allows the action",
         };
         let who = self.holder.arn();
         let why = format!("User: {who} is not authorized to perform: {action} on resource: {resource} {why}");
         S3Error::with(S3Code::AccessDenied, why)
+    }
+
+    /// One page of these, in order of the names that `name` gives them: what `MaxItems` and `Marker` ask for.
+    pub fn page<T>(&self, mut items: Vec<T>, name: impl Fn(&T) -> &str) -> S3Result<Page<T>> {
+        let limit = self.number("MaxItems", 1..=MAX_PAGE_ITEMS)?.unwrap_or(PAGE_ITEMS);
+        items.sort_by(|a, b| name(a).cmp(name(b)));
+        if let Some(marker) = self.get("Marker") {
+            items.retain(|item| name(item) > marker);
+        }
+        let limit = limit as usize;
+        let marker = (items.len() > limit).then(|| name(&items[limit - 1]).to_owned());
+        items.truncate(limit);
+        Ok(Page { items, marker })
     }
 
     /// An answer without a result.
@@ -135,6 +164,20 @@ impl<'a> Call<'a> {
         write(&mut xml);
         xml.end();
         xml
+    }
+}
+
+/// Items of one page, and what asks for the next one.
+pub struct Page<T> {
+    pub items: Vec<T>,
+    marker: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// What an answer says at the end of its page.
+    pub fn write_end(&self, xml: &mut XmlWriter) {
+        xml.value("IsTruncated", self.marker.is_some());
+        xml.optional("Marker", self.marker.as_deref());
     }
 }
 

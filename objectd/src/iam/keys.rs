@@ -29,7 +29,7 @@ async fn holder(call: &Call<'_>) -> S3Result<Option<String>> {
         }
     };
     let found = call.allowed_target(call.named(IdentityKind::User, name), &call.context).await?;
-    Ok(Some(found.of.name))
+    Ok(Some(found.record.of.name))
 }
 
 fn status(active: bool) -> &'static str {

@@ -6,13 +6,17 @@
 //!
 //! Source: IAM API reference, "Making query requests"; STS API reference.
 
+mod account;
 mod action;
+mod boundary;
 mod call;
 mod fault;
 mod identities;
 mod keys;
 mod managed;
 mod sts;
+mod tags;
+mod versions;
 
 use crate::answer::{self, RequestId};
 use crate::arrival::Arrival;
@@ -102,11 +106,15 @@ pub fn claimed_service(parts: &Parts) -> Option<&'static str> {
 
 /// What a call is about, of what it says: never a document or a secret.
 fn named(form: &Query) -> Option<String> {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 12] = [
         "UserName",
         "GroupName",
         "RoleName",
         "NewUserName",
+        "NewGroupName",
+        "NewPath",
+        "VersionId",
+        "PermissionsBoundary",
         "PolicyName",
         "PolicyArn",
         "RoleArn",
@@ -143,7 +151,7 @@ async fn begin(shared: &Shared, parts: &Parts, body: &mut LentBody) -> S3Result<
     let bytes = read(body).await?;
     let authenticated = begun.finish(parts, &bytes)?;
     let text = std::str::from_utf8(&bytes).map_err(|error| S3Error::new(S3Code::InvalidURI).source(error))?;
-    let form = Query::parse(Some(text))?;
+    let form = Query::parse_form(text)?;
     let unknown = |name: &str, version: &str| {
         let why = format!("Could not find operation {name} for version {version}");
         S3Error::with(S3Code::InvalidAction, why)
@@ -190,6 +198,15 @@ async fn perform(call: &Call<'_>) -> S3Result<XmlWriter> {
         Do::ListInline(kind) => identities::list_inline(call, kind).await,
         Do::DeleteInline(kind) => identities::delete_inline(call, kind).await,
         Do::UpdateTrust => identities::update_trust(call).await,
+        Do::Update(kind) => identities::update(call, kind).await,
+        Do::UpdateRole { shows } => identities::update_role(call, shows).await,
+        Do::PutBoundary(kind) => boundary::put(call, kind).await,
+        Do::DeleteBoundary(kind) => boundary::delete(call, kind).await,
+        Do::Tag(on) => tags::tag(call, on).await,
+        Do::Untag(on) => tags::untag(call, on).await,
+        Do::ListTags(on) => tags::list(call, on).await,
+        Do::AccountSummary => account::summary(call).await,
+        Do::AuthorizationDetails => account::details(call).await,
         Do::SetMember { member } => identities::set_member(call, member).await,
         Do::ListGroupsOfUser => identities::list_groups_of_user(call).await,
         Do::Attach(kind) => managed::set_attached(call, kind, true).await,
@@ -197,7 +214,12 @@ async fn perform(call: &Call<'_>) -> S3Result<XmlWriter> {
         Do::ListAttached(kind) => managed::list_attached(call, kind).await,
         Do::CreatePolicy => managed::create(call).await,
         Do::GetPolicy => managed::get(call).await,
-        Do::GetPolicyVersion => managed::get_version(call).await,
+        Do::CreateVersion => versions::create(call).await,
+        Do::GetVersion => versions::get(call).await,
+        Do::ListVersions => versions::list(call).await,
+        Do::SetDefaultVersion => versions::set_default(call).await,
+        Do::DeleteVersion => versions::delete(call).await,
+        Do::ListEntities => managed::entities(call).await,
         Do::ListPolicies => managed::list(call).await,
         Do::DeletePolicy => managed::delete(call).await,
         Do::CreateKey => keys::create(call).await,

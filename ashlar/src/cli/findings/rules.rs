@@ -1,7 +1,7 @@
 //! From what there is to findings, each with its mending. What counts is decided by `policy::findings`.
 
 use super::mend;
-use super::survey::{Account, Bucket, Survey};
+use super::survey::{Account, Bucket, Survey, User};
 use super::{Found, Rule, Severity};
 use meta::identity::{IdentityKey, IdentityRecord};
 use meta::key_use::KeyUse;
@@ -153,8 +153,12 @@ fn trust(role: &IdentityRecord) -> Option<Found> {
     Some(Found { severity, rule, account, what, why: why.to_owned(), mend })
 }
 
-/// One finding for each way by which a user may do everything: each is mended by itself.
-fn administrator(account: &Account, user: &IdentityRecord) -> Vec<Found> {
+/// One finding for each way by which a user may do everything: each is mended by itself. Whom a boundary limits can't.
+fn administrator(account: &Account, user: &User) -> Vec<Found> {
+    if user.boundary.as_deref().is_some_and(|text| !is_everything(text)) {
+        return Vec::new();
+    }
+    let user = &user.record;
     let name = &user.of.name;
     let found = |how: String, mend: String| Found {
         severity: Severity::High,

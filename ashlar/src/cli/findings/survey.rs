@@ -20,12 +20,19 @@ pub struct Survey {
 #[derive(Debug)]
 pub struct Account {
     pub record: AccountRecord,
-    pub users: Vec<IdentityRecord>,
+    pub users: Vec<User>,
     pub groups: Vec<IdentityRecord>,
     pub roles: Vec<IdentityRecord>,
     pub managed: Vec<ManagedPolicy>,
     /// Of its users and its root, but for the pool's own.
     pub keys: Vec<(IdentityKey, Option<KeyUse>)>,
+}
+
+#[derive(Debug)]
+pub struct User {
+    pub record: IdentityRecord,
+    /// The text of its permissions boundary.
+    pub boundary: Option<String>,
 }
 
 #[derive(Debug)]
@@ -57,11 +64,12 @@ fn ask(client: &Client, query: IdentityQuery) -> Result<IdentityAnswer, Error> {
 fn account(client: &Client, record: AccountRecord) -> Result<Account, Error> {
     let number = record.number.as_str();
     let users = identities(client, IdentityKind::User, number)?;
+    let users = users.into_iter().map(|record| user(client, record)).collect::<Result<Vec<_>, _>>()?;
     let query = IdentityQuery::ManagedPolicies { account: number.to_owned() };
     let IdentityAnswer::ManagedPolicies(managed) = ask(client, query)? else { return Err(strange()) };
     let mut keys = keys(client, number, None)?;
-    for user in users.iter().filter(|user| !user.keys.is_empty()) {
-        keys.extend(self::keys(client, number, Some(&user.of.name))?);
+    for user in users.iter().filter(|user| !user.record.keys.is_empty()) {
+        keys.extend(self::keys(client, number, Some(&user.record.of.name))?);
     }
     Ok(Account {
         groups: identities(client, IdentityKind::Group, number)?,
@@ -71,6 +79,17 @@ fn account(client: &Client, record: AccountRecord) -> Result<Account, Error> {
         keys,
         record,
     })
+}
+
+fn user(client: &Client, record: IdentityRecord) -> Result<User, Error> {
+    let boundary = match ask(client, IdentityQuery::Effective(record.of.clone())) {
+        Ok(IdentityAnswer::Effective(found)) => found.boundary.map(|boundary| boundary.text),
+        Ok(_) => return Err(strange()),
+        // Deleted since it was listed.
+        Err(error) if error.exit == Exit::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok(User { record, boundary })
 }
 
 fn identities(client: &Client, kind: IdentityKind, account: &str) -> Result<Vec<IdentityRecord>, Error> {
