@@ -55,12 +55,11 @@ impl IdentityRules {
     pub fn of(principal: &Principal, parsed: &ParsedIdentities) -> Self {
         let Principal::Key { holder, .. } = principal else { return Self::default() };
         let parse = |policies: &[PolicyText]| policies.iter().map(|policy| parsed.parse(policy)).collect();
-        let session = holder.temporary.as_ref().map(|temporary| temporary.policies.as_slice());
         Self {
             id: holder.record().map(|record| record.id.clone()),
             own: parse(holder.policies()),
             boundary: holder.boundary().map(|boundary| parsed.parse(boundary)),
-            session: session.filter(|policies| !policies.is_empty()).map(parse),
+            session: holder.session_policies().map(parse),
         }
     }
 

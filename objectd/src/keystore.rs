@@ -89,13 +89,20 @@ impl MetaKeys {
         }))
     }
 
+    /// Who holds this key, if it works and is still of the one with this id.
+    async fn key_holder(&self, key: &str, id: &str) -> S3Result<Option<Who>> {
+        let key = self.lasting(key).await?.filter(|key| key.status == KeyStatus::Active);
+        Ok(key.map(|key| key.holder).filter(|now| now.id() == id).map(|now| now.who))
+    }
+
     /// Whom a session acts for; `None` if what it was made from is gone, or is another of the same name.
     async fn origin(&self, session: &Session) -> S3Result<Option<Who>> {
         match &session.origin {
-            Origin::Key { id, holder } => {
-                let key = self.lasting(id).await?.filter(|key| key.status == KeyStatus::Active);
-                Ok(key.map(|key| key.holder).filter(|now| now.id() == *holder).map(|now| now.who))
-            }
+            Origin::Key { id, holder } => self.key_holder(id, holder).await,
+            Origin::Federation { id, holder, name } => Ok(match self.key_holder(id, holder).await? {
+                Some(Who::User(user)) => Some(Who::Federated { user, name: name.clone() }),
+                _ => None,
+            }),
             Origin::Role { name, id, session: session_name } => {
                 let of = IdentityName {
                     kind: IdentityKind::Role,

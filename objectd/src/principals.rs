@@ -83,12 +83,23 @@ pub fn as_meant<'a>(caller: &'a Caller, id: Option<&str>, bound: &[BoundPrincipa
                 session_arn: session_arn.clone(),
             })
         }
+        Caller::FederatedUser { account, user_arn, session_arn } if other(user_arn) => {
+            Cow::Owned(Caller::FederatedUser {
+                account: account.clone(),
+                user_arn: id.to_owned(),
+                session_arn: session_arn.clone(),
+            })
+        }
         _ => Cow::Borrowed(caller),
     }
 }
 
 /// The one whom this ARN names, if there is one; nothing to bind of a session, which is of a role.
 async fn find(shared: &Shared, arn: &str) -> S3Result<Option<Option<BoundPrincipal>>> {
+    if let Some(account) = federated(arn) {
+        // Nobody keeps whom users name so: the account is all that can be known.
+        return Ok(shared.meta.account_exists(account).await.map_err(fault::meta)?.then_some(None));
+    }
     let Some(named) = Named::parse(arn) else { return Ok(None) };
     match shared.meta.effective(&named.of).await {
         Ok(found) => Ok(match named.arn {
@@ -103,6 +114,12 @@ async fn find(shared: &Shared, arn: &str) -> S3Result<Option<Option<BoundPrincip
             _ => Err(fault::meta(error)),
         },
     }
+}
+
+/// The account in `arn:aws:sts::ACCOUNT:federated-user/NAME`.
+fn federated(arn: &str) -> Option<&str> {
+    let (account, rest) = arn.strip_prefix("arn:aws:sts::")?.split_once(':')?;
+    rest.strip_prefix("federated-user/").map(|_| account)
 }
 
 #[cfg(test)]

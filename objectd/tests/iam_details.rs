@@ -4,122 +4,22 @@
 #[path = "support/store.rs"]
 mod store;
 mod support;
+#[path = "support/who.rs"]
+mod who;
 
-use objectd::auth::uri::uri_encode;
-use store::{REGION, SECRET, Store};
-use support::{Call, Client, Response};
+use store::{REGION, Store};
+use support::{Call, Response};
+use who::{Who, policy};
 
 const HOME: &str = "000000000000";
 const ALL: &str = "arn:aws:s3:::bucket/*";
-
-/// Somebody with a key.
-#[derive(Clone)]
-struct Who<'a> {
-    store: &'a Store,
-    id: String,
-    secret: String,
-    token: Option<String>,
-}
-
-impl<'a> Who<'a> {
-    async fn root(store: &'a Store) -> Who<'a> {
-        store.meta.client().put_access_key(store::key_of("root", "AKIAROOT")).await.expect("the root's key");
-        let root = Who { store, id: "AKIAROOT".into(), secret: SECRET.into(), token: None };
-        root.s3("PUT", "/bucket").await;
-        root.s3("PUT", "/bucket/a").await;
-        root
-    }
-
-    async fn send(&self, service: &str, mut call: Call) -> Response {
-        let client = Client::new(self.store.addr(), &self.id, &self.secret, REGION);
-        let client = Client { service: service.into(), ..client };
-        call.headers.extend(self.token.clone().map(|token| ("x-amz-security-token".to_owned(), token)));
-        client.call(&call).await
-    }
-
-    async fn s3(&self, method: &'static str, target: &str) -> Response {
-        self.send("s3", Call { method, target: target.into(), ..Call::default() }).await
-    }
-
-    async fn form(&self, service: &str, version: &str, action: &str, given: &[(&str, &str)]) -> Response {
-        let mut form = format!("Action={action}&Version={version}");
-        for (name, value) in given {
-            form.push_str(&format!("&{name}={}", uri_encode(value.as_bytes(), false)));
-        }
-        let kind = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
-        let call = Call { method: "POST", headers: vec![kind], body: form.into(), ..Call::default() };
-        self.send(service, call).await
-    }
-
-    async fn iam(&self, action: &str, given: &[(&str, &str)]) -> Response {
-        self.form("iam", "2010-05-08", action, given).await
-    }
-
-    async fn sts(&self, action: &str, given: &[(&str, &str)]) -> Response {
-        self.form("sts", "2011-06-15", action, given).await
-    }
-
-    /// A call that works.
-    #[track_caller]
-    fn does<'b>(
-        &'b self,
-        action: &'b str,
-        given: &'b [(&'b str, &'b str)],
-    ) -> impl Future<Output = Response> + use<'b, 'a> {
-        let caller = std::panic::Location::caller();
-        async move {
-            let answer = self.iam(action, given).await;
-            assert_eq!(answer.status, 200, "{action} at {caller}: {}", answer.text());
-            answer
-        }
-    }
-
-    /// Another with what is in an answer.
-    fn with(&self, answer: &Response) -> Who<'a> {
-        let get = |name: &str| answer.element(name).unwrap_or_else(|| panic!("{}", answer.text()));
-        Who {
-            store: self.store,
-            id: get("AccessKeyId"),
-            secret: get("SecretAccessKey"),
-            token: answer.element("SessionToken"),
-        }
-    }
-
-    async fn new_user(&self, name: &str) -> Who<'a> {
-        self.does("CreateUser", &[("UserName", name)]).await;
-        self.with(&self.does("CreateAccessKey", &[("UserName", name)]).await)
-    }
-
-    async fn may(&self, user: &str, statements: &str) {
-        let text = policy(statements);
-        let given = [("UserName", user), ("PolicyName", "own"), ("PolicyDocument", text.as_str())];
-        self.does("PutUserPolicy", &given).await;
-    }
-
-    /// Makes a managed policy; its ARN.
-    async fn policy(&self, name: &str, statements: &str) -> String {
-        let text = policy(statements);
-        let made = self.does("CreatePolicy", &[("PolicyName", name), ("PolicyDocument", &text)]).await;
-        made.element("Arn").unwrap()
-    }
-
-    async fn version(&self, arn: &str, statements: &str, default: &str) -> Response {
-        let text = policy(statements);
-        let given = [("PolicyArn", arn), ("PolicyDocument", text.as_str()), ("SetAsDefault", default)];
-        self.iam("CreatePolicyVersion", &given).await
-    }
-}
-
-fn policy(statements: &str) -> String {
-    format!(r#"{{"Version": "2012-10-17", "Statement": [{statements}]}}"#)
-}
 
 fn statement(effect: &str, action: &str, resource: &str) -> String {
     format!(r#"{{"Effect": "{effect}", "Action": "{action}", "Resource": "{resource}"}}"#)
 }
 
 fn when(statement: &str, condition: &str) -> String {
-    format!(r#"{}, "Condition": {condition}}}"#, statement.strip_suffix('}').unwrap())
+    format!(r#"{}, "Condition": {condition}}}"#, statement.strip_suffix('}').expect("a statement"))
 }
 
 #[track_caller]
@@ -516,4 +416,91 @@ async fn an_account_is_shown_as_a_whole_and_its_names_change() {
     denied(&alice.iam("GetAccessKeyLastUsed", &last).await);
     denied(&alice.iam("GetAccessKeyLastUsed", &[("AccessKeyId", "AKIANONE")]).await);
     is(&root.iam("GetAccessKeyLastUsed", &[("AccessKeyId", "AKIANONE")]).await, 404, "NoSuchEntity");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_federation_token_gives_what_its_user_and_its_policy_both_allow() {
+    let store = Store::start().await;
+    let root = Who::root(&store).await;
+    let alice = root.new_user("alice").await;
+    let all = policy(&statement("Allow", "*", "*"));
+    let ask =
+        |name: &'static str, policy: &str| vec![("Name", name.to_owned()), ("Policy", policy.to_owned())];
+    let token = async |who: &Who<'_>, name: &'static str, policy: &str| {
+        let given = ask(name, policy);
+        let given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        who.sts("GetFederationToken", &given).await
+    };
+    denied(&token(&alice, "dana", &all).await);
+    let give =
+        statement("Allow", "sts:GetFederationToken", &format!("arn:aws:sts::{HOME}:federated-user/dana"));
+    let get = statement("Allow", "s3:GetObject", ALL);
+    root.may("alice", &format!("{give}, {get}")).await;
+    denied(&token(&alice, "mallory", &all).await);
+    let answer = token(&alice, "dana", &all).await;
+    ok(&answer);
+    let arn = format!("arn:aws:sts::{HOME}:federated-user/dana");
+    let shown = (answer.element("FederatedUserId"), answer.element("Arn"));
+    assert_eq!(shown, (Some(format!("{HOME}:dana")), Some(arn.clone())));
+    let (dana, bare) = (root.with(&answer), root.with(&token(&alice, "dana", "").await));
+    let limited = policy(&statement("Allow", "s3:PutObject", ALL));
+    let limited = root.with(&token(&alice, "dana", &limited).await);
+    assert_eq!(dana.sts("GetCallerIdentity", &[]).await.element("Arn"), Some(arn.clone()));
+    // What both allow; nothing without a policy, and nothing that the user may not.
+    ok(&dana.s3("GET", "/bucket/a").await);
+    denied(&dana.s3("PUT", "/bucket/b").await);
+    for who in [&bare, &limited] {
+        denied(&who.s3("GET", "/bucket/a").await);
+        denied(&who.s3("PUT", "/bucket/b").await);
+    }
+    // For S3 only, and for nothing that lasts longer.
+    root.may("alice", &statement("Allow", "*", "*")).await;
+    ok(&dana.s3("PUT", "/bucket/b").await);
+    is(&dana.iam("ListUsers", &[]).await, 403, "InvalidClientTokenId");
+    is(&dana.iam("CreateAccessKey", &[("UserName", "alice")]).await, 403, "InvalidClientTokenId");
+    is(&dana.sts("GetSessionToken", &[]).await, 403, "InvalidClientTokenId");
+    is(&token(&dana, "dana", &all).await, 403, "InvalidClientTokenId");
+    let role = format!("arn:aws:iam::{HOME}:role/r");
+    let assume = [("RoleArn", role.as_str()), ("RoleSessionName", "one")];
+    is(&dana.sts("AssumeRole", &assume).await, 403, "InvalidClientTokenId");
+    let session = alice.with(&alice.sts("GetSessionToken", &[]).await);
+    denied(&token(&session, "dana", &all).await);
+    denied(&token(&root, "dana", &all).await);
+    for (name, value) in [("Name", "x"), ("Name", "a b"), ("Name", ""), ("DurationSeconds", "899")] {
+        let given = if name == "Name" { vec![(name, value)] } else { vec![("Name", "dana"), (name, value)] };
+        is(&alice.sts("GetFederationToken", &given).await, 400, "ValidationError");
+    }
+    // A Deny of the user's own is not escaped, by whatever it knows the user; nor its boundary.
+    for key in [
+        r#"{"StringEquals": {"aws:username": "alice"}}"#.to_owned(),
+        format!(r#"{{"ArnEquals": {{"aws:PrincipalArn": "arn:aws:iam::{HOME}:user/alice"}}}}"#),
+    ] {
+        let deny = when(&statement("Deny", "s3:PutObject", ALL), &key);
+        root.may("alice", &format!("{}, {deny}", statement("Allow", "*", "*"))).await;
+        denied(&dana.s3("PUT", "/bucket/b").await);
+    }
+    root.may("alice", &statement("Allow", "*", "*")).await;
+    let limit = root.policy("limit", &statement("Allow", "s3:GetObject", ALL)).await;
+    let put = [("UserName", "alice"), ("PermissionsBoundary", limit.as_str())];
+    root.does("PutUserPermissionsBoundary", &put).await;
+    denied(&dana.s3("PUT", "/bucket/b").await);
+    ok(&dana.s3("GET", "/bucket/a").await);
+    root.does("DeleteUserPermissionsBoundary", &put[..1]).await;
+    // A bucket may name it, and then needs no policy of the session's.
+    let named = statement("Allow", "s3:GetObject", ALL).replacen(
+        '{',
+        &format!(r#"{{"Principal": {{"AWS": "{arn}"}}, "#),
+        1,
+    );
+    bucket_policy(&root, &named).await;
+    ok(&bare.s3("GET", "/bucket/a").await);
+    denied(&bare.s3("PUT", "/bucket/b").await);
+    let elsewhere = policy(&named.replace(HOME, "111122223333")).into_bytes();
+    let put = Call { method: "PUT", target: "/bucket?policy".into(), body: elsewhere, ..Call::default() };
+    is(&root.send("s3", put).await, 400, "MalformedPolicy");
+    // It goes with the user's key.
+    ok(&dana.s3("GET", "/bucket/a").await);
+    let off = [("UserName", "alice"), ("AccessKeyId", alice.id.as_str()), ("Status", "Inactive")];
+    root.does("UpdateAccessKey", &off).await;
+    is(&dana.s3("GET", "/bucket/a").await, 403, "InvalidAccessKeyId");
 }

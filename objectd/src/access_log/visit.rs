@@ -63,7 +63,7 @@ impl Visit {
         let requester = match &trace.proven {
             Some(Principal::Key { owner, holder, .. }) => match &holder.who {
                 Who::Root => Some(owner.clone()),
-                Who::User(_) | Who::Role { .. } => Some(holder.arn()),
+                Who::User(_) | Who::Role { .. } | Who::Federated { .. } => Some(holder.arn()),
             },
             Some(Principal::Anonymous) | None => None,
         };

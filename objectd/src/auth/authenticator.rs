@@ -57,9 +57,12 @@ impl Principal {
         matches!(self, Principal::Key { holder, .. } if holder.temporary.is_some())
     }
 
-    /// Whether it is a role's session.
-    pub fn is_role_session(&self) -> bool {
-        matches!(self, Principal::Key { holder, .. } if matches!(holder.who, Who::Role { .. }))
+    /// Who it is within its account, if it is somebody.
+    pub fn who(&self) -> Option<&Who> {
+        match self {
+            Principal::Anonymous => None,
+            Principal::Key { holder, .. } => Some(&holder.who),
+        }
     }
 }
 

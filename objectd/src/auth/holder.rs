@@ -13,7 +13,15 @@ use crate::http_date;
 pub enum Who {
     Root,
     User(Arc<Effective>),
-    Role { role: Arc<Effective>, session: String },
+    Role {
+        role: Arc<Effective>,
+        session: String,
+    },
+    /// Whom a user lets do some of what it may.
+    Federated {
+        user: Arc<Effective>,
+        name: String,
+    },
 }
 
 /// What temporary credentials have beside.
@@ -48,6 +56,9 @@ impl Holder {
             Who::Role { role, .. } => {
                 Caller::RoleSession { account, role_arn: role.record.arn(), session_arn: self.arn() }
             }
+            Who::Federated { user, .. } => {
+                Caller::FederatedUser { account, user_arn: user.record.arn(), session_arn: self.arn() }
+            }
         }
     }
 
@@ -60,6 +71,7 @@ impl Holder {
             Who::Role { role, session } => {
                 format!("arn:aws:sts::{account}:assumed-role/{}/{session}", role.record.of.name)
             }
+            Who::Federated { name, .. } => format!("arn:aws:sts::{account}:federated-user/{name}"),
         }
     }
 
@@ -69,6 +81,7 @@ impl Holder {
             Who::Root => self.account.clone(),
             Who::User(user) => user.record.id.clone(),
             Who::Role { role, session } => format!("{}:{session}", role.record.id),
+            Who::Federated { name, .. } => format!("{}:{name}", self.account),
         }
     }
 
@@ -76,40 +89,41 @@ impl Holder {
     pub fn user(&self) -> Option<&str> {
         match &self.who {
             Who::User(user) => Some(&user.record.of.name),
-            Who::Root | Who::Role { .. } => None,
+            Who::Root | Who::Role { .. } | Who::Federated { .. } => None,
         }
     }
 
-    /// The user or role.
-    pub fn record(&self) -> Option<&IdentityRecord> {
+    /// The user or role that it is, or that it acts for.
+    fn parent(&self) -> Option<&Effective> {
         match &self.who {
             Who::Root => None,
-            Who::User(who) | Who::Role { role: who, .. } => Some(&who.record),
+            Who::User(who) | Who::Role { role: who, .. } | Who::Federated { user: who, .. } => Some(who),
         }
+    }
+
+    pub fn record(&self) -> Option<&IdentityRecord> {
+        self.parent().map(|parent| &parent.record)
     }
 
     /// The policies of the user or role, and of its groups.
     pub fn policies(&self) -> &[PolicyText] {
-        match &self.who {
-            Who::Root => &[],
-            Who::User(who) | Who::Role { role: who, .. } => &who.policies,
-        }
+        self.parent().map_or(&[], |parent| &parent.policies)
     }
 
     /// The policy that limits what those give.
     pub fn boundary(&self) -> Option<&PolicyText> {
-        match &self.who {
-            Who::Root => None,
-            Who::User(who) | Who::Role { role: who, .. } => who.boundary.as_ref(),
-        }
+        self.parent()?.boundary.as_ref()
     }
 
-    /// Tags of the user or role.
+    /// Policies that limit it as a session, if it is one that is limited: none of them allows everything.
+    pub fn session_policies(&self) -> Option<&[PolicyText]> {
+        let policies = self.temporary.as_ref()?.policies.as_slice();
+        let always = matches!(self.who, Who::Federated { .. });
+        (always || !policies.is_empty()).then_some(policies)
+    }
+
     fn tags(&self) -> &[Tag] {
-        match &self.who {
-            Who::Root => &[],
-            Who::User(who) | Who::Role { role: who, .. } => &who.details.tags,
-        }
+        self.parent().map_or(&[], |parent| &parent.details.tags)
     }
 
     /// Sets the condition keys that are about who asks.
@@ -119,6 +133,9 @@ impl Holder {
             Who::User(_) => ("User", self.arn()),
             // A session is its role to conditions.
             Who::Role { role, .. } => ("AssumedRole", role.record.arn()),
+            // And this one its user, by its name too, which AWS has otherwise: a Deny of the user's own policies that is
+            // about it holds for whom it lets act for it.
+            Who::Federated { user, .. } => ("FederatedUser", user.record.arn()),
         };
         context
             .set("aws:PrincipalType", kind)
@@ -126,8 +143,8 @@ impl Holder {
             .set("aws:PrincipalAccount", self.account.as_str())
             .set("aws:PrincipalArn", arn)
             .set("aws:PrincipalIsAWSService", "false");
-        if let Some(user) = self.user() {
-            context.set("aws:username", user);
+        if let Who::User(user) | Who::Federated { user, .. } = &self.who {
+            context.set("aws:username", user.record.of.name.as_str());
         }
         for tag in self.tags() {
             context.set(&format!("aws:PrincipalTag/{}", tag.key), tag.value.as_str());

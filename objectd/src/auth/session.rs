@@ -18,6 +18,8 @@ pub enum Origin {
     Key { id: String, holder: String },
     /// `AssumeRole` of the role with this name and unique id.
     Role { name: String, id: String, session: String },
+    /// `GetFederationToken` with this key, for whoever the user calls so; it goes with the key and its user too.
+    Federation { id: String, holder: String, name: String },
 }
 
 /// One session.

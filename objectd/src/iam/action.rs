@@ -79,6 +79,7 @@ pub enum Do {
     ListGroupsOfUser,
     CallerIdentity,
     SessionToken,
+    FederationToken,
     AssumeRole,
 }
 
@@ -185,6 +186,7 @@ actions! {
     Sts "sts" {
         GetCallerIdentity Do::CallerIdentity;
         GetSessionToken Do::SessionToken;
+        GetFederationToken Do::FederationToken;
         AssumeRole Do::AssumeRole;
     }
 }

@@ -24,7 +24,7 @@ async fn holder(call: &Call<'_>) -> S3Result<Option<String>> {
             call.authorize(&call.holder.arn())?;
             return Ok(None);
         }
-        (None, Who::Role { .. }) => {
+        (None, Who::Role { .. } | Who::Federated { .. }) => {
             return Err(invalid("Must specify userName when calling with non-User credentials"));
         }
     };

@@ -22,7 +22,7 @@ use crate::answer::{self, RequestId};
 use crate::arrival::Arrival;
 use crate::audit::Trace;
 use crate::auth::uri::Query;
-use crate::auth::{Authenticated, single_header};
+use crate::auth::{Authenticated, Who, single_header};
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::gateway::Shared;
 use crate::lent_body::LentBody;
@@ -163,9 +163,19 @@ async fn begin(shared: &Shared, parts: &Parts, body: &mut LentBody) -> S3Result<
         return Err(S3Error::with(S3Code::SignatureDoesNotMatch, why));
     }
     // AWS: what GetSessionToken gave, without a second factor, is for other services than these.
-    let is_user = !authenticated.principal.is_role_session();
-    let may = matches!(action.does, Do::CallerIdentity | Do::AssumeRole | Do::SessionToken);
-    if authenticated.principal.is_temporary() && is_user && !may {
+    // What GetFederationToken gave is for S3 only.
+    let may = match authenticated.principal.who() {
+        Some(Who::Role { .. }) => true,
+        Some(Who::Federated { .. }) => action.does == Do::CallerIdentity,
+        _ => {
+            let few = matches!(
+                action.does,
+                Do::CallerIdentity | Do::AssumeRole | Do::SessionToken | Do::FederationToken
+            );
+            few || !authenticated.principal.is_temporary()
+        }
+    };
+    if !may {
         return Err(S3Error::new(S3Code::InvalidToken));
     }
     Ok(Begun { action, form, authenticated })
@@ -229,6 +239,7 @@ async fn perform(call: &Call<'_>) -> S3Result<XmlWriter> {
         Do::KeyLastUsed => keys::last_used(call).await,
         Do::CallerIdentity => Ok(sts::caller_identity(call)),
         Do::SessionToken => sts::session_token(call),
+        Do::FederationToken => sts::federation_token(call).await,
         Do::AssumeRole => sts::assume_role(call).await,
     }
 }

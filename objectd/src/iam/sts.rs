@@ -1,7 +1,7 @@
 //! Who somebody is, and temporary credentials.
 //!
-//! Source: STS API reference, GetCallerIdentity, GetSessionToken and AssumeRole; IAM User Guide, "Permissions for
-//! GetSessionToken" and "Policy evaluation logic" for sessions.
+//! Source: STS API reference, GetCallerIdentity, GetSessionToken, GetFederationToken and AssumeRole; IAM User Guide,
+//! "Permissions for GetSessionToken", "Permissions for GetFederationToken" and "Policy evaluation logic" for sessions.
 
 use super::call::{Call, document, invalid};
 use super::fault;
@@ -27,6 +27,7 @@ const DEFAULT_ROLE_S: u32 = 3600;
 const CHAINED_ROLE_S: u32 = 3600;
 /// Characters of a session's name and of an external id (AWS).
 const SESSION_NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=64;
+const FEDERATED_NAME_CHARS: std::ops::RangeInclusive<usize> = 2..=32;
 const EXTERNAL_ID_CHARS: std::ops::RangeInclusive<usize> = 2..=1224;
 
 pub fn caller_identity(call: &Call<'_>) -> XmlWriter {
@@ -50,6 +51,40 @@ pub fn session_token(call: &Call<'_>) -> S3Result<XmlWriter> {
     let origin = Origin::Key { id: call.key_id.to_owned(), holder: call.holder.id() };
     let session = make(call, call.account(), origin, duration_s, Vec::new());
     Ok(call.result(|xml| write_credentials(xml, call, &session)))
+}
+
+/// For somebody whom the user names: what the user may and the given policies allow; without any, what resources'
+/// policies give to that name.
+pub async fn federation_token(call: &Call<'_>) -> S3Result<XmlWriter> {
+    call.refuse(&["Tags"])?;
+    if call.holder.temporary.is_some() {
+        let why = "Cannot call GetFederationToken with session credentials";
+        return Err(S3Error::with(S3Code::AccessDenied, why));
+    }
+    // Its federated users could do nothing: no policy of a root's says what it may.
+    if matches!(call.holder.who, Who::Root) {
+        let why = "Federation tokens are for users to give here, not for root accounts";
+        return Err(S3Error::with(S3Code::AccessDenied, why));
+    }
+    let name = call.need("Name")?;
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"+=,.@_-".contains(&c);
+    if !FEDERATED_NAME_CHARS.contains(&name.len()) || !name.bytes().all(plain) {
+        return Err(invalid("'name' must be 2 to 32 letters, digits or any of +=,.@_-"));
+    }
+    let duration_s = call.number("DurationSeconds", TOKEN_S)?.unwrap_or(DEFAULT_TOKEN_S);
+    let arn = format!("arn:aws:sts::{}:federated-user/{name}", call.account());
+    call.authorize(&arn)?;
+    let policies = session_policies(call, call.account()).await?;
+    let (id, holder) = (call.key_id.to_owned(), call.holder.id());
+    let origin = Origin::Federation { id, holder, name: name.to_owned() };
+    let session = make(call, call.account(), origin, duration_s, policies);
+    Ok(call.result(|xml| {
+        write_credentials(xml, call, &session);
+        xml.start("FederatedUser");
+        xml.text("FederatedUserId", &format!("{}:{name}", call.account()));
+        xml.text("Arn", &arn);
+        xml.end();
+    }))
 }
 
 fn make(
@@ -106,7 +141,7 @@ pub async fn assume_role(call: &Call<'_>) -> S3Result<XmlWriter> {
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
         ));
     }
-    let policies = session_policies(call, &role).await?;
+    let policies = session_policies(call, &role.record.of.account).await?;
     let record = &role.record;
     let origin =
         Origin::Role { name: record.of.name.clone(), id: record.id.clone(), session: name.to_owned() };
@@ -168,8 +203,8 @@ fn may_assume(call: &Call<'_>, arn: &str, session: &str, role: &Effective) -> S3
     if decision.allowed { Ok(()) } else { Err(call.denied(arn, &decision.reason)) }
 }
 
-/// Policies that the session is limited to: one in the call, and managed ones of the role's account.
-async fn session_policies(call: &Call<'_>, role: &Effective) -> S3Result<Vec<PolicyText>> {
+/// Policies that the session is limited to: one in the call, and managed ones of the session's account.
+async fn session_policies(call: &Call<'_>, account: &str) -> S3Result<Vec<PolicyText>> {
     /// Managed policies of one session (AWS).
     const MOST: usize = 10;
     let mut policies = Vec::new();
@@ -180,7 +215,7 @@ async fn session_policies(call: &Call<'_>, role: &Effective) -> S3Result<Vec<Pol
     for index in 1..=MOST {
         let Some(arn) = call.get(&format!("PolicyArns.member.{index}.arn")) else { break };
         let found = call.shared.meta.managed_policy(arn).await.map_err(fault::meta)?;
-        if found.account != role.record.of.account {
+        if found.account != account {
             return Err(S3Error::with(S3Code::NoSuchEntity, format!("Policy {arn} was not found.")));
         }
         document(&found.text, Kind::Managed)?;
