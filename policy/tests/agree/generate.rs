@@ -200,6 +200,7 @@ fn arns() -> Vec<String> {
         arns.push(format!("arn:aws:iam::{account}:user/alice"));
         arns.push(format!("arn:aws:iam::{account}:role/alice"));
         arns.push(format!("arn:aws:sts::{account}:assumed-role/alice/one"));
+        arns.push(format!("arn:aws:sts::{account}:federated-user/one"));
     }
     arns
 }
@@ -251,7 +252,7 @@ fn policy(random: &mut Random, kind: &str) -> Value {
 
 fn who(random: &mut Random) -> Who {
     let account = random.pick(&[OWNER, OWNER, OTHER]);
-    let kind = random.pick(&["anonymous", "root", "user", "user", "role", "role", "service"]);
+    let kind = random.pick(&["anonymous", "root", "user", "user", "role", "role", "federated", "service"]);
     who_of(kind, account)
 }
 
@@ -261,6 +262,10 @@ fn who_of(kind: &'static str, account: &str) -> Who {
         "role" => vec![
             format!("arn:aws:iam::{account}:role/alice"),
             format!("arn:aws:sts::{account}:assumed-role/alice/one"),
+        ],
+        "federated" => vec![
+            format!("arn:aws:iam::{account}:user/alice"),
+            format!("arn:aws:sts::{account}:federated-user/one"),
         ],
         "service" => vec!["logging.s3.amazonaws.com".to_owned()],
         _ => Vec::new(),
@@ -362,7 +367,10 @@ fn any_world(random: &mut Random) -> World {
         keys,
         identity: (0..random.below(3)).map(|_| policy(random, "identity")).collect(),
         boundary: random.chance(4).then(|| policy(random, "identity")),
-        session: random.chance(4).then(|| vec![policy(random, "identity")]),
+        session: random.chance(4).then(|| {
+            let count = random.below(3);
+            (0..count).map(|_| policy(random, "identity")).collect()
+        }),
         attached,
         acls_enabled: random.chance(3),
         bucket_acl: acl(random),

@@ -40,6 +40,9 @@ fn caller(world: &World) -> Caller {
         "role" => {
             Caller::RoleSession { account, role_arn: who.arns[0].clone(), session_arn: who.arns[1].clone() }
         }
+        "federated" => {
+            Caller::FederatedUser { account, user_arn: who.arns[0].clone(), session_arn: who.arns[1].clone() }
+        }
         _ => Caller::Service { name: who.arns[0].clone() },
     }
 }

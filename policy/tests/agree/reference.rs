@@ -271,10 +271,10 @@ fn list(value: &Value) -> Vec<String> {
 
 #[derive(Clone, Debug)]
 pub struct Who {
-    /// `anonymous`, `root`, `user`, `role`, `service`
+    /// `anonymous`, `root`, `user`, `role`, `federated`, `service`
     pub kind: &'static str,
     pub account: Option<String>,
-    /// The user's ARN; or the role's and the session's.
+    /// The user's ARN; or the role's, or the user's, and the session's.
     pub arns: Vec<String>,
     pub canonical: Option<String>,
 }
