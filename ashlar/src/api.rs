@@ -1,8 +1,10 @@
 //! What the CLI and the agent say to each other: JSON over the admin API.
 
 mod quota;
+mod scrub_objects;
 
 pub use quota::{BucketPage, BucketView, QuotaView, SetQuota, UsageView};
+pub use scrub_objects::{ObjectScrubView, StartObjectScrub};
 
 use crate::fleet::Rebuild;
 use compute::{VmInfo, VmSpec};

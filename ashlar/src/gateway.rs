@@ -2,13 +2,14 @@
 
 use crate::api::ServiceView;
 use crate::error::{Error, Exit};
-use crate::fleet::{DaemonId, DaemonKind, Part, Performing, Report, Task};
+use crate::fleet::{DaemonId, DaemonKind, LogMark, Part, Performing, Report, Task};
 use crate::limits::SERVE_RETRY;
 use meta::audit::keep_noted;
 use meta::record::NodeRecord;
 use objectd::{Gateway, GatewayConfig, GatewayHandle, Https, Listeners};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use proto::ids::VolumeId;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -221,7 +222,12 @@ impl Part for GatewayPart {
             };
             services.push(ServiceView { name: "s3 gateway, https".into(), address: addr.to_string(), state });
         }
-        Report { services, openmetrics, ..Report::default() }
+        let mark = match &*lock(&self.state) {
+            State::Serving(handle) => handle.log_mark(),
+            State::Starting(_) | State::Fenced(_) => None,
+        };
+        let of_log = |(volume, settled_bytes): (VolumeId, u64)| LogMark { volume: volume.0, settled_bytes };
+        Report { services, openmetrics, logs: mark.map(of_log).into_iter().collect(), ..Report::default() }
     }
 
     fn perform(self: Arc<Self>, _: Task) -> Performing {

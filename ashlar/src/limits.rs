@@ -24,6 +24,10 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 pub const MAX_BUCKETS_PAGE: u32 = 1000;
 /// Projects of which the metrics tell what they hold: those that hold most.
 pub const MAX_PROJECT_SERIES: usize = 256;
+/// How long after a check of objects found orphans it looks again, before it gives them back.
+pub const OBJECT_SCRUB_GRACE: Duration = Duration::from_secs(5);
+/// How often the CLI looks how far such a check is.
+pub const OBJECT_SCRUB_POLL: Duration = Duration::from_millis(200);
 /// Bytes of a token made at random.
 pub const TOKEN_BYTES: usize = 32;
 /// How long the CLI waits to reach the daemon.

@@ -53,6 +53,7 @@ macro_rules! expect {
 }
 
 pub mod acl;
+mod check;
 mod events;
 mod lifecycle;
 mod quotas;

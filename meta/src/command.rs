@@ -2,6 +2,7 @@
 //! reads neither a clock nor a generator, so every replica gets the same result.
 
 use crate::acl::{Grants, ObjectAcl};
+use crate::check::Recounted;
 use crate::error::Refusal;
 use crate::event::{EventBy, EventCause, EventKeeper, EventRoute, Settled, WebhookRecord};
 use crate::identity_command::IdentityCommand;
@@ -234,6 +235,11 @@ pub enum Command {
     /// Puts what the bucket with this id grants in the place of what it granted. Refused if it is public and the
     /// bucket or its account blocks such (`Exists(Acl)`), or if ACLs are off (`NotFound(Acl)`). -> `Done`
     PutBucketAcl { bucket: String, id: u64, acl: Grants },
+    /// Queues as garbage what nobody owns of these, of any writer's; the others are left alone. -> `Reclaimed`
+    ReclaimExtents { extents: Vec<Extent> },
+    /// Counts a usage anew while nothing changes, and puts it right if that is asked for. It takes as long as reading the
+    /// bucket's index does, and all changes wait for it. -> `Recounted`
+    Recount { of: QuotaOf, mend: bool },
 }
 
 /// A command within another. It is read one deep only: whoever may send commands could else have a reader's stack
@@ -339,6 +345,10 @@ pub enum Response {
     /// How many there still are.
     Left(u64),
     EventKeeper(EventKeeper),
+    Reclaimed {
+        bytes: u64,
+    },
+    Recounted(Recounted),
 }
 
 /// What a disk's loss came to.

@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod admin;
 pub mod audit;
+pub mod check;
 #[macro_use]
 pub mod client;
 pub mod command;

@@ -114,6 +114,11 @@ pub const MAX_SKIPPED_NAMES: usize = 4096;
 /// Extents of one page of garbage or references, and of one `GarbageDone`.
 pub const MAX_EXTENT_PAGE: u32 = 4096;
 
+/// Records, and about extents, of one page of a check of the index.
+pub const MAX_CHECK_PAGE: u32 = 1000;
+/// Faults that a page of it tells of.
+pub const MAX_INDEX_FAULTS: usize = 100;
+
 /// Largest encoded command, in bytes: a completed upload of 10,000 parts with their extents is well below.
 pub const MAX_COMMAND_BYTES: usize = 4 << 20;
 /// Largest body of an admin request, in bytes: one command or query.

@@ -1,6 +1,7 @@
 //! What reads the control plane's state. Every answer is linearizable: it sees each change that was
 //! acknowledged before the query was asked.
 
+use crate::check::{NamingPage, NamingTable, OwnedPage, Place, Recounted};
 use crate::event::{EventRow, WebhookStatus};
 use crate::identity::BoundPrincipal;
 use crate::identity_command::{IdentityAnswer, IdentityQuery};
@@ -39,7 +40,8 @@ pub enum Query {
     VolumeById { volume: VolumeId },
     /// An object log's marks. -> `Log`
     Log { volume: VolumeId },
-    /// Extents of a log that nothing names any more, from an offset, in order. -> `Extents`
+    /// Extents of a log that nothing names any more, from an offset, in order; the first may start before it and reach
+    /// over it, here and below. -> `Extents`
     Garbage { volume: VolumeId, from_bytes: u64, limit: u32 },
     /// Extents of a log within `[from, to)` that objects and parts name, in order. -> `Extents`
     ReferencedExtents { volume: VolumeId, from_bytes: u64, to_bytes: u64, limit: u32 },
@@ -103,6 +105,14 @@ pub enum Query {
     Webhooks,
     /// Events that wait for a webhook, after one, in order. -> `Events`
     Events { webhook: u64, after: u64, limit: u32 },
+    /// A page of all that names extents, checked. -> `Naming`
+    Naming { table: NamingTable, after: Option<Place> },
+    /// A page of a log's owned extents, checked. -> `Owned`
+    Owned { volume: VolumeId, from_bytes: u64, limit: u32 },
+    /// A usage and what it is counted anew, which can differ where something changes meanwhile. -> `Recounted`
+    Recount(QuotaOf),
+    /// What names the extent of a log that starts here, in words. -> `ExtentOwner`
+    ExtentOwner { volume: VolumeId, offset: u64 },
 }
 
 /// How much of an object is wanted.
@@ -192,6 +202,10 @@ pub enum Answer {
     Fits,
     Webhooks(Vec<WebhookStatus>),
     Events(Vec<EventRow>),
+    Naming(NamingPage),
+    Owned(OwnedPage),
+    Recounted(Recounted),
+    ExtentOwner(Option<String>),
 }
 
 /// A bucket and who may use it.

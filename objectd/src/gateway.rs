@@ -17,7 +17,7 @@ use blockd::client::ControlHandle;
 use meta::audit::AuditLog;
 use meta::client::Client;
 use proto::control::PoolToken;
-use proto::ids::ClientId;
+use proto::ids::{ClientId, VolumeId};
 use rt::clock::{Clock, SystemClock};
 use rt::rng::{Rng, SystemRng};
 use std::net::SocketAddr;
@@ -189,6 +189,11 @@ impl GatewayHandle {
     /// What this gateway holds its object log by.
     pub fn claim(&self) -> Claim {
         self.shared.log.claim()
+    }
+
+    /// Its object log, and the mark below which nothing in it is on its way any more, if that is known.
+    pub fn log_mark(&self) -> Option<(VolumeId, u64)> {
+        Some((self.shared.log.volume_id(), self.shared.log.settled_bytes()?))
     }
 
     /// Stops listening, lets the requests in flight end for a bounded time, and closes the object log.

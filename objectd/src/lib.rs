@@ -41,6 +41,7 @@ pub mod post;
 pub mod principals;
 pub mod range;
 mod room;
+pub mod scrub;
 mod service;
 pub mod stored_headers;
 pub mod target;

@@ -8,6 +8,7 @@ mod projects;
 mod quotas;
 mod routes;
 mod scrub;
+mod scrub_objects;
 mod status;
 mod vms;
 mod volumes;
@@ -43,6 +44,7 @@ pub struct Shared {
     pub fleet: Arc<Fleet>,
     pub about: Arc<About>,
     pub scrubber: Arc<scrub::Scrubber>,
+    pub object_scrubber: Arc<scrub_objects::ObjectScrubber>,
     deletions: mpsc::Sender<Deletion>,
     /// The metrics of the parts in this process.
     registry: Arc<Registry>,
@@ -83,6 +85,7 @@ impl Admin {
             fleet: config.fleet,
             about: Arc::new(About { admin: addr, data: config.data, started: SystemClock.now() }),
             scrubber: Arc::default(),
+            object_scrubber: Arc::default(),
             deletions,
             registry: Arc::new(config.registry),
         };

@@ -3,8 +3,8 @@
 use super::{Shared, metrics};
 use crate::api::{
     AddDisk, AddWebhook, BucketPage, BucketView, CreateProject, CreateVolume, DiskDetail, ErrorBody,
-    ErrorDetail, NodeView, ProjectKey, ProjectView, RunVm, ScrubView, StatusReport, VmList, VmView,
-    VolumeDetail, VolumeView, WebhookView,
+    ErrorDetail, NodeView, ObjectScrubView, ProjectKey, ProjectView, RunVm, ScrubView, StatusReport, VmList,
+    VmView, VolumeDetail, VolumeView, WebhookView,
 };
 use crate::audit;
 use crate::error::Error;
@@ -75,6 +75,7 @@ pub fn router(shared: Shared, guard: Guard) -> Router {
         .route("/v1/webhooks", get(list_webhooks).post(add_webhook))
         .route("/v1/webhooks/{name}", delete(remove_webhook))
         .route("/v1/scrub", get(show_scrub).post(start_scrub))
+        .route("/v1/scrub/objects", get(show_object_scrub).post(start_object_scrub))
         .route("/v1/nodes", get(list_nodes))
         .route("/v1/disks", get(list_disks).post(add_disk))
         .route("/v1/disks/{disk}/replace", change(Shared::replace_disk))
@@ -201,6 +202,17 @@ async fn show_scrub(State(shared): State<Shared>) -> Json<ScrubView> {
 
 async fn start_scrub(State(shared): State<Shared>) -> Json<ScrubView> {
     Json(shared.scrubber.start())
+}
+
+async fn show_object_scrub(State(shared): State<Shared>) -> Json<ObjectScrubView> {
+    Json(shared.object_scrubber.view())
+}
+
+async fn start_object_scrub(
+    State(shared): State<Shared>,
+    bytes: Bytes,
+) -> Result<Json<ObjectScrubView>, Error> {
+    Ok(Json(shared.start_object_scrub(body(&bytes)?)?))
 }
 
 async fn list_nodes(State(shared): State<Shared>) -> Result<Json<Vec<NodeView>>, Error> {

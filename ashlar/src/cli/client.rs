@@ -100,6 +100,11 @@ impl Client {
         self.call((Method::DELETE, path), None::<&()>, (WAITING, REQUEST_TIMEOUT))
     }
 
+    /// Lets time pass between two questions.
+    pub fn pause(&self, time: Duration) {
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
+    }
+
     /// Asks the control plane itself, as daemons do.
     pub fn ask(&self, query: meta::query::Query) -> Result<meta::query::Answer, Error> {
         let meta = meta::Client::remote(&self.url, &self.token)?;

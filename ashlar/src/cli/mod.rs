@@ -11,6 +11,7 @@ mod output;
 mod policy;
 mod project;
 mod scrub;
+mod scrub_objects;
 mod status;
 mod vm;
 mod volume;

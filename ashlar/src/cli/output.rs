@@ -37,6 +37,13 @@ pub fn waiting(what: String) -> Waiting {
 #[must_use]
 pub struct Waiting(ProgressBar);
 
+impl Waiting {
+    /// Says something else from now on.
+    pub fn say(&self, what: String) {
+        self.0.set_message(what);
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.finish_and_clear();

@@ -3,6 +3,7 @@
 use crate::api::ScrubView;
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::output::{fields, show};
+use crate::cli::scrub_objects;
 use crate::error::Error;
 use serde_json::json;
 
@@ -13,6 +14,8 @@ pub enum Command {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Prove that no data of objects is lost, and that none is left behind; waits for the end
+    Objects(scrub_objects::Args),
     /// Show how far the scrub is, or what the last one found
     Status {
         #[command(flatten)]
@@ -22,6 +25,7 @@ pub enum Command {
 
 pub fn run(command: Command) -> Result<(), Error> {
     let (view, client): (ScrubView, _) = match command {
+        Command::Objects(args) => return scrub_objects::run(&args),
         Command::Start { client } => (Client::new(&client)?.post("/v1/scrub", &json!({}))?, client),
         Command::Status { client } => (Client::new(&client)?.get("/v1/scrub")?, client),
     };

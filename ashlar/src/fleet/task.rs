@@ -161,6 +161,17 @@ pub struct Report {
     /// More of them, as OpenMetrics text.
     #[serde(default)]
     pub openmetrics: String,
+    /// Of a gateway: how far its object log is settled.
+    #[serde(default)]
+    pub logs: Vec<LogMark>,
+}
+
+/// Below this mark nothing is on its way any more to an object log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogMark {
+    pub volume: u64,
+    pub settled_bytes: u64,
 }
 
 /// An attached volume, as the agent that serves it sees it.

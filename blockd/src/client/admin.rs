@@ -79,13 +79,13 @@ async fn ask(place: &DiskPlace, token: PoolToken, body: RequestBody) -> Result<R
     timeout(ADMIN_TIMEOUT, talking).await.map_err(|_| late(place, "asking"))?
 }
 
-fn late(place: &DiskPlace, what: &str) -> ClientError {
+pub(super) fn late(place: &DiskPlace, what: &str) -> ClientError {
     let why = format!("{what} disk {} at {} took too long; is its chunk server up?", place.disk, place.addr);
     Error::new(ErrorKind::Unavailable, why)
 }
 
 /// A connection that has shown the token.
-async fn greet(place: &DiskPlace, token: PoolToken) -> Result<TcpStream, ClientError> {
+pub(super) async fn greet(place: &DiskPlace, token: PoolToken) -> Result<TcpStream, ClientError> {
     let failed = |error| {
         let why = format!("disk {} at {} can't be reached: {error}", place.disk, place.addr);
         Error::caused(ErrorKind::Unavailable, why, error)
@@ -101,7 +101,7 @@ async fn greet(place: &DiskPlace, token: PoolToken) -> Result<TcpStream, ClientE
 }
 
 /// Sends one request and waits for its reply.
-async fn exchange(
+pub(super) async fn exchange(
     stream: &mut TcpStream,
     sequence: u64,
     group_epoch: GroupEpoch,
@@ -127,7 +127,7 @@ async fn exchange(
     }
 }
 
-fn unexpected(place: &DiskPlace, body: &ReplyBody) -> ClientError {
+pub(super) fn unexpected(place: &DiskPlace, body: &ReplyBody) -> ClientError {
     let why = format!("disk {} answered something else than was asked: {body:?}", place.disk);
     Error::new(ErrorKind::Invalid, why)
 }

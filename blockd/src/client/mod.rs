@@ -6,6 +6,7 @@ mod control;
 pub mod core;
 mod driver;
 mod op;
+pub mod runs;
 pub mod scrub;
 mod volume;
 

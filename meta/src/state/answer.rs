@@ -2,8 +2,8 @@
 
 use super::kv::Read;
 use super::{
-    Outcome, access, events, extents, identity_command, keys, lifecycle, list, membership, objects, pool,
-    quotas, settings, status, uploads, versions, volumes,
+    Outcome, access, check, events, extents, identity_command, keys, lifecycle, list, membership, objects,
+    pool, quotas, recount, settings, status, uploads, versions, volumes,
 };
 use crate::error::MetaError;
 use crate::object::FoundVersion;
@@ -79,6 +79,14 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
             quotas::room(view, bucket, incoming, *bytes)?;
             Answer::Fits
         }
+        Query::Naming { table, after } => Answer::Naming(check::naming(view, *table, after.as_ref())?),
+        Query::Owned { volume, from_bytes, limit } => {
+            Answer::Owned(check::owned(view, *volume, *from_bytes, *limit)?)
+        }
+        Query::ExtentOwner { volume, offset } => {
+            Answer::ExtentOwner(check::owner_at(view, *volume, *offset)?)
+        }
+        Query::Recount(of) => Answer::Recounted(recount::recount(view, of)?),
     })
 }
 

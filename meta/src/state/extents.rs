@@ -4,7 +4,7 @@
 
 use super::kv::{Read, Step};
 use super::txn::{Txn, load};
-use super::{Outcome, keys};
+use super::{Fail, Outcome, keys};
 use crate::error::{Entity, ErrorKind, MetaError, Refusal};
 use crate::limits::{MAX_EXTENT_PAGE, MAX_EXTENTS};
 use crate::object::{Extent, UploadId};
@@ -35,11 +35,22 @@ pub enum Owner {
     },
 }
 
+impl Owner {
+    /// Of the version in a slot.
+    pub fn of_object(bucket: u64, key: &str, slot: u64) -> Self {
+        let key = key.to_owned();
+        match slot {
+            keys::PLAIN_SLOT => Self::Object { bucket, key },
+            slot => Self::Version { bucket, key, slot },
+        }
+    }
+}
+
 /// The value of the reference table. The length comes first: a range scan needs no more.
 #[derive(Debug, Serialize, Deserialize)]
-struct Reference {
-    len: u64,
-    owner: Owner,
+pub struct Reference {
+    pub len: u64,
+    pub owner: Owner,
 }
 
 pub fn log(view: &dyn Read, volume: VolumeId) -> Outcome<LogRecord> {
@@ -107,6 +118,24 @@ pub fn discard(txn: &mut Txn<'_>, extents: &[Extent]) -> Outcome<()> {
     Ok(())
 }
 
+/// Queues as garbage what nobody owns of these, whoever wrote it and when. Who comes to name it later is refused, so a
+/// body that was on its way after all fails, and harms nothing. Says how many bytes that were.
+pub fn reclaim(txn: &mut Txn<'_>, extents: &[Extent]) -> Outcome<u64> {
+    check_count(extents)?;
+    let mut bytes = 0u64;
+    for extent in extents {
+        match check_free(txn, extent) {
+            Ok(()) => {
+                txn.put(keys::garbage(extent.volume, extent.offset), &extent.len)?;
+                bytes = bytes.saturating_add(extent.len);
+            }
+            Err(Fail::Refused(refusal)) if refusal.kind == ErrorKind::InUse(Entity::Extent) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(bytes)
+}
+
 pub fn garbage_done(txn: &mut Txn<'_>, volume: VolumeId, extents: &[Extent]) -> Outcome<()> {
     if extents.len() > MAX_EXTENT_PAGE as usize || extents.iter().any(|extent| extent.volume != volume) {
         let message = format!("one step takes off at most {MAX_EXTENT_PAGE} extents, all of one volume");
@@ -139,15 +168,20 @@ fn check_count(extents: &[Extent]) -> Result<(), Refusal> {
 
 /// A new extent was reserved by the log's present writer and overlaps nothing committed.
 fn check_unowned(txn: &Txn<'_>, extent: &Extent) -> Outcome<()> {
+    if extent.offset < log(txn, extent.volume)?.sealed_bytes {
+        let message = format!("{extent:?} was reserved by an earlier writer of the log, which is fenced");
+        return Err(Refusal::new(ErrorKind::Fenced, message).into());
+    }
+    check_free(txn, extent)
+}
+
+/// An extent is within what was reserved of its log, and overlaps nothing committed.
+fn check_free(txn: &Txn<'_>, extent: &Extent) -> Outcome<()> {
     let log = log(txn, extent.volume)?;
     let end = extent.offset.checked_add(extent.len).filter(|&end| end <= log.reserved_bytes);
     let Some(end) = end.filter(|_| extent.len > 0) else {
         return Err(Refusal::invalid(format!("{extent:?} is not within what was reserved")).into());
     };
-    if extent.offset < log.sealed_bytes {
-        let message = format!("{extent:?} was reserved by an earlier writer of the log, which is fenced");
-        return Err(Refusal::new(ErrorKind::Fenced, message).into());
-    }
     // Committed extents never overlap, so only the last one that starts before the end can reach in.
     for table in [keys::reference, keys::garbage] {
         let Some((key, value)) = txn.last_below(&table(extent.volume, end))? else { continue };
@@ -178,22 +212,35 @@ pub fn garbage_page(view: &dyn Read, volume: VolumeId, from: u64, limit: u32) ->
     page(view, keys::garbage, (volume, from, u64::MAX), limit)
 }
 
-/// A page of what is referenced within `[from, to)`; the first may start before `from` and reach in.
+/// A page of what is referenced within `[from, to)`.
 pub fn referenced_page(
     view: &dyn Read,
     (volume, from, to): (VolumeId, u64, u64),
     limit: u32,
 ) -> Outcome<ExtentPage> {
-    let mut start = from;
-    if let Some((key, value)) = view.last_below(&keys::reference(volume, from))?
-        && let Some((owner, offset)) = keys::range_of(&key)
-        && key.starts_with(&keys::reference(volume, 0)[..11])
-        && owner == volume
+    page(view, keys::reference, (volume, from, to), limit)
+}
+
+/// What names the extent at an offset.
+pub fn owner_at(view: &dyn Read, volume: VolumeId, offset: u64) -> Outcome<Option<Owner>> {
+    let found: Option<Reference> = load(view, &keys::reference(volume, offset))?;
+    Ok(found.map(|reference| reference.owner))
+}
+
+/// Where the extent of a table starts that begins before `from` and reaches over it; else `from`.
+fn reaching_in(
+    view: &dyn Read,
+    table: fn(VolumeId, u64) -> Vec<u8>,
+    (volume, from): (VolumeId, u64),
+) -> Outcome<u64> {
+    if let Some((key, value)) = view.last_below(&table(volume, from))?
+        && let Some((_, offset)) = keys::range_of(&key)
+        && key.starts_with(&table(volume, 0)[..11])
         && offset.saturating_add(len_of(&value)?) > from
     {
-        start = offset;
+        return Ok(offset);
     }
-    page(view, keys::reference, (volume, start, to), limit)
+    Ok(from)
 }
 
 fn page(
@@ -207,6 +254,7 @@ fn page(
     let prefix = table(volume, 0)[..11].to_vec();
     let mut found = ExtentPage::default();
     let mut failed = None;
+    let from = reaching_in(view, table, (volume, from))?;
     view.scan(&table(volume, from), &mut |key, value| {
         let at = keys::range_of(key).filter(|&(_, offset)| key.starts_with(&prefix) && offset < to);
         let Some((_, offset)) = at else { return Step::Stop };

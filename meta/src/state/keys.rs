@@ -4,6 +4,7 @@
 //! the pool's own tables. Object tables are in index shards, from 1 up: everything of one shard is one
 //! contiguous range, which can move to a Raft group of its own with no change of format.
 
+use crate::check::NamingTable;
 use crate::identity::IdentityKind;
 use crate::object::UploadId;
 use crate::setting::SettingKind;
@@ -493,6 +494,44 @@ pub fn parts(bucket: u64, upload: UploadId) -> Vec<u8> {
     key.extend_from_slice(&bucket.to_be_bytes());
     key.extend_from_slice(&upload.0);
     key
+}
+
+/// What every key of a table starts with that names extents.
+pub fn naming(table: NamingTable) -> Vec<u8> {
+    let table = match table {
+        NamingTable::Objects => IndexTable::Object,
+        NamingTable::Parts => IndexTable::Part,
+    };
+    index_table(table, 0)
+}
+
+/// The bucket in a key of these tables.
+pub fn bucket_of(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(3..11)?.try_into().ok()?))
+}
+
+/// The upload and the number in a key of a part.
+pub fn part_of(key: &[u8]) -> Option<(UploadId, u16)> {
+    let upload = UploadId(key.get(11..27)?.try_into().ok()?);
+    let number = u16::from_be_bytes(key.get(27..)?.try_into().ok()?);
+    Some((upload, number))
+}
+
+/// What every key of a log's references starts with.
+pub fn references(volume: VolumeId) -> Vec<u8> {
+    ranged(IndexTable::Reference, volume, 0)[..11].to_vec()
+}
+
+/// The same of its garbage.
+pub fn garbages(volume: VolumeId) -> Vec<u8> {
+    ranged(IndexTable::Garbage, volume, 0)[..11].to_vec()
+}
+
+/// The lowest key above one.
+pub fn successor_of(key: &[u8]) -> Vec<u8> {
+    let mut next = key.to_vec();
+    next.push(0);
+    next
 }
 
 pub fn usage(bucket: u64) -> Vec<u8> {

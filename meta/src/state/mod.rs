@@ -5,6 +5,7 @@ mod access;
 mod acl;
 mod answer;
 mod audit;
+mod check;
 mod events;
 mod extents;
 mod identity;
@@ -25,6 +26,7 @@ mod objects;
 mod policy_details;
 mod pool;
 mod quotas;
+mod recount;
 mod settings;
 mod slow;
 mod status;
@@ -235,6 +237,10 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             lifecycle::expire(txn, (&bucket, id), rules_crc, things, now_ms).map(Response::Expired)
         }
         Command::NoteAudit(head) => audit::note(txn, &head).map(done),
+        Command::ReclaimExtents { extents } => {
+            extents::reclaim(txn, &extents).map(|bytes| Response::Reclaimed { bytes })
+        }
+        Command::Recount { of, mend } => recount::mend(txn, &of, mend).map(Response::Recounted),
         Command::SetQuota { of, bytes, objects } => quotas::set(txn, &of, bytes, objects).map(done),
         Command::AddWebhook(webhook) => events::add(txn, webhook).map(done),
         Command::RemoveWebhook { name } => events::remove(txn, &name).map(Response::Left),

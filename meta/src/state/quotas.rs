@@ -66,18 +66,28 @@ fn project(view: &dyn Read, account: &str) -> Outcome<Counted> {
     if let Some(kept) = load(view, &keys::project_usage(account))? {
         return Ok(kept);
     }
-    let mut counted = Counted::default();
+    Ok(Counted { usage: sum(view, account)?, quota: Quota::default() })
+}
+
+/// The usages of an account's buckets together.
+pub fn sum(view: &dyn Read, account: &str) -> Outcome<BucketUsage> {
+    let mut sum = BucketUsage::default();
     let all: Vec<BucketRecord> = pool::all(view, keys::buckets())?;
     for bucket in all.iter().filter(|bucket| account_of(&bucket.owner) == account) {
-        let usage = usage_of(view, bucket.id)?;
-        counted.usage = moved(counted.usage, &BucketUsage::default(), &usage);
+        sum = moved(sum, &BucketUsage::default(), &usage_of(view, bucket.id)?);
     }
-    Ok(counted)
+    Ok(sum)
+}
+
+/// Puts an account's sum right.
+pub fn set_project_usage(txn: &mut Txn<'_>, account: &str, usage: BucketUsage) -> Outcome<()> {
+    let kept = project(txn, account)?;
+    Ok(txn.put(keys::project_usage(account), &Counted { usage, ..kept })?)
 }
 
 /// A sum with one of its parts changed.
 fn moved(sum: BucketUsage, before: &BucketUsage, after: &BucketUsage) -> BucketUsage {
-    let moved = |sum: u64, before: u64, after: u64| sum.saturating_sub(before).saturating_add(after);
+    let moved = |sum: u64, before: u64, after: u64| sum.saturating_add(after).saturating_sub(before);
     BucketUsage {
         objects: moved(sum.objects, before.objects, after.objects),
         bytes: moved(sum.bytes, before.bytes, after.bytes),

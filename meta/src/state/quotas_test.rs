@@ -1,6 +1,7 @@
 //! Quotas, and the property that what is kept is what there is.
 
-use super::super::kv::{Kv, Step};
+use super::super::kv::Kv;
+use super::super::recount;
 use super::super::tests::{Fixture, inline, object};
 use super::*;
 use crate::command::{Command, DeleteVersion, Response};
@@ -20,52 +21,6 @@ const OTHER: &str = "111122223333";
 const BUCKETS: [&str; 3] = ["bucket", "other", "third"];
 const KEYS: [&str; 3] = ["a", "b", "k"];
 const MIN: u64 = 5 << 20;
-
-/// What a bucket holds, counted anew from the index.
-fn recount(view: &dyn Read, bucket: u64) -> Outcome<BucketUsage> {
-    let mut usage = BucketUsage::default();
-    let mut ids = Vec::new();
-    walk(view, &keys::Named::Objects.prefix(bucket, ""), &mut |_, value| {
-        let head = stored::head(value)?;
-        if !head.kind.is_marker() {
-            usage.objects += 1;
-            usage.bytes = usage.bytes.saturating_add(head.size);
-        }
-        Ok(())
-    })?;
-    walk(view, &keys::Named::Uploads.prefix(bucket, ""), &mut |_, value| {
-        let (upload, _): (UploadRecord, _) = postcard::take_from_bytes(value).map_err(|error| {
-            MetaError::new(ErrorKind::Corrupt, "an upload can't be read").with_source(error)
-        })?;
-        ids.push(upload.id);
-        Ok(())
-    })?;
-    usage.uploads = ids.len() as u64;
-    for id in ids {
-        let parts: Vec<PartRecord> = pool::all(view, keys::parts(bucket, id))?;
-        usage.upload_bytes = parts.iter().fold(usage.upload_bytes, |sum, part| sum.saturating_add(part.size));
-    }
-    Ok(usage)
-}
-
-type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), MetaError>;
-
-fn walk(view: &dyn Read, prefix: &[u8], visit: Visit<'_>) -> Result<(), MetaError> {
-    let mut failed = None;
-    view.scan(prefix, &mut |key, value| {
-        if !key.starts_with(prefix) {
-            return Step::Stop;
-        }
-        match visit(key, value) {
-            Ok(()) => Step::Next,
-            Err(error) => {
-                failed = Some(error);
-                Step::Stop
-            }
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
-}
 
 fn fixture() -> Fixture {
     let f = Fixture::new();
@@ -182,8 +137,9 @@ fn id_of(f: &Fixture, bucket: &str) -> u64 {
 fn check_counts(f: &Fixture) {
     let sum = |buckets: &[&str]| {
         buckets.iter().fold(BucketUsage::default(), |sum, bucket| {
-            let counted = recount(&f.kv, id_of(f, bucket)).unwrap_or_else(|fail| panic!("{fail:?}"));
-            assert_eq!(asked(f, of_bucket(bucket)).usage, counted, "{bucket}");
+            let found = recount::recount(&f.kv, &of_bucket(bucket)).unwrap_or_else(|fail| panic!("{fail:?}"));
+            assert_eq!(asked(f, of_bucket(bucket)).usage, found.counted, "{bucket}");
+            let counted = found.counted;
             moved(sum, &BucketUsage::default(), &counted)
         })
     };

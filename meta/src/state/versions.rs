@@ -171,10 +171,7 @@ pub fn insert(
         Versioning::Off | Versioning::Suspended => EntryKind::Object,
     };
     if let Body::Extents(extents) = &new.record.body {
-        let owner = match slot {
-            keys::PLAIN_SLOT => Owner::Object { bucket, key: key.to_owned() },
-            slot => Owner::Version { bucket, key: key.to_owned(), slot },
-        };
+        let owner = Owner::of_object(bucket, key, slot);
         let moves = place.displaced.as_ref().is_some_and(|old| old.slot != slot);
         for extent in extents {
             if new.handed_over.contains(extent) || (kept.contains(extent) && moves) {

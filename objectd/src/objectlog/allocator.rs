@@ -35,6 +35,11 @@ impl Allocator {
         (!taken.is_empty()).then_some(taken)
     }
 
+    /// Where the next run begins, unless another reservation comes before it.
+    pub fn next(&self) -> u64 {
+        self.free.start
+    }
+
     /// Takes back the end of the run that was handed out last, if nobody wrote to it and nothing was handed
     /// out since. Otherwise it stays unused.
     pub fn give_back(&mut self, unused: Range<u64>) {

@@ -1,5 +1,6 @@
 //! Appends one body to the log, piece by piece, with a bounded number of pieces on their way.
 
+use super::holds::Hold;
 use super::log::ObjectLog;
 use crate::error::{S3Error, S3Result};
 use crate::fault;
@@ -26,7 +27,8 @@ pub struct Appender {
 impl Appender {
     /// For a body of `len` bytes.
     pub fn new(log: Arc<ObjectLog>, len: u64) -> Self {
-        let pending = Pending { log, extents: Vec::new(), writes: JoinSet::new(), settled: false };
+        let pending =
+            Pending { log, extents: Vec::new(), writes: JoinSet::new(), settled: false, hold: None };
         Self { pending, run: 0..0, remaining: len, piece: BytesMut::new() }
     }
 
@@ -69,7 +71,10 @@ impl Appender {
         while !data.is_empty() {
             if self.run.is_empty() {
                 let wanted = (data.len() as u64).saturating_add(self.remaining).min(MAX_RUN_BYTES);
-                self.run = self.pending.log.take(wanted).await?;
+                let (run, hold) = self.pending.log.take(wanted).await?;
+                self.run = run;
+                // The first is the lowest: it holds for all that come after it.
+                self.pending.hold.get_or_insert(hold);
             }
             let room = usize::try_from(self.run.end - self.run.start).unwrap_or(usize::MAX);
             let part = data.split_to(data.len().min(room));
@@ -87,6 +92,8 @@ pub struct Pending {
     extents: Vec<Extent>,
     writes: JoinSet<Result<(), ClientError>>,
     settled: bool,
+    /// Until it is known what becomes of them.
+    hold: Option<Hold>,
 }
 
 impl Pending {
@@ -129,12 +136,14 @@ impl Drop for Pending {
         }
         let (log, extents) = (Arc::clone(&self.log), std::mem::take(&mut self.extents));
         let mut writes = std::mem::take(&mut self.writes);
+        let hold = self.hold.take();
         // At shutdown there may be no runtime left; the next start's sweep finds what stays.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             // Writes first: a trim that overtook one would leave its block behind.
             while writes.join_next().await.is_some() {}
             log.discard(&extents).await;
+            drop(hold);
         });
     }
 }

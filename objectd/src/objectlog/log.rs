@@ -2,6 +2,7 @@
 
 use super::allocator::Allocator;
 use super::group_flush::GroupFlush;
+use super::holds::{Hold, Holds};
 use super::layout::Piece;
 use super::pins::{Pinned, Pins};
 use crate::error::{S3Code, S3Error, S3Result};
@@ -59,6 +60,7 @@ pub struct ObjectLog {
     allocator: Mutex<Allocator>,
     flushes: GroupFlush,
     pub(super) pins: Arc<Pins>,
+    holds: Arc<Holds>,
     /// Held for reading from before an index entry is read until its extents are pinned.
     lookups: RwLock<()>,
     pub(super) garbage: Notify,
@@ -85,17 +87,19 @@ impl ObjectLog {
             allocator: Mutex::default(),
             flushes: GroupFlush::default(),
             pins: Arc::default(),
+            holds: Arc::default(),
             lookups: RwLock::default(),
             garbage: Notify::new(),
         }))
     }
 
-    /// Up to `len` bytes of address space in one run of whole blocks.
-    pub(super) async fn take(&self, len: u64) -> S3Result<Range<u64>> {
+    /// Up to `len` bytes of address space in one run of whole blocks, which is on its way until the hold is dropped.
+    pub(super) async fn take(&self, len: u64) -> S3Result<(Range<u64>, Hold)> {
         let mut allocator = self.allocator.lock().await;
         loop {
             if let Some(run) = allocator.take(len) {
-                return Ok(run);
+                let hold = self.holds.hold(run.start, allocator.next());
+                return Ok((run, hold));
             }
             // Others wait for this one reservation: they need its space too.
             let reserved = self.meta.reserve_log(self.id, self.epoch, RESERVE_BYTES).await;
@@ -105,7 +109,19 @@ impl ObjectLog {
     }
 
     pub(super) async fn give_back(&self, unused: Range<u64>) {
-        self.allocator.lock().await.give_back(unused);
+        let mut allocator = self.allocator.lock().await;
+        allocator.give_back(unused);
+        self.holds.taken_back(allocator.next());
+    }
+
+    /// Nothing below this is on its way any more; unknown before anything was written.
+    pub fn settled_bytes(&self) -> Option<u64> {
+        self.holds.settled()
+    }
+
+    /// The log's volume.
+    pub fn volume_id(&self) -> VolumeId {
+        self.id
     }
 
     pub(super) fn extent(&self, run: Range<u64>) -> Extent {

@@ -5,6 +5,7 @@ mod allocator;
 mod appender;
 mod garbage;
 mod group_flush;
+mod holds;
 mod layout;
 mod log;
 mod pins;

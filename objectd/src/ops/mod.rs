@@ -7,7 +7,7 @@ mod attributes;
 mod bucket;
 mod bucket_setting;
 mod bucket_tagging;
-mod checksums;
+pub mod checksums;
 mod commit;
 mod complete;
 mod copy;
