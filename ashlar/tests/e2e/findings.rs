@@ -80,7 +80,7 @@ fn each_finding_goes_by_the_command_that_mends_it() {
     w.roots.insert(number.clone(), acme.clone());
     assert_eq!(World::rules(&w.found("0")), ["account-block-off"], "its root's key was not used yet");
     assert_eq!(World::rules(&w.found("91")), ["account-block-off", "old-key", "unused-key"]);
-    open_everything(&acme);
+    open_everything(&acme, &own);
     let key = made["access_key_id"].as_str().unwrap();
     let waited = deadline(Duration::from_secs(30));
     let used = || acme.ok(&["iam", "get-access-key-last-used", "--access-key-id", key]);
@@ -97,9 +97,13 @@ fn each_finding_goes_by_the_command_that_mends_it() {
         "administrator",
         "no-versioning",
         "no-versioning",
+        "no-versioning",
+        "no-versioning",
+        "public-acl",
         "public-bucket",
         "public-role",
         "root-key-used",
+        "shared-acl",
         "shared-bucket",
         "shared-role",
     ];
@@ -113,7 +117,7 @@ fn each_finding_goes_by_the_command_that_mends_it() {
     }
     let table = w.up.client(program()).args(["policy", "findings"]).output().unwrap();
     let (table, told) = (String::from_utf8_lossy(&table.stdout), String::from_utf8_lossy(&table.stderr));
-    assert!(table.contains("CRITICAL  bucket open is public") && told == "error: there are 11 findings\n");
+    assert!(table.contains("CRITICAL  bucket open is public") && told == "error: there are 15 findings\n");
     // It only looked.
     assert_eq!(w.found("0"), found);
     w.mend_all("0", "root-key-used");
@@ -134,7 +138,7 @@ fn each_finding_goes_by_the_command_that_mends_it() {
 }
 
 /// One of each kind.
-fn open_everything(acme: &Aws) {
+fn open_everything(acme: &Aws, own: &Aws) {
     let root = "000000000000";
     let account = acme.ok(&["sts", "get-caller-identity"])["Account"].as_str().unwrap().to_owned();
     for bucket in ["open", "shared"] {
@@ -147,6 +151,15 @@ fn open_everything(acme: &Aws) {
             "Action": "s3:GetObject", "Resource": "arn:aws:s3:::shared/*"}}}}"#
     );
     acme.ok(&["s3api", "put-bucket-policy", "--bucket", "shared", "--policy", &shared]);
+    let theirs = own.ok(&["s3api", "list-buckets"])["Owner"]["ID"].as_str().unwrap().to_owned();
+    for (bucket, grant) in
+        [("listed", "--acl=public-read".to_owned()), ("granted", format!("--grant-read=id={theirs}"))]
+    {
+        let with_lists = ["--object-ownership", "BucketOwnerPreferred"];
+        acme.ok(&[&["s3api", "create-bucket", "--bucket", bucket][..], &with_lists].concat());
+        acme.ok(&["s3api", "delete-public-access-block", "--bucket", bucket]);
+        acme.ok(&["s3api", "put-bucket-acl", "--bucket", bucket, &grant]);
+    }
     for (role, principal) in [("everybodys", "*"), ("theirs", root), ("ours", account.as_str())] {
         let trust = format!(
             r#"{{"Statement": {{"Effect": "Allow", "Principal": {{"AWS": "{principal}"}}, "Action": "sts:AssumeRole"}}}}"#

@@ -20,6 +20,10 @@ pub fn block_account(account: &str) -> String {
     )
 }
 
+pub fn private_acl(bucket: &str) -> String {
+    format!("aws s3api put-bucket-acl --bucket {bucket} --acl private")
+}
+
 pub fn keep_versions(bucket: &str) -> String {
     format!("aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled")
 }

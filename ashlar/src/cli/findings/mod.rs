@@ -48,10 +48,12 @@ impl fmt::Display for Severity {
 #[serde(rename_all = "kebab-case")]
 enum Rule {
     PublicBucket,
+    PublicAcl,
     PublicRole,
     Administrator,
     RootKeyUsed,
     SharedBucket,
+    SharedAcl,
     SharedRole,
     OldKey,
     UnusedKey,

@@ -6,7 +6,7 @@ use super::{Found, Rule, Severity};
 use meta::identity::{IdentityKey, IdentityRecord};
 use meta::key_use::KeyUse;
 use meta::object::Versioning;
-use objectd::bucket_rules::block_of;
+use objectd::bucket_rules::{BucketRules, ParsedPolicies, block_of};
 use policy::findings::{
     BucketView, Finding, KeyView, Setting, of_account, of_bucket, of_identity_policy, of_key, of_root_key,
     of_trust,
@@ -44,50 +44,89 @@ fn bucket(bucket: &Bucket) -> Vec<Found> {
     let name = record.name.as_str();
     let text = access.policy.as_deref().unwrap_or_default();
     let policy = Policy::parse(text, Kind::Bucket(name)).ok();
+    let rules = BucketRules::new(bucket.access.clone(), &ParsedPolicies::default());
+    let acl = rules.has_acls().then(|| rules.acl());
     let view = BucketView {
         account: &bucket.account,
         canonical_id: &record.owner,
         policy: policy.as_ref(),
-        acl: None,
+        acl: acl.as_ref(),
         block: block_of(access.block).with(block_of(bucket.access.account_block)),
         versioning: if bucket.versioning == Versioning::Enabled { Setting::On } else { Setting::Off },
+        // Buckets have no setting of it: nothing is to be found.
         encryption: Setting::On,
     };
     let all = of_bucket(&view);
-    let found = |severity, rule, what: String, why: &str, mend| {
+    let found = |(severity, rule, what, why, mend): Told| {
         let account = bucket.account.clone();
         Found { severity, rule, account, what, why: why.to_owned(), mend }
     };
-    let mut findings = Vec::new();
-    let public = statements(&all, |finding| matches!(finding, Finding::PublicPolicy { .. }));
-    let shared = others(&all);
+    let unversioned = all.contains(&Finding::NoVersioning).then(|| {
+        (
+            Severity::Low,
+            Rule::NoVersioning,
+            format!("bucket {name} keeps no versions"),
+            "what is overwritten or deleted there is gone at once",
+            mend::keep_versions(name),
+        )
+    });
+    let told = by_policy(name, text, &all).into_iter().chain(by_acl(name, &all)).chain(unversioned);
+    told.map(found).collect()
+}
+
+/// A finding of a bucket, but for whose it is: how bad, which, what, why, and its mending.
+type Told = (Severity, Rule, String, &'static str, String);
+
+/// To whom the bucket's policy opens it. All of one finding, since one command mends all of a policy.
+fn by_policy(name: &str, text: &str, all: &[Finding]) -> Option<Told> {
+    let public = statements(all, |finding| matches!(finding, Finding::PublicPolicy { .. }));
+    let shared = others(all);
     if !public.is_empty() {
-        findings.push(found(
+        return Some((
             Severity::Critical,
             Rule::PublicBucket,
             format!("bucket {name} is public by {} of its policy", named(&public)),
             "everybody may do what the policy says, without a key, and no public access block keeps them out",
             mend::block_bucket(name),
         ));
-    } else if !shared.is_empty() {
-        findings.push(found(
+    }
+    (!shared.is_empty()).then(|| {
+        (
             Severity::Medium,
             Rule::SharedBucket,
             format!("bucket {name} is shared with {} by {} of its policy", whom(&shared), at(&shared)),
             "who is named decides who of theirs may do what the policy says",
             mend::bucket_policy(name, text, &shared),
+        )
+    })
+}
+
+/// To whom its access control list does.
+fn by_acl(name: &str, all: &[Finding]) -> Option<Told> {
+    let public = all.iter().any(|finding| matches!(finding, Finding::PublicAcl { .. }));
+    let granted = all.iter().filter_map(|finding| match finding {
+        Finding::SharedAcl { with, .. } => Some(with.as_str()),
+        _ => None,
+    });
+    let granted: Vec<&str> = granted.collect();
+    if public {
+        return Some((
+            Severity::Critical,
+            Rule::PublicAcl,
+            format!("bucket {name} is open to everybody by its access control list"),
+            "everybody, or everybody with a key of any account, may do what the list grants, such as see all names",
+            mend::private_acl(name),
         ));
     }
-    if all.contains(&Finding::NoVersioning) {
-        findings.push(found(
-            Severity::Low,
-            Rule::NoVersioning,
-            format!("bucket {name} keeps no versions"),
-            "what is overwritten or deleted there is gone at once",
-            mend::keep_versions(name),
-        ));
-    }
-    findings
+    (!granted.is_empty()).then(|| {
+        (
+            Severity::Medium,
+            Rule::SharedAcl,
+            format!("bucket {name} is shared with {} by its access control list", granted.join(", ")),
+            "who is named decides who of theirs may do what the list grants",
+            mend::private_acl(name),
+        )
+    })
 }
 
 /// Which statements these findings are of.
