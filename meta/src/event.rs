@@ -24,6 +24,7 @@ pub enum EventKind {
     ExpiredMarker,
     /// A configuration was put; every route's webhook is told.
     Test,
+    AclPut,
 }
 
 impl EventKind {

@@ -186,7 +186,12 @@ async fn everything_that_happens_is_told_as_what_it_is() {
     put(&client, "/buc", b"", &[]).await;
     let enable = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
     put(&client, "/buc?versioning", enable.as_bytes(), &[]).await;
-    expect(&configure(&client, "buc", &[queue("hook", &ALL, "")]).await, 200);
+    let told = [queue("hook", &ALL, "")
+        .replace("</Event><Filter>", "</Event><Event>s3:ObjectAcl:Put</Event><Filter>")];
+    expect(&configure(&client, "buc", &told).await, 200);
+    let owned =
+        "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>";
+    put(&client, "/buc?ownershipControls", owned.as_bytes(), &[]).await;
     let made = put(&client, "/buc/k", b"data", &[]).await;
     let version = made.header("x-amz-version-id").unwrap().to_owned();
     put(&client, "/buc/copy", b"", &[("x-amz-copy-source", "/buc/k")]).await;
@@ -200,6 +205,7 @@ async fn everything_that_happens_is_told_as_what_it_is() {
     let tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>";
     put(&client, "/buc/k?tagging", tags.as_bytes(), &[]).await;
     expect(&client.delete("/buc/k?tagging").await, 204);
+    put(&client, "/buc/k?acl", b"", &[("x-amz-acl", "private")]).await;
     expect(&client.delete("/buc/k").await, 204);
     expect(&client.delete(&format!("/buc/k?versionId={version}")).await, 204);
     wait_for_backlog(&store, 0).await;
@@ -210,6 +216,7 @@ async fn everything_that_happens_is_told_as_what_it_is() {
         "ObjectCreated:Put",
         "ObjectTagging:Put",
         "ObjectTagging:Delete",
+        "ObjectAcl:Put",
         "ObjectRemoved:DeleteMarkerCreated",
         "ObjectRemoved:Delete",
     ];

@@ -184,9 +184,13 @@ impl About {
         let (bucket, now_ms, about) = match change {
             Command::PutVersion { bucket, key, now_ms, .. }
             | Command::CompleteVersion { bucket, key, now_ms, .. }
-            | Command::Annotate { bucket, key, change: Annotate::Tags(_), now_ms, .. } => {
-                (bucket, *now_ms, Self::Name { key: key.clone() })
-            }
+            | Command::Annotate {
+                bucket,
+                key,
+                change: Annotate::Tags(_) | Annotate::Acl { .. },
+                now_ms,
+                ..
+            } => (bucket, *now_ms, Self::Name { key: key.clone() }),
             Command::DeleteVersions { bucket, objects, now_ms } => {
                 let keys = objects.iter().map(|object| object.key.clone()).collect();
                 (bucket, *now_ms, Self::Deletions { keys })

@@ -319,8 +319,8 @@ fn golden_bytes_never_change() {
         bytes(postcard::to_stdvec(&routes).unwrap()),
         "01620101770474 6f20770301 7000".replace(' ', "")
     );
-    let all = [EventKind::CreatedPut, EventKind::ExpiredMarker, EventKind::Test];
-    assert_eq!(all.map(EventKind::bit), [1, 1 << 9, 1 << 10]);
+    let all = [EventKind::CreatedPut, EventKind::ExpiredMarker, EventKind::Test, EventKind::AclPut];
+    assert_eq!(all.map(EventKind::bit), [1, 1 << 9, 1 << 10, 1 << 11]);
 }
 
 /// A stack's depth is nothing that a sender says.

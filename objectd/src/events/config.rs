@@ -16,7 +16,7 @@ const TAGGED: u32 = EventKind::TaggingPut.bit() | EventKind::TaggingDelete.bit()
 const EXPIRED: u32 = EventKind::ExpiredDelete.bit() | EventKind::ExpiredMarker.bit();
 
 /// What can be asked for, and what it comes to.
-const EVENTS: [(&str, u32); 14] = [
+const EVENTS: [(&str, u32); 15] = [
     ("s3:ObjectCreated:*", CREATED),
     ("s3:ObjectCreated:Put", EventKind::CreatedPut.bit()),
     ("s3:ObjectCreated:Post", EventKind::CreatedPost.bit()),
@@ -28,13 +28,14 @@ const EVENTS: [(&str, u32); 14] = [
     ("s3:ObjectTagging:*", TAGGED),
     ("s3:ObjectTagging:Put", EventKind::TaggingPut.bit()),
     ("s3:ObjectTagging:Delete", EventKind::TaggingDelete.bit()),
+    ("s3:ObjectAcl:Put", EventKind::AclPut.bit()),
     ("s3:LifecycleExpiration:*", EXPIRED),
     ("s3:LifecycleExpiration:Delete", EventKind::ExpiredDelete.bit()),
     ("s3:LifecycleExpiration:DeleteMarkerCreated", EventKind::ExpiredMarker.bit()),
 ];
 
 /// What AWS has too, and never happens here.
-const NOT_OFFERED: [&str; 16] = [
+const NOT_OFFERED: [&str; 15] = [
     "s3:ReducedRedundancyLostObject",
     "s3:ObjectRestore:*",
     "s3:ObjectRestore:Post",
@@ -47,7 +48,6 @@ const NOT_OFFERED: [&str; 16] = [
     "s3:Replication:OperationReplicatedAfterThreshold",
     "s3:LifecycleTransition",
     "s3:IntelligentTiering",
-    "s3:ObjectAcl:Put",
     "s3:ObjectAnnotation:*",
     "s3:ObjectAnnotation:Put",
     "s3:ObjectAnnotation:Delete",

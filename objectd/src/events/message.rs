@@ -69,6 +69,7 @@ fn named(kind: EventKind) -> Option<(&'static str, &'static str)> {
         EventKind::TaggingDelete => ("ObjectTagging:Delete", "2.3"),
         EventKind::ExpiredDelete => ("LifecycleExpiration:Delete", "2.3"),
         EventKind::ExpiredMarker => ("LifecycleExpiration:DeleteMarkerCreated", "2.3"),
+        EventKind::AclPut => ("ObjectAcl:Put", "2.3"),
         EventKind::Test => return None,
     })
 }

@@ -8,6 +8,7 @@ use crate::acl::{self, Asked, NOBODY, check_grantees};
 use crate::answer;
 use crate::authorize::Granted;
 use crate::error::{S3Code, S3Error, S3Result};
+use crate::events;
 use crate::fault;
 use crate::gateway::Shared;
 use crate::limits::MAX_XML_BYTES;
@@ -16,6 +17,7 @@ use crate::version;
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
 use meta::acl::ObjectAcl;
+use meta::event::EventKind;
 use policy::{Acl, CannedAcl, ObjectOwnership};
 
 pub fn bucket(request: &S3Request) -> S3Result<Response<Body>> {
@@ -63,7 +65,9 @@ pub async fn put_object(shared: &Shared, request: S3Request) -> S3Result<Respons
         return Err(acl::blocked());
     }
     let named = (wanted.bucket, wanted.key);
-    let changed = shared.meta.put_object_acl(named, wanted.version, seen.acl, acl::kept(&acl));
+    let who = (&request.parts, &request.principal);
+    let meta = events::telling(shared, who, &request.granted, EventKind::AclPut);
+    let changed = meta.put_object_acl(named, wanted.version, seen.acl, acl::kept(&acl));
     let version = changed.await.map_err(|error| wanted.missing(error))?;
     let mut answer = answer::empty(StatusCode::OK);
     version::show(&mut answer, version);
