@@ -56,6 +56,10 @@ pub struct UpArgs {
     /// Its key in PEM, not encrypted
     #[arg(long, env = "ASHLAR_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// The file of the keys that objects are encrypted with, made when one is first needed, and not on the pool's disks
+    /// [default: ashlar/pool-ID.key in your configuration folder]
+    #[arg(long, env = "ASHLAR_POOL_KEY", value_name = "FILE")]
+    pub pool_key: Option<PathBuf>,
     /// How long a disk must be gone before others take its places [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub replace_after: Option<u64>,
@@ -97,6 +101,7 @@ struct File {
     tls_listen: Option<String>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    pool_key: Option<PathBuf>,
     replace_after: Option<u64>,
     lifecycle_ahead: Option<PathBuf>,
     log_delivery_seconds: Option<u32>,
@@ -120,6 +125,8 @@ pub struct Config {
     pub s3_domains: Vec<String>,
     pub website_domains: Vec<String>,
     pub tls: Option<Tls>,
+    /// Where somebody said the pool's keys are.
+    pub pool_key: Option<PathBuf>,
     pub planner: planner::Settings,
     /// For tests.
     pub lifecycle_ahead: Option<PathBuf>,
@@ -181,6 +188,7 @@ impl Config {
                 },
             )?,
             tls,
+            pool_key: args.pool_key.clone().or(file.pool_key),
             planner: planner_settings(args.replace_after.or(file.replace_after)),
             lifecycle_ahead: args.lifecycle_ahead.clone().or(file.lifecycle_ahead),
             log_delivery: log_delivery(args.log_delivery_seconds.or(file.log_delivery_seconds))?,

@@ -18,6 +18,7 @@ mod keeper;
 mod limits;
 mod listen;
 mod node;
+mod pool_key;
 mod process;
 mod shelf;
 mod up;

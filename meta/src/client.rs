@@ -57,6 +57,7 @@ mod check;
 mod events;
 mod lifecycle;
 mod quotas;
+mod sealing;
 mod settings;
 mod versions;
 

@@ -15,6 +15,7 @@ use crate::quota::{BoundChange, QuotaOf};
 use crate::record::{
     AccessKey, Attachment, AuditHead, DiskAdmin, DiskRecord, NodeRecord, PoolRecord, VolumeRecord,
 };
+use crate::sealing::{PartSalt, PoolKeyId, Sealing};
 use crate::setting::SettingKind;
 use proto::control::{Copied, Lease, PoolMap};
 use proto::ids::{DiskId, GroupEpoch, GroupId, VolumeEpoch, VolumeId};
@@ -240,6 +241,34 @@ pub enum Command {
     /// Counts a usage anew while nothing changes, and puts it right if that is asked for. It takes as long as reading the
     /// bucket's index does, and all changes wait for it. -> `Recounted`
     Recount { of: QuotaOf, mend: bool },
+    /// `PutVersion` of encrypted data. -> `Version`
+    PutSealed {
+        bucket: String,
+        key: String,
+        record: ObjectRecord,
+        sealing: Sealing,
+        annotations: Annotations,
+        precondition: Precondition,
+        now_ms: u64,
+        nonce: u64,
+    },
+    /// `CreateAnnotatedUpload` of what will be encrypted. -> `Done`
+    CreateSealedUpload { bucket: String, upload: UploadRecord, sealing: Sealing, annotations: Annotations },
+    /// `PutPart` of such an upload, which takes no other. -> `Done`
+    PutSealedPart { bucket: String, key: String, upload: UploadId, part: PartRecord, salt: PartSalt },
+    /// Tells of a pool key, before anything is sealed with it. As the pool's first, it is refused
+    /// (`PreconditionFailed`) if there is another. -> `Done`
+    NotePoolKey { id: PoolKeyId, first: bool, now_ms: u64 },
+    /// Puts an object's key, encrypted anew, in the place of what it was; refused (`PreconditionFailed`) if it is
+    /// not that any more. -> `Done`
+    Rewrap {
+        bucket: String,
+        key: String,
+        version: Option<VersionRef>,
+        before: Vec<u8>,
+        by: PoolKeyId,
+        wrapped: Vec<u8>,
+    },
 }
 
 /// A command within another. It is read one deep only: whoever may send commands could else have a reader's stack

@@ -26,6 +26,7 @@ pub mod quota;
 mod raft;
 pub mod record;
 mod remote;
+pub mod sealing;
 pub mod setting;
 pub mod state;
 pub mod wire;

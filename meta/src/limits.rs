@@ -91,6 +91,10 @@ pub const MAX_ARN_BYTES: usize = 2048;
 pub const ACCOUNT_DIGITS: usize = 12;
 /// Longest sealed secret, in bytes.
 pub const MAX_SEALED_BYTES: usize = 256;
+/// Pool keys of one pool, those that open nothing any more included.
+pub const MAX_POOL_KEYS: usize = 256;
+/// What encryption adds to an inline body, in bytes, at most.
+pub const MAX_SEAL_OVERHEAD_BYTES: usize = 64;
 /// Identities of one page.
 pub const MAX_IDENTITY_PAGE: u32 = 1000;
 /// Tags of one object (S3).

@@ -176,6 +176,8 @@ impl Local {
             Command::DiskSeen { seen_ms, .. } => *seen_ms = self.clock.wall().0,
             // And for all locks: no gateway's clock ends a retention.
             Command::PutVersion { now_ms, .. }
+            | Command::PutSealed { now_ms, .. }
+            | Command::NotePoolKey { now_ms, .. }
             | Command::DeleteVersions { now_ms, .. }
             | Command::CompleteVersion { now_ms, .. }
             | Command::Annotate { now_ms, .. }

@@ -1,6 +1,7 @@
 //! What the control plane keeps about objects: buckets, index entries, multipart uploads and their parts.
 
 use crate::acl::{Grants, ObjectAcl};
+use crate::sealing::Sealing;
 use bytes::Bytes;
 use proto::ids::VolumeId;
 use serde::{Deserialize, Serialize};
@@ -369,6 +370,8 @@ pub struct VersionedObject {
     /// Of each part, in order, the value of the checksum that its upload made of it, in base64; by the algorithm of the
     /// object's own. Empty where there are no parts, or where one has none of that algorithm.
     pub part_checksums: Vec<String>,
+    /// How its data is encrypted, if it is.
+    pub sealing: Option<Sealing>,
 }
 
 /// What a name, or a name and a version, leads to.

@@ -16,6 +16,7 @@ use crate::record::{
     AccessKey, AuditHead, DiskMembership, DiskRecord, LogRecord, LossRecord, NodeRecord, PoolRecord,
     SlowRecord, VolumeRecord,
 };
+use crate::sealing::{PoolKeyRecord, Sealing};
 use crate::setting::{BucketSetting, SettingKind};
 use proto::control::PoolMap;
 use proto::ids::{DiskId, GroupId, VolumeEpoch, VolumeId};
@@ -113,6 +114,10 @@ pub enum Query {
     Recount(QuotaOf),
     /// What names the extent of a log that starts here, in words. -> `ExtentOwner`
     ExtentOwner { volume: VolumeId, offset: u64 },
+    /// An upload, and how what it will make is encrypted. -> `OpenUpload`
+    OpenUpload { bucket: String, key: String, upload: UploadId },
+    /// The oldest first. -> `PoolKeys`
+    PoolKeys,
 }
 
 /// How much of an object is wanted.
@@ -206,6 +211,8 @@ pub enum Answer {
     Owned(OwnedPage),
     Recounted(Recounted),
     ExtentOwner(Option<String>),
+    OpenUpload(UploadRecord, Option<Sealing>),
+    PoolKeys(Vec<PoolKeyRecord>),
 }
 
 /// A bucket and who may use it.
@@ -221,6 +228,8 @@ pub struct BucketAccess {
     pub notifies: bool,
     /// Whether requests to it are to be logged.
     pub logs: bool,
+    /// The text of its setting of that kind: how what is put into it is encrypted, if the request doesn't say.
+    pub encryption: Option<String>,
 }
 
 /// Who may write what, as far as a catch-up has to know.

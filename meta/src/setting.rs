@@ -14,16 +14,18 @@ pub enum SettingKind {
     /// Put with its routes only, by [`Command::PutNotifications`](crate::command::Command::PutNotifications).
     Notification,
     Logging,
+    Encryption,
 }
 
 impl SettingKind {
-    pub const ALL: [SettingKind; 6] = [
+    pub const ALL: [SettingKind; 7] = [
         SettingKind::Cors,
         SettingKind::Tagging,
         SettingKind::Lifecycle,
         SettingKind::Website,
         SettingKind::Notification,
         SettingKind::Logging,
+        SettingKind::Encryption,
     ];
 }
 

@@ -5,9 +5,10 @@
 
 use crate::annotations::Tags;
 use crate::arrival::Arrival;
+use crate::auth::uri::Query;
 use crate::auth::{Authenticated, Principal};
 use crate::bucket_rules::{Asked, BucketRules, ObjectGrants};
-use crate::context::{Contexts, Known, Said, account_of, caller_of, existing_tag_keys};
+use crate::context::{Contexts, Known, Said, account_of, caller_of, existing_tag_keys, sealing_keys};
 use crate::copy_source::CopySource;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::fault;
@@ -101,6 +102,7 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
             let version = version::of_query(&authenticated.query).ok().flatten();
             granted.look_at(shared, (name, key), version).await?;
         }
+        granted.look_at_upload(shared, target, &authenticated.query).await?;
     }
     for need in needs.iter().filter(|need| need.on != On::Source) {
         granted.check(need, target)?;
@@ -235,6 +237,25 @@ impl Granted {
             self.seen = Some(seen);
         }
         Ok(())
+    }
+
+    /// How a part is encrypted was said when its upload was made: policies see it there.
+    async fn look_at_upload(&mut self, shared: &Shared, target: &Target, query: &Query) -> S3Result<()> {
+        let matters = |bucket: &BucketRules| bucket.asks_for_encryption() || self.rules.asks_for_encryption();
+        if !self.operation.continues_upload() || !self.bucket.as_ref().is_some_and(matters) {
+            return Ok(());
+        }
+        // What is no upload is told to those who get that far.
+        let id = query.get("uploadId").and_then(|id| id.parse().ok());
+        let (Some(bucket), Some(key), Some(id)) = (&target.bucket, &target.key, id) else { return Ok(()) };
+        match shared.meta.open_upload(bucket, key, id).await {
+            Ok((_, sealing)) => {
+                sealing_keys(&mut self.contexts.own, sealing.as_ref());
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => Ok(()),
+            Err(error) => Err(fault::meta(error)),
+        }
     }
 
     async fn rules(&self, shared: &Shared, name: &str) -> S3Result<BucketRules> {

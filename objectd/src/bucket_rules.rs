@@ -56,6 +56,8 @@ impl ParsedPolicies {
 pub struct BucketRules {
     pub record: BucketRecord,
     pub access: AccessRecord,
+    /// The text of its encryption setting, if it has one.
+    pub encryption: Option<String>,
     /// The users and roles that its policy means.
     bound: Vec<BoundPrincipal>,
     /// Of the bucket and its account together.
@@ -98,7 +100,7 @@ pub struct Asked<'a> {
 
 impl BucketRules {
     pub fn new(found: BucketAccess, parsed: &ParsedPolicies) -> Self {
-        let BucketAccess { bucket, access, account_block, bound, notifies, .. } = found;
+        let BucketAccess { bucket, access, account_block, bound, notifies, encryption, .. } = found;
         let policy = access.policy.as_deref().map(|text| parsed.parse(&bucket, text));
         let block = block_of(access.block).with(block_of(account_block));
         let ownership = match access.ownership {
@@ -110,7 +112,7 @@ impl BucketRules {
         };
         let acl = ownership.acls_enabled().then(|| acl::judged(&bucket.owner, &access.acl));
         let name = format!("bucket/{}", bucket.name);
-        Self { name, record: bucket, access, bound, block, policy, notifies, ownership, acl }
+        Self { name, record: bucket, access, encryption, bound, block, policy, notifies, ownership, acl }
     }
 
     /// The number of the account that owns it.
@@ -165,6 +167,11 @@ impl BucketRules {
     /// Whether its policy asks for an object's tags. One that can't be read denies, whatever they are.
     pub fn asks_for_object_tags(&self) -> bool {
         self.policy.iter().flatten().any(|policy| policy.asks_for_object_tags())
+    }
+
+    /// Whether its policy asks how an object is encrypted.
+    pub fn asks_for_encryption(&self) -> bool {
+        self.policy.iter().flatten().any(|policy| policy.asks_for_encryption())
     }
 
     /// Whether the policy makes the bucket public; `None` if there is no policy. One that can't be read is not

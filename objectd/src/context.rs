@@ -19,6 +19,7 @@ use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue};
 pub use meta::identity::account_of;
 use meta::object::Retention;
+use meta::sealing::{SealedBy, Sealing};
 use policy::{Caller, Context, Facts};
 
 /// Who asks.
@@ -251,6 +252,19 @@ fn claim_tags(context: &mut Context, headers: &HeaderMap) -> S3Result<()> {
 pub fn existing_tag_keys(context: &mut Context, tags: &Tags) {
     for (name, value) in tags {
         context.set(&format!("s3:ExistingObjectTag/{name}"), value.as_str());
+    }
+}
+
+/// Sets how what an upload will make is encrypted.
+pub fn sealing_keys(context: &mut Context, sealing: Option<&Sealing>) {
+    match sealing.map(|sealing| sealing.by) {
+        None => {}
+        Some(SealedBy::Pool(_)) => {
+            context.set("s3:x-amz-server-side-encryption", "AES256");
+        }
+        Some(SealedBy::Customer) => {
+            context.set("s3:x-amz-server-side-encryption-customer-algorithm", "AES256");
+        }
     }
 }
 

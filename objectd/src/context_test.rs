@@ -112,7 +112,15 @@ fn rules(policy: Option<String>, block: Option<BlockPublicAccess>) -> BucketRule
     let ownership = Some(bucket.ownership);
     let access = AccessRecord { policy, block, ownership, acl: None };
     BucketRules::new(
-        BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false, logs: false },
+        BucketAccess {
+            bucket,
+            access,
+            account_block: None,
+            bound: vec![],
+            notifies: false,
+            logs: false,
+            encryption: None,
+        },
         &ParsedPolicies::default(),
     )
 }
@@ -355,6 +363,7 @@ fn the_block_restricts_and_a_parsed_policy_is_no_older_than_its_text() {
                 bound: vec![],
                 notifies: false,
                 logs: false,
+                encryption: None,
             },
             &parsed,
         )

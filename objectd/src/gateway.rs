@@ -13,6 +13,7 @@ use crate::keystore::MetaKeys;
 use crate::lifecycle::{KnownLifecycles, LifecycleWorker, MovableClock, Tools};
 use crate::metrics::Metrics;
 use crate::objectlog::{Claim, GarbageWorker, ObjectLog, OpenLog};
+use crate::sse::Keyring;
 use blockd::client::ControlHandle;
 use meta::audit::AuditLog;
 use meta::client::Client;
@@ -53,6 +54,9 @@ pub struct GatewayConfig {
     pub log_delivery: Duration,
     /// Where changes and refusals are told. Without one, nobody is told.
     pub audit: Option<Arc<AuditLog>>,
+    /// The file of the keys that objects are encrypted with; made when the pool first needs one. Without it, SSE-S3 is
+    /// not offered.
+    pub pool_key: Option<PathBuf>,
 }
 
 /// Starts gateways.
@@ -79,6 +83,7 @@ pub struct Shared {
     pub lifecycles: KnownLifecycles,
     pub sealer: Arc<Sealer>,
     pub key_uses: KeyUses,
+    pub keyring: Keyring,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub audit: Option<Arc<AuditLog>>,
@@ -114,6 +119,8 @@ impl Gateway {
     /// [`start`](Self::start) on ports that were bound before; `config.listen` is not looked at.
     pub async fn start_on(config: GatewayConfig, listeners: Listeners) -> S3Result<GatewayHandle> {
         let addr = listeners.http.local_addr().map_err(S3Error::internal)?;
+        // Before the former gateway of this name is fenced: it may have the keys that are missing here.
+        let keyring = Keyring::open(config.meta.clone(), config.pool_key).await?;
         let log = ObjectLog::open(OpenLog {
             meta: config.meta.clone(),
             gateway: config.gateway.clone(),
@@ -134,6 +141,7 @@ impl Gateway {
             lifecycles: KnownLifecycles::default(),
             sealer,
             key_uses: KeyUses::start(config.meta.clone(), &config.region),
+            keyring,
             meta: config.meta,
             log: Arc::clone(&log),
             region: config.region,

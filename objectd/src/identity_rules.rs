@@ -79,6 +79,12 @@ impl IdentityRules {
         all.any(|(_, policy)| policy.as_ref().is_some_and(|policy| policy.asks_for_object_tags()))
     }
 
+    /// Whether one of them asks how an object is encrypted.
+    pub fn asks_for_encryption(&self) -> bool {
+        let mut all = self.own.iter().chain(self.session.iter().flatten());
+        all.any(|(_, policy)| policy.as_ref().is_some_and(|policy| policy.asks_for_encryption()))
+    }
+
     /// Decides with these policies beside the ones of the resource.
     pub fn decide(&self, request: &Request<'_>, resource: Policies<'_>) -> Decision {
         let own = attached(&self.own);

@@ -43,6 +43,7 @@ pub mod range;
 mod room;
 pub mod scrub;
 mod service;
+pub mod sse;
 pub mod stored_headers;
 pub mod target;
 mod tls;

@@ -171,6 +171,12 @@ pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const TLS_LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The longest file of certificates or keys.
 pub const MAX_PEM_BYTES: u64 = 1 << 20;
+/// How often the file of pool keys is looked at for a change.
+pub const KEY_FILE_LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The longest file of pool keys.
+pub const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
+/// An encryption setting of a bucket, in bytes: AWS's has one rule.
+pub const MAX_ENCRYPTION_BYTES: usize = 16 << 10;
 /// Query parameters of one request. No operation takes more than twenty.
 pub const MAX_QUERY_PARAMETERS: usize = 64;
 /// Parameters of a call of IAM or STS: fifty tags, each with key and value, and a few.

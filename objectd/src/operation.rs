@@ -64,8 +64,10 @@ operations! {
     GetBucketNotificationConfiguration
     PutBucketLogging
     GetBucketLogging
-    // Reads of settings that no bucket has yet: answered with AWS's "there is none".
+    PutBucketEncryption
     GetBucketEncryption
+    DeleteBucketEncryption
+    // A read of a setting that no bucket has yet: answered with AWS's "there is none".
     GetBucketReplication
     GetObjectLockConfiguration
     PutObjectLockConfiguration
@@ -146,6 +148,11 @@ impl Operation {
     /// Whether conditions may be about what its body says, so that it is judged when that was read.
     pub const fn judged_by_body(self) -> bool {
         matches!(self, Self::PutObjectTagging | Self::PutObjectRetention | Self::PutObjectLegalHold)
+    }
+
+    /// Whether it goes on with a multipart upload, which was told how to keep the data when it was made.
+    pub const fn continues_upload(self) -> bool {
+        matches!(self, Self::UploadPart | Self::UploadPartCopy | Self::CompleteMultipartUpload)
     }
 
     /// Whether it reads what `x-amz-copy-source` names.
@@ -280,7 +287,9 @@ impl Operation {
             ("PUT", ["cors"]) => Self::PutBucketCors,
             ("GET", ["cors"]) => Self::GetBucketCors,
             ("DELETE", ["cors"]) => Self::DeleteBucketCors,
+            ("PUT", ["encryption"]) => Self::PutBucketEncryption,
             ("GET", ["encryption"]) => Self::GetBucketEncryption,
+            ("DELETE", ["encryption"]) => Self::DeleteBucketEncryption,
             ("PUT", ["lifecycle"]) => Self::PutBucketLifecycleConfiguration,
             ("GET", ["lifecycle"]) => Self::GetBucketLifecycleConfiguration,
             ("DELETE", ["lifecycle"]) => Self::DeleteBucketLifecycle,
@@ -387,7 +396,9 @@ mod tests {
             ("PUT", "/buc?cors", PutBucketCors),
             ("GET", "/buc?cors", GetBucketCors),
             ("DELETE", "/buc?cors", DeleteBucketCors),
+            ("PUT", "/buc?encryption", PutBucketEncryption),
             ("GET", "/buc?encryption", GetBucketEncryption),
+            ("DELETE", "/buc?encryption", DeleteBucketEncryption),
             ("PUT", "/buc?lifecycle", PutBucketLifecycleConfiguration),
             ("GET", "/buc?lifecycle", GetBucketLifecycleConfiguration),
             ("DELETE", "/buc?lifecycle", DeleteBucketLifecycle),

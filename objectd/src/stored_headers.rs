@@ -13,12 +13,7 @@ use meta::object::StoredHeaders;
 
 const META_PREFIX: &str = "x-amz-meta-";
 /// Prefixes of headers that ask for what is not served yet.
-const UNSERVED: &[&str] = &[
-    "x-amz-server-side-encryption",
-    "x-amz-copy-source-server-side-encryption",
-    "x-amz-website-redirect-location",
-    "x-amz-write-offset-bytes",
-];
+const UNSERVED: &[&str] = &["x-amz-website-redirect-location", "x-amz-write-offset-bytes"];
 /// Those that only a request which makes an object can mean.
 const OF_NEW_OBJECTS: &[&str] = &["x-amz-tagging", "x-amz-object-lock-"];
 
@@ -149,13 +144,13 @@ mod tests {
         let code = |name, value: &str| {
             refuse_unserved(&headers(&[(name, value.as_bytes())])).err().map(|error| error.code())
         };
-        assert_eq!(code("x-amz-server-side-encryption", "AES256"), Some(S3Code::NotImplemented));
+        assert_eq!(code("x-amz-write-offset-bytes", "1"), Some(S3Code::NotImplemented));
         assert_eq!(code("x-amz-tagging", "a=b"), Some(S3Code::NotImplemented));
         assert_eq!(code("x-amz-storage-class", "GLACIER"), Some(S3Code::InvalidStorageClass));
         assert_eq!(code("x-amz-storage-class", "STANDARD"), None);
         assert_eq!(code("x-amz-tagging-directive", "COPY"), None);
         let of_object = |name| refuse_unserved_of_object(&headers(&[(name, b"x")])).is_ok();
         assert!(of_object("x-amz-tagging") && of_object("x-amz-object-lock-mode"));
-        assert!(!of_object("x-amz-server-side-encryption"));
+        assert!(!of_object("x-amz-write-offset-bytes"));
     }
 }

@@ -189,7 +189,7 @@ async fn metadata_comes_back_and_can_be_overridden() {
     let large = with_headers(&client, "PUT", "/buc/k", &[("x-amz-meta-a", &long)]).await;
     assert_eq!((large.status, large.code().as_str()), (400, "MetadataTooLarge"));
     let encrypted =
-        with_headers(&client, "PUT", "/buc/k", &[("x-amz-server-side-encryption", "AES256")]).await;
+        with_headers(&client, "PUT", "/buc/k", &[("x-amz-server-side-encryption", "aws:kms")]).await;
     assert_eq!((encrypted.status, encrypted.code().as_str()), (501, "NotImplemented"));
     let enabled = with_headers(&client, "HEAD", "/buc/k", &[("x-amz-checksum-mode", "ENABLED")]).await;
     assert!(enabled.header("x-amz-checksum-crc64nvme").is_some());

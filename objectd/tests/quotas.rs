@@ -81,6 +81,7 @@ async fn second_gateway(store: &Life) -> GatewayHandle {
         lifecycle_ahead: None,
         log_delivery: std::time::Duration::from_secs(300),
         audit: None,
+        pool_key: None,
     };
     Gateway::start(config).await.unwrap()
 }

@@ -162,6 +162,11 @@ impl Policy {
         self.statements.iter().any(|statement| statement.asks_for("s3:existingobjecttag/"))
     }
 
+    /// The same of how the object is encrypted, which a request for a part of an upload doesn't say itself.
+    pub fn asks_for_encryption(&self) -> bool {
+        self.statements.iter().any(|statement| statement.asks_for("s3:x-amz-server-side-encryption"))
+    }
+
     /// The first statement that denies.
     pub(crate) fn denies(&self, question: &Question<'_>) -> Option<usize> {
         self.statements

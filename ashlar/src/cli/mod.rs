@@ -6,6 +6,7 @@ mod client;
 mod console;
 mod disk;
 mod findings;
+mod key;
 mod node;
 mod output;
 mod policy;
@@ -85,6 +86,11 @@ enum Command {
         #[command(subcommand)]
         command: webhook::Command,
     },
+    /// Show and change the keys that objects are encrypted with
+    Key {
+        #[command(subcommand)]
+        command: key::Command,
+    },
     /// Check the logs of who did what
     Audit {
         #[command(subcommand)]
@@ -131,6 +137,7 @@ pub fn run() -> Result<(), Error> {
         Command::Bucket { command } => bucket::run(command),
         Command::Project { command } => project::run(command),
         Command::Webhook { command } => webhook::run(command),
+        Command::Key { command } => key::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Node { command } => node::run(command),
         Command::Disk { command } => disk::run(command),

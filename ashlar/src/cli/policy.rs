@@ -293,7 +293,8 @@ mod tests {
             )
         });
         let access = AccessRecord { policy, block, ..AccessRecord::of_new(&bucket) };
-        BucketAccess { bucket, access, account_block: None, bound: vec![], notifies: false, logs: false }
+        let (account_block, bound, encryption) = (None, vec![], None);
+        BucketAccess { bucket, access, account_block, bound, notifies: false, logs: false, encryption }
     }
 
     fn get(found: BucketAccess, principal: &str, from: &str) -> Verdict {

@@ -54,6 +54,10 @@ pub struct ObjectdArgs {
     /// How long lines of buckets' access logs wait to be delivered [default: 300]
     #[arg(long, value_name = "SECONDS")]
     log_delivery_seconds: Option<u32>,
+    /// The file of the keys that objects are encrypted with, the same for all gateways of the pool; made when the pool
+    /// first needs one. Without it there is no encryption with the pool's keys (SSE-S3)
+    #[arg(long, value_name = "FILE")]
+    pool_key: Option<PathBuf>,
     /// A folder for the audit log: who changed what, and who was refused. Without one there is no such log
     #[arg(long, value_name = "DIR")]
     audit: Option<PathBuf>,
@@ -80,6 +84,7 @@ struct Config {
     region: String,
     domains: Vec<String>,
     website_domains: Vec<String>,
+    pool_key: Option<PathBuf>,
     lifecycle_ahead: Option<PathBuf>,
     log_delivery: Duration,
     audit: Option<PathBuf>,
@@ -123,6 +128,7 @@ fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
         region: crate::config::region_name(args.region.or(file.region))?,
         lifecycle_ahead: args.lifecycle_ahead.or(file.lifecycle_ahead),
         log_delivery: crate::config::log_delivery(args.log_delivery_seconds.or(file.log_delivery_seconds))?,
+        pool_key: args.pool_key.or(file.pool_key),
         remote,
     })
 }
@@ -141,6 +147,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         log_delivery,
         audit,
         keep,
+        pool_key,
     } = config;
     let listener = ports::bind("the S3 gateway", "listen", listen)?;
     let addr = ports::address(&listener)?;
@@ -183,6 +190,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         lifecycle_ahead,
         log_delivery,
         audit,
+        pool_key,
     };
     let gateway =
         GatewayPart::start(remote.node.clone(), gateway, Ports { http: listener, https }, Some(registry));

@@ -19,6 +19,7 @@ use objectd::TlsFiles;
 use rt::clock::{Clock, SystemClock};
 use rt::rng::SystemRng;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Runs until SIGTERM or SIGINT.
@@ -64,7 +65,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     let starting = parts::Parts::start(&config, folder, &secrets, addresses, ports);
     let Some(parts) = stop.or_started(starting).await? else { return Ok(()) };
     env_file::write(&parts.folder, &secrets, &config.region, addresses.admin, Some(&endpoint))?;
-    announce(&config, &secrets, addresses, &endpoint);
+    announce((&config, parts.pool_key()), &secrets, addresses, &endpoint);
     stop.asked().await;
     if let Some(renewing) = renewing {
         renewing.abort();
@@ -88,7 +89,12 @@ pub struct Addresses {
 }
 
 /// The lines a newcomer can paste, and the one a script waits for.
-fn announce(config: &Config, secrets: &Secrets, addresses: Addresses, endpoint: &Endpoint) {
+fn announce(
+    (config, pool_key): (&Config, Option<&Path>),
+    secrets: &Secrets,
+    addresses: Addresses,
+    endpoint: &Endpoint,
+) {
     let env = config.data.join("env.sh");
     let program = std::env::current_exe().unwrap_or_else(|_| "ashlar".into());
     let (env, program) = (env_file::quoted(&env.display().to_string()), program.display().to_string());
@@ -113,6 +119,12 @@ fn announce(config: &Config, secrets: &Secrets, addresses: Addresses, endpoint: 
     }
     if let Endpoint::Https(_, ca) = endpoint {
         text.push_str(&trusting(&ca.display().to_string()));
+    }
+    if let Some(path) = pool_key {
+        text.push_str(&format!(
+            "The keys of encrypted objects are in {}: without that file they are lost for good. Keep a copy elsewhere.\n\n",
+            path.display()
+        ));
     }
     if secrets.key_is_new {
         let variables = endpoint.variables();

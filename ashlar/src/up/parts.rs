@@ -12,6 +12,7 @@ use crate::gateway::{self, GatewayPart, HttpsPort};
 use crate::https;
 use crate::limits::{GATEWAY_PATIENCE, SHUTDOWN_STOP_DEADLINE};
 use crate::node;
+use crate::pool_key;
 use crate::shelf::{Shelf, ShelfConfig, plan};
 use crate::up::{Addresses, Ports};
 use compute::{Compute, ComputeConfig};
@@ -21,6 +22,7 @@ use objectd::{GatewayConfig, Https};
 use prometheus_client::registry::Registry;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -41,6 +43,7 @@ struct Others {
     tending: JoinSet<()>,
     gateway: Arc<GatewayPart>,
     admin: Admin,
+    pool_key: Option<PathBuf>,
 }
 
 impl Parts {
@@ -76,7 +79,8 @@ impl Parts {
         (addresses, ports): (Addresses, Ports),
     ) -> Result<Others, Error> {
         let client = meta.client();
-        admin::make_pool(&client, secrets).await?;
+        let pool = admin::make_pool(&client, secrets).await?;
+        let pool_key = pool_key::place(config.pool_key.as_deref(), &folder.path, &pool.id)?;
         let node = node::local();
         client.register_node(node.clone()).await?;
         let shelf = start_disks(config, folder, secrets, &client).await?;
@@ -111,6 +115,7 @@ impl Parts {
             lifecycle_ahead: config.lifecycle_ahead.clone(),
             log_delivery: config.log_delivery,
             audit: Some(config.audit.open(&folder.audit(), GATEWAY)?),
+            pool_key: pool_key.clone(),
         };
         let listening = gateway::Ports { http: ports.s3, https };
         let gateway = GatewayPart::start(node, gateway, listening, None);
@@ -131,12 +136,17 @@ impl Parts {
             audit,
         };
         let admin = Admin::start(admin, meta, secrets)?;
-        Ok(Others { shelf, agent, tending, gateway, admin })
+        Ok(Others { shelf, agent, tending, gateway, admin, pool_key })
+    }
+
+    /// The file of the pool's keys, if there is one by now.
+    pub fn pool_key(&self) -> Option<&Path> {
+        self.others.pool_key.as_deref().filter(|path| path.exists())
     }
 
     /// Stops everything cleanly: guests first, then who serves them, then the disks, then the control plane.
     pub async fn stop(self) -> Result<(), Error> {
-        let Others { shelf, agent, mut tending, gateway, admin } = self.others;
+        let Others { shelf, agent, mut tending, gateway, admin, .. } = self.others;
         agent.compute.stop_all(SHUTDOWN_STOP_DEADLINE).await;
         admin.stop().await;
         gateway.stop().await;

@@ -35,6 +35,7 @@ impl Up {
             command.args(["--tls-listen", "127.0.0.1:0"]);
         }
         command.args(flags).arg("--data").arg(self.data());
+        command.arg("--pool-key").arg(self.dir.path().join("pool.key"));
         self.daemon = Some(Daemon::start("ashlar up", &mut command, &self.dir.path().join("up.log")));
         self.env = read_env(&self.data().join("env.sh"));
     }

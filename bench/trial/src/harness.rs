@@ -29,6 +29,14 @@ impl Store {
         store
     }
 
+    /// The same, with more flags.
+    pub fn start_with(disk_size: &str, flags: &[&str]) -> Self {
+        let mut store = Self::new(disk_size);
+        store.args.extend(flags.iter().map(|&flag| flag.to_owned()));
+        store.up();
+        store
+    }
+
     pub fn new(disk_size: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("ashlar").tempdir().unwrap();
         Self { dir, args: vec!["--disk-size".into(), disk_size.into()], daemon: None }
@@ -37,6 +45,11 @@ impl Store {
     /// The data folder.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// The file of the pool's keys, which is made when one is first needed.
+    pub fn pool_key(&self) -> PathBuf {
+        self.dir.path().join("pool.key")
     }
 
     pub fn disk_file(&self, index: usize) -> PathBuf {
@@ -52,6 +65,8 @@ impl Store {
             .arg("--data")
             .arg(self.data())
             .args(["--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .arg("--pool-key")
+            .arg(self.pool_key())
             .args(&self.args);
         let daemon = Daemon::start("ashlar up", &mut command, &self.dir.path().join("up.log"));
         let env = read_env(&self.data().join("env.sh"));
@@ -66,6 +81,8 @@ impl Store {
             .arg("--data")
             .arg(self.data())
             .args(["--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .arg("--pool-key")
+            .arg(self.pool_key())
             .args(&self.args);
         let daemon = Daemon::launch("ashlar up", &mut command, &self.dir.path().join("up.log"));
         sleep(after);

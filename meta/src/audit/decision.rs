@@ -31,6 +31,7 @@ pub fn line(command: &Command) -> Option<Entry> {
         Command::SetDiskState { .. } => "SetDiskState",
         Command::LoseDisk { .. } => "LoseDisk",
         Command::BeginCatchUp { .. } => "BeginCatchUp",
+        Command::NotePoolKey { .. } => "NotePoolKey",
         Command::Join { .. } | Command::JoinSince { .. } | Command::JoinCopied { .. } => "Join",
         Command::AddWebhook(_) => "AddWebhook",
         Command::RemoveWebhook { .. } => "RemoveWebhook",

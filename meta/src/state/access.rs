@@ -19,7 +19,8 @@ pub fn of_bucket(view: &dyn Read, name: &str) -> Outcome<BucketAccess> {
     let bound = load(view, &keys::bound(bucket.id))?.unwrap_or_default();
     let notifies = events::notifies(view, bucket.id)?;
     let logs = view.get(&keys::setting(bucket.id, SettingKind::Logging))?.is_some();
-    Ok(BucketAccess { bucket, access, account_block, bound, notifies, logs })
+    let encryption = load(view, &keys::setting(bucket.id, SettingKind::Encryption))?;
+    Ok(BucketAccess { bucket, access, account_block, bound, notifies, logs, encryption })
 }
 
 /// Keeps whom a bucket's policy means. To be called right after it was put.

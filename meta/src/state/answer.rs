@@ -9,6 +9,7 @@ use crate::error::MetaError;
 use crate::object::FoundVersion;
 use crate::query::{Answer, ObjectPart, Query};
 use crate::record::{VolumeRecord, VolumeState};
+use crate::sealing::PoolKeyRecord;
 
 /// Answers a query, or says why it can't be answered. `now_ms` is the wall clock's time, by which disks that
 /// were not heard of are judged; without it none is.
@@ -63,6 +64,15 @@ fn dispatch(view: &dyn Read, query: &Query, now_ms: Option<u64>) -> Outcome<Answ
         }
         Query::BucketSetting { bucket, kind } => Answer::BucketSetting(settings::read(view, bucket, *kind)?),
         Query::Lifecycle => Answer::Lifecycle(lifecycle::read(view)?),
+        Query::OpenUpload { bucket, key, upload } => {
+            let (upload, sealing) = uploads::open(view, (bucket, key, *upload))?;
+            Answer::OpenUpload(upload, sealing)
+        }
+        Query::PoolKeys => {
+            let mut known: Vec<PoolKeyRecord> = pool::all(view, keys::pool_keys())?;
+            known.sort_by_key(|key| (key.noted_ms, key.id));
+            Answer::PoolKeys(known)
+        }
         Query::AuditHeads => Answer::AuditHeads(pool::all(view, keys::audit_heads())?),
         Query::ListExpirable(query) => Answer::Expirable(lifecycle::list(view, query)?),
         Query::Webhooks => Answer::Webhooks(events::list(view)?),

@@ -183,6 +183,7 @@ impl About {
     fn of(change: &Command) -> Result<(String, u64, Self), Refusal> {
         let (bucket, now_ms, about) = match change {
             Command::PutVersion { bucket, key, now_ms, .. }
+            | Command::PutSealed { bucket, key, now_ms, .. }
             | Command::CompleteVersion { bucket, key, now_ms, .. }
             | Command::Annotate {
                 bucket,

@@ -7,6 +7,7 @@
 use crate::check::NamingTable;
 use crate::identity::IdentityKind;
 use crate::object::UploadId;
+use crate::sealing::PoolKeyId;
 use crate::setting::SettingKind;
 use proto::ids::{DiskId, GroupId, NodeId, VolumeId};
 
@@ -52,6 +53,7 @@ enum PoolTable {
     Versioning = 22,
     Setting = 25,
     Lifecycle = 26,
+    PoolKey = 27,
     AuditHead = 30,
     Webhook = 31,
     Event = 32,
@@ -362,6 +364,15 @@ pub fn event_keeper() -> Vec<u8> {
     pool_table(PoolTable::WebhookState, &[])
 }
 
+/// A pool key that gateways told of.
+pub fn pool_key(id: PoolKeyId) -> Vec<u8> {
+    pool_table(PoolTable::PoolKey, &id.0)
+}
+
+pub fn pool_keys() -> Vec<u8> {
+    pool_table(PoolTable::PoolKey, &[])
+}
+
 /// What says who may use a bucket.
 pub fn access(bucket: u64) -> Vec<u8> {
     pool_table(PoolTable::Access, &bucket.to_be_bytes())
@@ -610,6 +621,7 @@ mod tests {
             (event_keeper(), "000022"),
             (counter(Counter::Webhook), "000002 06"),
             (counter(Counter::Event), "000002 07"),
+            (pool_key(PoolKeyId([9; 8])), "00001b 0909090909090909"),
             (pool(), "000001"),
             (applied(), "ffff"),
         ];

@@ -27,6 +27,7 @@ mod policy_details;
 mod pool;
 mod quotas;
 mod recount;
+mod sealing;
 mod settings;
 mod slow;
 mod status;
@@ -177,10 +178,10 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             objects::delete_many(txn, &bucket, &objects).map(Response::Deleted)
         }
         Command::CreateUpload { bucket, upload } => {
-            uploads::create(txn, &bucket, &upload, &Annotations::default()).map(done)
+            uploads::create(txn, &bucket, (&upload, None), &Annotations::default()).map(done)
         }
         Command::PutPart { bucket, key, upload, part } => {
-            uploads::put_part(txn, (&bucket, &key, upload), &part).map(done)
+            uploads::put_part(txn, (&bucket, &key, upload), (&part, None)).map(done)
         }
         Command::CompleteUpload { bucket, key, upload, parts, record, precondition } => {
             objects::refuse_versions(txn, &bucket)?;
@@ -210,6 +211,7 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
                 precondition: &precondition,
                 handed_over: BTreeSet::new(),
                 part_checksums: Vec::new(),
+                sealing: None,
             };
             versions::put(txn, (&bucket, &key), new, (now_ms, nonce)).map(Response::Version)
         }
@@ -217,7 +219,7 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             versions::delete_many(txn, &bucket, &objects, now_ms).map(Response::DeletedVersions)
         }
         Command::CreateAnnotatedUpload { bucket, upload, annotations } => {
-            uploads::create(txn, &bucket, &upload, &annotations).map(done)
+            uploads::create(txn, &bucket, (&upload, None), &annotations).map(done)
         }
         Command::CompleteVersion { bucket, key, upload, parts, record, precondition, now_ms, nonce } => {
             let at = (bucket.as_str(), key.as_str(), upload);
@@ -266,6 +268,27 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             acl::put_ownership(txn, (&bucket, id), ownership).map(done)
         }
         Command::PutBucketAcl { bucket, id, acl } => acl::put(txn, (&bucket, id), acl).map(done),
+        Command::PutSealed { bucket, key, record, sealing, annotations, precondition, now_ms, nonce } => {
+            let new = NewObject {
+                record,
+                annotations,
+                precondition: &precondition,
+                handed_over: BTreeSet::new(),
+                part_checksums: Vec::new(),
+                sealing: Some(sealing),
+            };
+            versions::put(txn, (&bucket, &key), new, (now_ms, nonce)).map(Response::Version)
+        }
+        Command::CreateSealedUpload { bucket, upload, sealing, annotations } => {
+            uploads::create(txn, &bucket, (&upload, Some(sealing)), &annotations).map(done)
+        }
+        Command::PutSealedPart { bucket, key, upload, part, salt } => {
+            uploads::put_part(txn, (&bucket, &key, upload), (&part, Some(salt))).map(done)
+        }
+        Command::NotePoolKey { id, first, now_ms } => sealing::note(txn, id, first, now_ms).map(done),
+        Command::Rewrap { bucket, key, version, before, by, wrapped } => {
+            sealing::rewrap(txn, &bucket, (&key, version), &before, (by, wrapped)).map(done)
+        }
     }
 }
 

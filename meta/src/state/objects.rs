@@ -4,14 +4,17 @@ use super::kv::{Read, Step};
 use super::pool::next_number;
 use super::txn::{Txn, load};
 use super::versions::{self, NewObject};
-use super::{Outcome, keys, names, quotas};
+use super::{Outcome, keys, names, quotas, sealing};
 use crate::command::{DeleteObject, DeleteVersion};
 use crate::error::{Entity, ErrorKind, MetaError, Refusal};
-use crate::limits::{MAX_EXTENTS, MAX_INLINE_BYTES, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PARTS};
+use crate::limits::{
+    MAX_EXTENTS, MAX_INLINE_BYTES, MAX_METADATA_BYTES, MAX_OBJECT_BYTES, MAX_PARTS, MAX_SEAL_OVERHEAD_BYTES,
+};
 use crate::object::{
     Annotations, BlockPublicAccess, Body, BucketRecord, Checksum, Extent, ObjectOwnership, ObjectRecord,
     Precondition, StoredHeaders, Versioning,
 };
+use crate::sealing::Sealing;
 use std::collections::BTreeSet;
 
 pub fn create_bucket(txn: &mut Txn<'_>, name: String, owner: String, now_ms: u64) -> Outcome<BucketRecord> {
@@ -77,7 +80,8 @@ pub fn put(
 ) -> Outcome<()> {
     refuse_versions(txn, bucket_name)?;
     let (annotations, handed_over) = (Annotations::default(), BTreeSet::new());
-    let new = NewObject { record, annotations, precondition, handed_over, part_checksums: Vec::new() };
+    let (part_checksums, sealing) = (Vec::new(), None);
+    let new = NewObject { record, annotations, precondition, handed_over, part_checksums, sealing };
     versions::put(txn, (bucket_name, key), new, (0, 0)).map(|_| ())
 }
 
@@ -105,7 +109,8 @@ pub fn refuse_versions(view: &dyn Read, bucket_name: &str) -> Outcome<()> {
     }
 }
 
-pub fn check_record(record: &ObjectRecord) -> Result<(), Refusal> {
+/// What is sealed is a little longer than the object, and nothing else is.
+pub fn check_record(record: &ObjectRecord, sealing: Option<&Sealing>) -> Result<(), Refusal> {
     if record.size > MAX_OBJECT_BYTES {
         return Err(Refusal::invalid("the object is larger than 5 TiB"));
     }
@@ -114,11 +119,17 @@ pub fn check_record(record: &ObjectRecord) -> Result<(), Refusal> {
     }
     check_metadata(&record.headers, &record.user_metadata)?;
     check_digests(&record.etag, &record.checksums)?;
+    if let Some(sealing) = sealing {
+        sealing::check(sealing)?;
+    }
+    let over = if sealing.is_some() { MAX_SEAL_OVERHEAD_BYTES } else { 0 };
     match &record.body {
-        Body::Inline(body) if body.len() > MAX_INLINE_BYTES => {
+        Body::Inline(body) if body.len() > MAX_INLINE_BYTES + over => {
             Err(Refusal::invalid(format!("an inline body is at most {MAX_INLINE_BYTES} bytes")))
         }
-        Body::Inline(body) if body.len() as u64 == record.size => Ok(()),
+        Body::Inline(body) if (record.size..=record.size + over as u64).contains(&(body.len() as u64)) => {
+            Ok(())
+        }
         Body::Inline(_) => Err(Refusal::invalid("the inline body is not as long as the object")),
         Body::Extents(extents) => check_extents(extents, record.size),
     }

@@ -122,5 +122,6 @@ mod tests {
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Website)), "000019000000000000000503");
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Notification)), "000019000000000000000504");
         assert_eq!(hex::encode(keys::setting(5, SettingKind::Logging)), "000019000000000000000505");
+        assert_eq!(hex::encode(keys::setting(5, SettingKind::Encryption)), "000019000000000000000506");
     }
 }

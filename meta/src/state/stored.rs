@@ -10,6 +10,7 @@ use crate::object::{
     VersionId, VersionRef,
 };
 use crate::query::ObjectPart;
+use crate::sealing::Sealing;
 use bytes::Bytes;
 use proto::checksum::crc32;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,7 @@ pub struct Stored {
     pub annotations: Annotations,
     /// As in a [`VersionedObject`](crate::object::VersionedObject).
     part_checksums: Vec<String>,
+    pub sealing: Option<Sealing>,
 }
 
 impl Stored {
@@ -128,6 +130,7 @@ impl Stored {
     pub fn decode(slot: u64, value: &[u8]) -> Result<Self, MetaError> {
         let (head, rest) = postcard::take_from_bytes::<Head<'_>>(value).map_err(corrupt)?;
         let (mut object, mut annotations, mut part_checksums) = (None, Annotations::default(), Vec::new());
+        let mut sealing = None;
         if !head.kind.is_marker() {
             let (found, mut more) = postcard::take_from_bytes(rest).map_err(corrupt)?;
             object = Some(found);
@@ -136,7 +139,10 @@ impl Stored {
                 (annotations, more) = postcard::take_from_bytes(more).map_err(corrupt)?;
             }
             if !more.is_empty() {
-                part_checksums = postcard::from_bytes(more).map_err(corrupt)?;
+                (part_checksums, more) = postcard::take_from_bytes(more).map_err(corrupt)?;
+            }
+            if !more.is_empty() {
+                (sealing, _) = postcard::take_from_bytes(more).map_err(corrupt)?;
             }
         }
         Ok(Self {
@@ -148,6 +154,7 @@ impl Stored {
             rest: object,
             annotations,
             part_checksums,
+            sealing,
         })
     }
 
@@ -164,7 +171,8 @@ impl Stored {
             part_sizes: rest.part_sizes,
             body,
         };
-        Some(Kept { record, annotations: self.annotations, part_checksums: self.part_checksums })
+        let Self { annotations, part_checksums, sealing, .. } = self;
+        Some(Kept { record, annotations, part_checksums, sealing })
     }
 }
 
@@ -173,6 +181,7 @@ pub struct Kept {
     pub record: ObjectRecord,
     pub annotations: Annotations,
     pub part_checksums: Vec<String>,
+    pub sealing: Option<Sealing>,
 }
 
 /// The head of an entry's value.
@@ -285,7 +294,7 @@ pub fn store(
     bucket: u64,
     key: &str,
     (slot, kind): (u64, EntryKind),
-    Kept { record, annotations, part_checksums }: Kept,
+    Kept { record, annotations, part_checksums, sealing }: Kept,
 ) -> Outcome<()> {
     let body = match record.body {
         Body::Inline(body) => {
@@ -306,7 +315,8 @@ pub fn store(
     };
     let (size, etag, last_modified_ms) = (record.size, record.etag, record.last_modified_ms);
     let rest = Some(rest);
-    let stored = Stored { slot, kind, size, etag, last_modified_ms, rest, annotations, part_checksums };
+    let stored =
+        Stored { slot, kind, size, etag, last_modified_ms, rest, annotations, part_checksums, sealing };
     put(txn, bucket, key, &stored)
 }
 
@@ -319,7 +329,9 @@ pub fn store_marker(
     last_modified_ms: u64,
 ) -> Outcome<()> {
     let (size, etag, annotations, part_checksums) = (0, String::new(), Annotations::default(), Vec::new());
-    let stored = Stored { slot, kind, size, etag, last_modified_ms, rest: None, annotations, part_checksums };
+    let (rest, sealing) = (None, None);
+    let stored =
+        Stored { slot, kind, size, etag, last_modified_ms, rest, annotations, part_checksums, sealing };
     put(txn, bucket, key, &stored)
 }
 
@@ -339,6 +351,9 @@ pub fn put(txn: &mut Txn<'_>, bucket: u64, key: &str, stored: &Stored) -> Outcom
     let (annotations, part_checksums) = (&stored.annotations, &stored.part_checksums);
     match &stored.rest {
         None => txn.put(place, &head)?,
+        Some(rest) if stored.sealing.is_some() => {
+            txn.put(place, &(head, rest, annotations, part_checksums, &stored.sealing))?;
+        }
         Some(rest) if !part_checksums.is_empty() => {
             txn.put(place, &(head, rest, annotations, part_checksums))?;
         }

@@ -4,6 +4,7 @@ use super::extents::{self, Owner};
 use super::kv::Read;
 use super::objects::{bucket, check_digests, check_extents, check_metadata};
 use super::pool::all;
+use super::sealing::{self, Use};
 use super::txn::{Txn, load};
 use super::versions::{self, NewObject, Stamp};
 use super::{Outcome, acl, keys, locks, names, quotas};
@@ -13,6 +14,7 @@ use crate::object::{
     Annotations, Body, Checksum, CompletedPart, Extent, ObjectRecord, PartRecord, Precondition, UploadId,
     UploadRecord, VersionRef,
 };
+use crate::sealing::{PartSalt, Sealing};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names an upload: bucket, key, id.
@@ -23,7 +25,7 @@ pub type At<'a> = (&'a str, &'a str, UploadId);
 pub fn create(
     txn: &mut Txn<'_>,
     bucket_name: &str,
-    upload: &UploadRecord,
+    (upload, sealing): (&UploadRecord, Option<Sealing>),
     annotations: &Annotations,
 ) -> Outcome<()> {
     let bucket = bucket(txn, bucket_name)?;
@@ -36,8 +38,13 @@ pub fn create(
     if txn.get(&key)?.is_some() {
         return Err(Refusal::new(ErrorKind::Exists(Entity::Upload), "the upload's id is taken").into());
     }
-    // Uploads of earlier builds, and those without annotations, have none behind them.
+    if let Some(sealing) = &sealing {
+        sealing::check(sealing)?;
+    }
+    sealing::count(txn, sealing.as_ref(), Use::Begins)?;
+    // Uploads of earlier builds, and those without annotations, have none behind them; so with how it is sealed.
     match annotations == &Annotations::default() {
+        _ if sealing.is_some() => txn.put(key, &(upload, annotations, sealing))?,
         true => txn.put(key, upload)?,
         false => txn.put(key, &(upload, annotations))?,
     }
@@ -46,14 +53,24 @@ pub fn create(
 
 /// The upload and its bucket's id.
 pub fn find(view: &dyn Read, at: At<'_>) -> Outcome<(u64, UploadRecord)> {
-    let (bucket, upload, _) = find_annotated(view, at)?;
+    let (bucket, upload, _) = find_whole(view, at)?;
     Ok((bucket, upload))
 }
 
-fn find_annotated(
-    view: &dyn Read,
-    (bucket_name, key, id): At<'_>,
-) -> Outcome<(u64, UploadRecord, Annotations)> {
+/// The upload, and how what it will make is encrypted.
+pub fn open(view: &dyn Read, at: At<'_>) -> Outcome<(UploadRecord, Option<Sealing>)> {
+    let (_, upload, of_object) = find_whole(view, at)?;
+    Ok((upload, of_object.sealing))
+}
+
+/// What an upload says of the object that it will make.
+#[derive(Default)]
+struct OfObject {
+    annotations: Annotations,
+    sealing: Option<Sealing>,
+}
+
+fn find_whole(view: &dyn Read, (bucket_name, key, id): At<'_>) -> Outcome<(u64, UploadRecord, OfObject)> {
     let bucket = bucket(view, bucket_name)?;
     let missing = || {
         let message = "the upload does not exist; it may have been aborted or completed";
@@ -61,16 +78,23 @@ fn find_annotated(
     };
     let value = view.get(&keys::upload(bucket.id, key, id))?.ok_or_else(missing)?;
     let corrupt = |error| MetaError::new(ErrorKind::Corrupt, "an upload can't be read").with_source(error);
-    let (upload, rest) = postcard::take_from_bytes(&value).map_err(corrupt)?;
-    let annotations = match rest {
-        [] => Annotations::default(),
-        rest => postcard::from_bytes(rest).map_err(corrupt)?,
-    };
-    Ok((bucket.id, upload, annotations))
+    let (upload, mut rest) = postcard::take_from_bytes(&value).map_err(corrupt)?;
+    let mut of_object = OfObject::default();
+    if !rest.is_empty() {
+        (of_object.annotations, rest) = postcard::take_from_bytes(rest).map_err(corrupt)?;
+    }
+    if !rest.is_empty() {
+        (of_object.sealing, _) = postcard::take_from_bytes(rest).map_err(corrupt)?;
+    }
+    Ok((bucket.id, upload, of_object))
 }
 
-pub fn put_part(txn: &mut Txn<'_>, at: At<'_>, part: &PartRecord) -> Outcome<()> {
-    let (bucket, upload) = find(txn, at)?;
+pub fn put_part(txn: &mut Txn<'_>, at: At<'_>, (part, salt): (&PartRecord, Option<PartSalt>)) -> Outcome<()> {
+    let (bucket, upload, of_object) = find_whole(txn, at)?;
+    if of_object.sealing.is_some() != salt.is_some() {
+        let message = "an upload's parts are encrypted if what it will make is, and only then";
+        return Err(Refusal::invalid(message).into());
+    }
     if !(1..=MAX_PARTS).contains(&part.number) {
         return Err(Refusal::invalid(format!("a part's number is 1 to {MAX_PARTS}")).into());
     }
@@ -82,7 +106,10 @@ pub fn put_part(txn: &mut Txn<'_>, at: At<'_>, part: &PartRecord) -> Outcome<()>
     if let Some(displaced) = &displaced {
         extents::release(txn, &displaced.extents)?;
     }
-    txn.put(key, part)?;
+    match salt {
+        None => txn.put(key, part)?,
+        Some(salt) => txn.put(key, &(part, salt))?,
+    }
     let freed = displaced.map_or(0, |displaced| displaced.size);
     let held = quotas::held(txn, bucket)?;
     quotas::change(txn, bucket, |usage| {
@@ -99,7 +126,7 @@ pub fn complete(
     precondition: &Precondition,
     stamp: Stamp,
 ) -> Outcome<(ObjectRecord, Option<VersionRef>)> {
-    let (bucket, upload, annotations) = find_annotated(txn, at)?;
+    let (bucket, upload, OfObject { annotations, sealing }) = find_whole(txn, at)?;
     check_digests(&record.etag, &record.checksums)?;
     let there = parts_of(txn, bucket, upload.id)?;
     let chosen = choose(list, &there)?;
@@ -120,14 +147,33 @@ pub fn complete(
         part_sizes,
         body: Body::Extents(extents.clone()),
     };
+    let sealing = sealing.map(|sealing| salted(txn, (bucket, upload.id), sealing, list)).transpose()?;
     let used: BTreeSet<u16> = list.iter().map(|part| part.number).collect();
     let held = quotas::held(txn, bucket)?;
     forget(txn, bucket, at, there.values(), &used)?;
     let handed_over = extents.into_iter().collect();
-    let new = NewObject { record: whole.clone(), annotations, precondition, handed_over, part_checksums };
+    let record = whole.clone();
+    let new = NewObject { record, annotations, precondition, handed_over, part_checksums, sealing };
     let version = versions::insert(txn, bucket, at.1, new, stamp)?;
     held.check(txn, (at.0, bucket))?;
     Ok((whole, version))
+}
+
+/// How the object of these parts is encrypted.
+fn salted(
+    view: &dyn Read,
+    (bucket, id): (u64, UploadId),
+    sealing: Sealing,
+    list: &[CompletedPart],
+) -> Outcome<Sealing> {
+    let corrupt = || MetaError::new(ErrorKind::Corrupt, "a part of an encrypted upload has no salt");
+    let mut salts = Vec::with_capacity(list.len());
+    for part in list {
+        let (_, salt): (PartRecord, PartSalt) =
+            load(view, &keys::part(bucket, id, part.number))?.ok_or_else(corrupt)?;
+        salts.push(salt);
+    }
+    Ok(Sealing { salts, ..sealing })
 }
 
 /// The parts' checksums of the algorithm of the whole's, if all have one.
@@ -180,10 +226,11 @@ pub fn abort(txn: &mut Txn<'_>, at: At<'_>) -> Outcome<()> {
 fn forget<'a>(
     txn: &mut Txn<'_>,
     bucket: u64,
-    (_, key, id): At<'_>,
+    (bucket_name, key, id): At<'_>,
     parts: impl Iterator<Item = &'a PartRecord>,
     used: &BTreeSet<u16>,
 ) -> Outcome<()> {
+    let (_, sealing) = open(txn, (bucket_name, key, id))?;
     let mut bytes = 0u64;
     for part in parts {
         if !used.contains(&part.number) {
@@ -192,6 +239,7 @@ fn forget<'a>(
         txn.delete(keys::part(bucket, id, part.number));
         bytes = bytes.saturating_add(part.size);
     }
+    sealing::count(txn, sealing.as_ref(), Use::Ends)?;
     txn.delete(keys::upload(bucket, key, id));
     quotas::change(txn, bucket, |usage| {
         usage.uploads = usage.uploads.saturating_sub(1);

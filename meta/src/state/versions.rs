@@ -6,6 +6,7 @@ use super::kv::Read;
 use super::locks;
 use super::objects::{bucket, check_record};
 use super::quotas;
+use super::sealing::{self, Use};
 use super::stored::{self, EntryKind, Kept, Stored, Whole};
 use super::txn::{Txn, load};
 use super::{Fail, Outcome, acl, keys, names};
@@ -17,6 +18,7 @@ use crate::object::{
     Precondition, VersionRef, VersionedObject, Versioning,
 };
 use crate::query::ObjectPart;
+use crate::sealing::Sealing;
 use std::collections::BTreeSet;
 
 /// Bits of a slot below its millisecond: so many versions of one key fit between two.
@@ -78,6 +80,7 @@ pub struct NewObject<'a> {
     pub handed_over: BTreeSet<Extent>,
     /// As in a [`VersionedObject`].
     pub part_checksums: Vec<String>,
+    pub sealing: Option<Sealing>,
 }
 
 pub fn put(
@@ -88,7 +91,7 @@ pub fn put(
 ) -> Outcome<Option<VersionRef>> {
     let bucket = bucket(txn, bucket_name)?;
     names::key(key)?;
-    check_record(&new.record)?;
+    check_record(&new.record, new.sealing.as_ref())?;
     locks::check_new(&of(txn, bucket.id)?, &new.annotations, stamp.0)?;
     acl::check_of_object(txn, &bucket, new.annotations.acl.as_ref())?;
     let held = quotas::held(txn, bucket.id)?;
@@ -163,6 +166,7 @@ pub fn insert(
         let gone: Vec<Extent> =
             old.extents().iter().filter(|extent| !kept.contains(extent)).copied().collect();
         extents::release(txn, &gone)?;
+        sealing::count(txn, old.sealing.as_ref(), Use::Ends)?;
         stored::remove(txn, bucket, key, old);
     }
     let slot = place.slot(txn, bucket, key, now_ms)?;
@@ -182,7 +186,9 @@ pub fn insert(
         }
     }
     let (size, freed) = (new.record.size, place.displaced);
-    let kept = Kept { record: new.record, annotations, part_checksums: new.part_checksums };
+    sealing::count(txn, new.sealing.as_ref(), Use::Begins)?;
+    let NewObject { record, part_checksums, sealing, .. } = new;
+    let kept = Kept { record, annotations, part_checksums, sealing };
     stored::store(txn, bucket, key, (slot, kind), kept)?;
     quotas::change(txn, bucket, |usage| {
         count_removed(usage, freed.as_ref());
@@ -280,6 +286,7 @@ pub fn delete_one(
 
 fn take_away(txn: &mut Txn<'_>, bucket: u64, key: &str, stored: &Stored) -> Outcome<()> {
     extents::release(txn, stored.extents())?;
+    sealing::count(txn, stored.sealing.as_ref(), Use::Ends)?;
     stored::remove(txn, bucket, key, stored);
     if stored.kind.is_marker() {
         return Ok(());
@@ -299,8 +306,8 @@ pub fn read(
     match stored::load_whole(view, bucket.id, (key, version), part)? {
         Some(Whole::Object(named, kept)) => {
             let version = shown(&config, named);
-            let Kept { record, annotations, part_checksums } = *kept;
-            let found = VersionedObject { record, version, annotations, part_checksums };
+            let Kept { record, annotations, part_checksums, sealing } = *kept;
+            let found = VersionedObject { record, version, annotations, part_checksums, sealing };
             Ok(FoundVersion::Object(Box::new(found)))
         }
         Some(Whole::DeleteMarker(version, last_modified_ms)) => {

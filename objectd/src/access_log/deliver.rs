@@ -14,9 +14,10 @@ use crate::gateway::Shared;
 use crate::identity_rules::IdentityRules;
 use crate::limits::{LOG_RETRY, LOG_STOP_TIMEOUT, MAX_INLINE_BYTES};
 use crate::metrics::LogLines;
-use crate::objectlog::Appender;
 use crate::ops::put::{Data, New, Received, store};
 use crate::payload::{ChecksumAlgorithm, ChecksumSet};
+use crate::sse::cipher::DataKey;
+use crate::sse::{Sink, Transport};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
@@ -196,15 +197,19 @@ pub async fn check_target(
 async fn put(shared: &Arc<Shared>, target: &BucketRules, key: &str, text: Bytes) -> S3Result<()> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    let new = New::of((&target.record.name, key), &headers, shared.now_ms())?;
+    let mut new = New::of((&target.record.name, key), &headers, shared.now_ms())?;
+    // As the target's setting says: the log asks for nothing itself.
+    new.seal(shared, (&headers, Transport::Clear), target).await?;
+    let sealed_with = new.key();
     let mut sums = ChecksumSet::new(ChecksumAlgorithm::Crc64Nvme, false);
     sums.update(&text);
     let data = if text.len() <= MAX_INLINE_BYTES {
-        Data::Inline(text)
+        Data::inline(text, sealed_with.as_ref())
     } else {
-        let mut appender = Appender::new(Arc::clone(&shared.log), text.len() as u64);
-        appender.push(text).await?;
-        Data::Logged(appender.finish().await?)
+        let part = sealed_with.as_ref().map(DataKey::whole);
+        let mut sink = Sink::new(Arc::clone(&shared.log), text.len() as u64, part);
+        sink.push(text).await?;
+        Data::Logged(sink.finish().await?)
     };
     let by = || EventBy {
         principal: format!("AWS:{SERVICE}"),

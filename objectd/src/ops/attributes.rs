@@ -28,7 +28,9 @@ pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body
         return Err(invalid());
     }
     let page = PageOfParts::of(request)?;
-    let object = Wanted::of(request)?.head(shared).await?;
+    let wanted_object = Wanted::of(request)?;
+    let object = wanted_object.head(shared).await?;
+    let opened = wanted_object.unseal(shared, request, &object)?;
     request.granted.check_unchanged(&object.annotations)?;
     let record = object.record;
     let wants = |name: &str| wanted.iter().any(|wanted| wanted == name);
@@ -55,6 +57,7 @@ pub async fn get(shared: &Shared, request: &S3Request) -> S3Result<Response<Body
     let mut answer = answer::xml(xml);
     answer::set(&mut answer, LAST_MODIFIED, &http_date::http(record.last_modified_ms));
     version::show(&mut answer, object.version);
+    opened.shown.show(&mut answer);
     Ok(answer)
 }
 

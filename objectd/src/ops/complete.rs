@@ -13,6 +13,7 @@ use crate::gateway::Shared;
 use crate::limits::{MAX_OBJECT_BYTES, MAX_PAGE, MAX_PART_NUMBER, MAX_XML_BYTES, MIN_PART_BYTES};
 use crate::payload::{Checksum, ChecksumAlgorithm, composite_checksum, full_object_checksum, multipart_etag};
 use crate::service::S3Request;
+use crate::sse::{self, Name, Opened, Shown, Transport};
 use crate::version;
 use crate::xml::{self, Element, XmlWriter};
 use axum::body::Body;
@@ -22,6 +23,7 @@ use meta::event::EventKind;
 use meta::object::{
     self, ChecksumType, CompletedPart, ObjectRecord, PartRecord, StoredHeaders, UploadRecord,
 };
+use meta::sealing::SealedBy;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -37,6 +39,7 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
     let scheme = if is_tls { "https" } else { "http" };
     // Here, unlike everywhere else, these headers speak of the object and not of the body.
     let expected = take_checksums(&mut request.parts.headers);
+    let shown = sealing_shown(shared, &request, (&bucket, &key, id)).await?;
     let body = request.document(MAX_XML_BYTES).await?;
     let asked = parse(&body)?;
     let (upload, stored) = stored_parts(shared, (&bucket, &key, id)).await?;
@@ -71,8 +74,26 @@ pub async fn complete(shared: &Arc<Shared>, mut request: S3Request) -> S3Result<
     xml.text("ETag", &answer::quoted(&made.etag));
     checksums::write(&mut xml, made.checksum.as_slice());
     let mut answer = answer::xml(xml);
+    shown.show(&mut answer);
     version::show(&mut answer, version);
     Ok(answer)
+}
+
+/// What the answer says of how the object is encrypted. A customer's key isn't needed here, but must be the right one.
+async fn sealing_shown(
+    shared: &Shared,
+    request: &S3Request,
+    (bucket, key, id): (&str, &str, object::UploadId),
+) -> S3Result<Shown> {
+    let customer = sse::of_existing(&request.parts.headers, Transport::of(&request.parts))?;
+    let (_, sealing) = shared.meta.open_upload(bucket, key, id).await.map_err(fault::meta)?;
+    match (sealing.as_ref().map(|sealing| sealing.by), customer) {
+        (Some(SealedBy::Customer), None) => Ok(Shown::Plain),
+        (_, customer) => {
+            let name = Name { bucket, key };
+            Ok(Opened::of_upload(shared, sealing.as_ref(), name, customer.as_ref())?.shown)
+        }
+    }
 }
 
 /// A part as the client lists it.

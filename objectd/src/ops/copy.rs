@@ -5,7 +5,6 @@ use super::acl;
 use super::checksums;
 use super::commit::{commit, precondition};
 use super::found::Wanted;
-use super::get::{pieces, slice, stream};
 use super::multipart::{open_slot, store};
 use crate::annotations;
 use crate::answer;
@@ -17,22 +16,22 @@ use crate::gateway::Shared;
 use crate::http_date;
 use crate::lifecycle::{self, Subject};
 use crate::limits::{MAX_COPY_BYTES, MAX_PUT_BYTES};
-use crate::objectlog::{Appender, Pending, Pinned};
+use crate::objectlog::{Pending, Pinned};
 use crate::payload::{ChecksumAlgorithm, ChecksumSet, PayloadDigest};
 use crate::range::{self, RangeSpec};
 use crate::room;
 use crate::service::S3Request;
+use crate::sse::cipher::{DataKey, PartKey, seal_whole};
+use crate::sse::{self, Data, Opened, Origin, Seal, Shown, Sink, Source, Transport};
 use crate::stored_headers::{refuse_unserved, refuse_unserved_of_object, stored_headers, user_metadata};
 use crate::version::{self, COPY_SOURCE_VERSION_ID};
 use crate::xml::XmlWriter;
 use axum::body::Body;
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use http::Response;
 use meta::event::EventKind;
 use meta::object::{self, ObjectRecord, VersionedObject};
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 
 /// What `x-amz-metadata-directive` and `x-amz-tagging-directive` say.
@@ -63,7 +62,7 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
     };
     // A version of the key itself is brought back by copying it.
     let is_itself = source.bucket == bucket && source.key == key && source.version.is_none();
-    if directive == Directive::Copy && is_itself {
+    if directive == Directive::Copy && is_itself && !sse::says_anything(headers) {
         return Err(S3Error::with(
             S3Code::InvalidRequest,
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
@@ -73,12 +72,12 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
     let asked =
         request.header("x-amz-checksum-algorithm")?.map(checksums::algorithm_from_name).transpose()?;
     let condition = precondition(WriteCondition::of_write(headers)?);
-    let (object, pinned) = open_source(shared, &request, source).await?;
+    let (object, pinned, opened) = open_source(shared, &request, source).await?;
     if tags_directive == Directive::Copy {
         // Retention and holds are never copied: they are the version's own.
         annotations.tags = object.annotations.tags;
     }
-    let (found, from) = (object.record, object.version);
+    let VersionedObject { record: found, version: from, sealing, .. } = object;
     if found.size > MAX_COPY_BYTES {
         let why = "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120";
         return Err(S3Error::with(S3Code::InvalidRequest, why));
@@ -90,14 +89,22 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
     };
     let algorithm = asked.unwrap_or_else(|| algorithm_of(&found));
     let bytes = 0..found.size;
+    let origin = if sealing.is_some() { Origin::Encrypted } else { Origin::Clear };
+    let said = (headers, Transport::of(&request.parts));
+    let seal = Seal::of_new(shared, said, request.granted.bucket()?, &key, origin).await?;
+    let new_key = seal.as_ref().map(|seal| &seal.key);
+    let source = Source { record: &found, sealing: sealing.as_ref(), opened: &opened };
     let (body, pending, digest) = match &found.body {
         object::Body::Inline(data) => {
+            let data = source.slice(data, bytes)?;
             let mut sums = ChecksumSet::new(algorithm, false);
-            sums.update(data);
-            (object::Body::Inline(data.clone()), None, sums.finish())
+            sums.update(&data);
+            let kept = new_key.map_or(data.clone(), |key| seal_whole(key, &data));
+            (object::Body::Inline(kept), None, sums.finish())
         }
         object::Body::Extents(_) => {
-            let (pending, digest) = copy(shared, &found, bytes, pinned, algorithm).await?;
+            let part = new_key.map(DataKey::whole);
+            let (pending, digest) = copy(shared, (source, part), bytes, pinned, algorithm).await?;
             (object::Body::Extents(pending.extents().to_vec()), Some(pending), digest)
         }
     };
@@ -117,9 +124,12 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
     let expiration = lifecycle::expiration(shared, &bucket, subject).await;
     let who = (&request.parts, &request.principal);
     let meta = events::telling(shared, who, &request.granted, EventKind::CreatedCopy);
-    let change = async move { meta.put_version((&bucket, &key), record, annotations, condition).await };
+    let (sealing, shown) = seal.map_or((None, Shown::Plain), |seal| (Some(seal.sealing), seal.shown));
+    let change =
+        async move { meta.put_sealed((&bucket, &key), (record, sealing), annotations, condition).await };
     let version = commit(shared, pending, change).await?;
     let mut answer = result("CopyObjectResult", &digest, modified_ms, |xml| checksums::write(xml, &stored));
+    shown.show(&mut answer);
     version::show(&mut answer, version);
     version::show_as(&mut answer, COPY_SOURCE_VERSION_ID, from);
     lifecycle::show(&mut answer, expiration.as_deref());
@@ -127,11 +137,11 @@ pub async fn object(shared: &Arc<Shared>, request: S3Request) -> S3Result<Respon
 }
 
 pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
-    let (slot, upload) = open_slot(shared, &request).await?;
+    let (slot, upload, key) = open_slot(shared, &request).await?;
     refuse_unserved(&request.parts.headers)?;
     let source = source_of(&request)?;
-    let (object, pinned) = open_source(shared, &request, source).await?;
-    let (found, from) = (object.record, object.version);
+    let (object, pinned, opened) = open_source(shared, &request, source).await?;
+    let VersionedObject { record: found, version: from, sealing, .. } = object;
     let bytes = match request.header("x-amz-copy-source-range")? {
         None => 0..found.size,
         Some(header) => source_range(header, found.size)?,
@@ -144,12 +154,15 @@ pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
         None => ChecksumAlgorithm::Crc64Nvme,
     };
     slot.check_room(shared, bytes.end - bytes.start).await?;
-    let (pending, digest) = copy(shared, &found, bytes, pinned, algorithm).await?;
+    let source = Source { record: &found, sealing: sealing.as_ref(), opened: &opened };
+    let (pending, digest) = copy(shared, (source, key), bytes, pinned, algorithm).await?;
+    let shown = slot.shown;
     let part = store(shared, slot, pending, digest).await?;
     let checksums_of_part = &part.checksums;
     let mut answer = result("CopyPartResult", &digest, part.last_modified_ms, |xml| {
         checksums::write_values(xml, checksums_of_part);
     });
+    shown.show(&mut answer);
     version::show_as(&mut answer, COPY_SOURCE_VERSION_ID, from);
     Ok(answer)
 }
@@ -164,7 +177,7 @@ async fn open_source(
     shared: &Shared,
     request: &S3Request,
     source: &CopySource,
-) -> S3Result<(VersionedObject, Pinned)> {
+) -> S3Result<(VersionedObject, Pinned, Opened)> {
     let wanted = Wanted { bucket: &source.bucket, key: &source.key, version: source.version };
     let (found, pinned) = wanted.open(shared).await.map_err(|error| match error.code() {
         S3Code::MethodNotAllowed => S3Error::with(
@@ -175,9 +188,11 @@ async fn open_source(
         _ => error,
     })?;
     request.granted.check_source_unchanged(&found.annotations)?;
+    let customer = sse::of_source(&request.parts.headers, Transport::of(&request.parts))?;
+    let opened = Opened::of_object(shared, found.sealing.as_ref(), wanted.name(), customer.as_ref())?;
     let conditions = ReadConditions::of_copy_source(&request.parts.headers);
     match conditions.check(&found.record.etag, found.record.last_modified_ms) {
-        Verdict::Proceed => Ok((found, pinned)),
+        Verdict::Proceed => Ok((found, pinned, opened)),
         Verdict::NotModified | Verdict::Failed => Err(S3Error::new(S3Code::PreconditionFailed)),
     }
 }
@@ -207,30 +222,26 @@ fn algorithm_of(found: &ObjectRecord) -> ChecksumAlgorithm {
 /// Copies `bytes` of an object to the end of the log.
 async fn copy(
     shared: &Arc<Shared>,
-    found: &ObjectRecord,
+    (source, key): (Source<'_>, Option<PartKey>),
     bytes: Range<u64>,
     pinned: Pinned,
     algorithm: ChecksumAlgorithm,
 ) -> S3Result<(Pending, PayloadDigest)> {
-    type Source = Pin<Box<dyn Stream<Item = S3Result<Bytes>> + Send>>;
     let mut sums = ChecksumSet::new(algorithm, false);
-    let mut appender = Appender::new(Arc::clone(&shared.log), bytes.end - bytes.start);
-    let mut source: Source = match &found.body {
+    let mut sink = Sink::new(Arc::clone(&shared.log), bytes.end - bytes.start, key);
+    let mut data: Data = match &source.record.body {
         object::Body::Inline(data) => {
-            let data = slice(data, bytes)?;
+            let data = source.slice(data, bytes)?;
             Box::pin(futures_util::stream::iter([Ok(data)]))
         }
-        object::Body::Extents(extents) => {
-            let pieces = pieces(extents, found, bytes)?;
-            Box::pin(stream(Arc::clone(&shared.log), pieces, pinned))
-        }
+        object::Body::Extents(extents) => source.stream(Arc::clone(&shared.log), extents, bytes, pinned)?,
     };
-    while let Some(data) = source.next().await {
+    while let Some(data) = data.next().await {
         let data = data?;
         sums.update(&data);
-        appender.push(data).await?;
+        sink.push(data).await?;
     }
-    Ok((appender.finish().await?, sums.finish()))
+    Ok((sink.finish().await?, sums.finish()))
 }
 
 fn result(

@@ -6,6 +6,7 @@ use crate::gateway::Shared;
 use crate::http_date;
 use crate::objectlog::Pinned;
 use crate::service::S3Request;
+use crate::sse::{self, Name, Opened, Transport};
 use crate::version::{self, DELETE_MARKER, VERSION_ID};
 use http::header::{ALLOW, LAST_MODIFIED};
 use meta::MetaError;
@@ -24,6 +25,17 @@ impl<'a> Wanted<'a> {
     pub fn of(request: &'a S3Request) -> S3Result<Self> {
         let (bucket, key) = request.object()?;
         Ok(Self { bucket, key, version: version::of_query(&request.query)? })
+    }
+
+    /// What the object's key is sealed for.
+    pub fn name(self) -> Name<'a> {
+        Name { bucket: self.bucket, key: self.key }
+    }
+
+    /// The key of what was found, which the request must have come with if it is a customer's.
+    pub fn unseal(self, shared: &Shared, request: &S3Request, found: &VersionedObject) -> S3Result<Opened> {
+        let customer = sse::of_existing(&request.parts.headers, Transport::of(&request.parts))?;
+        Opened::of_object(shared, found.sealing.as_ref(), self.name(), customer.as_ref())
     }
 
     /// The object without its body.

@@ -11,46 +11,49 @@ use crate::fault;
 use crate::gateway::Shared;
 use crate::http_date;
 use crate::lifecycle::{self, Subject};
-use crate::limits::{MAX_PART_NUMBER, READ_PIECES_AHEAD};
-use crate::objectlog::{self, ObjectLog, Piece, Pinned};
+use crate::limits::MAX_PART_NUMBER;
 use crate::range::{self, Unsatisfiable};
 use crate::service::S3Request;
+use crate::sse::{Data, Shown, Source};
 use crate::target::filled;
 use crate::version;
 use axum::body::Body;
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::StreamExt as _;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
     CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use meta::object::{self, Extent, ObjectRecord, VersionedObject};
+use meta::object::{self, ObjectRecord, VersionedObject};
 use std::ops::Range;
 use std::sync::Arc;
 
 pub async fn get(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response<Body>> {
-    let (object, pinned) = Wanted::of(request)?.open(shared).await?;
-    let (mut answer, bytes) = match head_of(request, &object)? {
+    let wanted = Wanted::of(request)?;
+    let (object, pinned) = wanted.open(shared).await?;
+    let opened = wanted.unseal(shared, request, &object)?;
+    let (mut answer, bytes) = match head_of(request, &object, opened.shown)? {
         Prepared::Send(answer, bytes) => (answer, bytes),
         Prepared::NotModified(answer) => return Ok(answer),
     };
     show_expiration(shared, request, &object, &mut answer).await?;
-    let record = object.record;
+    let VersionedObject { record, sealing, .. } = object;
+    let source = Source { record: &record, sealing: sealing.as_ref(), opened: &opened };
     shared.metrics.sent(bytes.end - bytes.start);
     *answer.body_mut() = match &record.body {
-        object::Body::Inline(data) => Body::from(slice(data, bytes)?),
+        object::Body::Inline(data) => Body::from(source.slice(data, bytes)?),
         object::Body::Extents(extents) => {
-            let pieces = pieces(extents, &record, bytes)?;
-            body(Arc::clone(&shared.log), pieces, pinned).await?
+            body(source.stream(Arc::clone(&shared.log), extents, bytes, pinned)?).await?
         }
     };
     Ok(answer)
 }
 
 pub async fn head(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response<Body>> {
-    let object = Wanted::of(request)?.head(shared).await?;
-    match head_of(request, &object)? {
+    let wanted = Wanted::of(request)?;
+    let object = wanted.head(shared).await?;
+    let opened = wanted.unseal(shared, request, &object)?;
+    match head_of(request, &object, opened.shown)? {
         Prepared::Send(mut answer, _) => {
             show_expiration(shared, request, &object, &mut answer).await?;
             Ok(answer)
@@ -75,46 +78,9 @@ async fn show_expiration(
     Ok(())
 }
 
-/// `bytes` of an inline body.
-pub fn slice(data: &Bytes, bytes: Range<u64>) -> S3Result<Bytes> {
-    let at = |offset| usize::try_from(offset).ok().filter(|&at| at <= data.len());
-    match (at(bytes.start), at(bytes.end)) {
-        (Some(start), Some(end)) => Ok(data.slice(start..end)),
-        _ => Err(inconsistent()),
-    }
-}
-
-/// The reads of the log that give `bytes` of an object.
-pub fn pieces(extents: &[Extent], record: &ObjectRecord, bytes: Range<u64>) -> S3Result<Vec<Piece>> {
-    objectlog::pieces(extents, record.size, &record.part_sizes, bytes).map_err(|_| inconsistent())
-}
-
-fn inconsistent() -> S3Error {
-    S3Error::internal("the index entry's body is shorter than its size")
-}
-
-/// The object's bytes, a few pieces read ahead. The extents stay pinned until the stream is gone.
-pub fn stream(
-    log: Arc<ObjectLog>,
-    pieces: Vec<Piece>,
-    pinned: Pinned,
-) -> impl Stream<Item = S3Result<Bytes>> + Send + 'static {
-    futures_util::stream::iter(pieces)
-        .map(move |piece| {
-            let log = Arc::clone(&log);
-            async move { log.read(&piece).await }
-        })
-        .buffered(READ_PIECES_AHEAD)
-        .inspect(move |_| {
-            // Moved in here to live as long as the stream.
-            let _ = &pinned;
-        })
-}
-
 /// A body for an answer. Its first bytes are read before the answer's head is sent, so that an object that
 /// can't be read at all is an error; a later failure can only cut the connection.
-async fn body(log: Arc<ObjectLog>, pieces: Vec<Piece>, pinned: Pinned) -> S3Result<Body> {
-    let mut rest = Box::pin(stream(log, pieces, pinned));
+async fn body(mut rest: Data) -> S3Result<Body> {
     let Some(first) = rest.next().await else { return Ok(Body::empty()) };
     let first = first?;
     let logged = rest.inspect(|read| {
@@ -131,9 +97,8 @@ enum Prepared {
     NotModified(Response<Body>),
 }
 
-fn head_of(request: &S3Request, object: &VersionedObject) -> S3Result<Prepared> {
+fn head_of(request: &S3Request, object: &VersionedObject, shown: Shown) -> S3Result<Prepared> {
     let (headers, record) = (&request.parts.headers, &object.record);
-    refuse_customer_keys(request)?;
     request.granted.check_unchanged(&object.annotations)?;
     match ReadConditions::of_read(headers).check(&record.etag, record.last_modified_ms) {
         Verdict::Failed => {
@@ -152,6 +117,7 @@ fn head_of(request: &S3Request, object: &VersionedObject) -> S3Result<Prepared> 
     identity(&mut answer, record);
     version::show(&mut answer, object.version);
     describe(&mut answer, request, record)?;
+    shown.show(&mut answer);
     annotations::show(&mut answer, &object.annotations, visible(request)?);
     let bytes = selected.bytes;
     answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
@@ -188,15 +154,6 @@ fn visible(request: &S3Request) -> S3Result<Visible> {
         retention: may("s3:GetObjectRetention"),
         legal_hold: may("s3:GetObjectLegalHold"),
     })
-}
-
-fn refuse_customer_keys(request: &S3Request) -> S3Result<()> {
-    match request.header("x-amz-server-side-encryption-customer-algorithm")? {
-        None => Ok(()),
-        Some(_) => {
-            Err(S3Error::new(S3Code::NotImplemented).extra("Header", "x-amz-server-side-encryption-customer"))
-        }
-    }
 }
 
 /// Which bytes of the object are wanted.

@@ -13,6 +13,7 @@ mod complete;
 mod copy;
 pub mod cors;
 mod delete;
+mod encryption;
 mod found;
 mod get;
 mod lifecycle;
@@ -95,9 +96,9 @@ async fn dispatch(
         Operation::PutBucketCors => cors::put(shared, request).await,
         Operation::GetBucketCors => cors::get(shared, &request).await,
         Operation::DeleteBucketCors => cors::delete(shared, &request).await,
-        Operation::GetBucketEncryption => {
-            settings::absent(&request, S3Code::ServerSideEncryptionConfigurationNotFoundError)
-        }
+        Operation::PutBucketEncryption => encryption::put(shared, request).await,
+        Operation::GetBucketEncryption => encryption::get(shared, &request).await,
+        Operation::DeleteBucketEncryption => encryption::delete(shared, &request).await,
         Operation::PutBucketLifecycleConfiguration => lifecycle::put(shared, request).await,
         Operation::GetBucketLifecycleConfiguration => lifecycle::get(shared, &request).await,
         Operation::DeleteBucketLifecycle => lifecycle::delete(shared, &request).await,

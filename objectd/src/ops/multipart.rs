@@ -3,7 +3,7 @@
 use super::acl;
 use super::checksums;
 use super::commit::commit;
-use super::put::{Data, Keep, receive};
+use super::put::{Data, receive_logged};
 use crate::annotations;
 use crate::answer;
 use crate::error::{S3Code, S3Error, S3Result};
@@ -16,6 +16,8 @@ use crate::objectlog::Pending;
 use crate::payload::{BodyPlan, ChecksumAlgorithm, PayloadDigest};
 use crate::room;
 use crate::service::S3Request;
+use crate::sse::cipher::PartKey;
+use crate::sse::{self, Name, Opened, Origin, Seal, Shown, Transport};
 use crate::stored_headers::{refuse_unserved, refuse_unserved_of_object, stored_headers, user_metadata};
 use crate::target::{filled, number};
 use crate::xml::XmlWriter;
@@ -24,6 +26,7 @@ use http::header::ETAG;
 use http::{HeaderName, Response, StatusCode};
 use meta::object::{ChecksumType, PartRecord, UploadId, UploadRecord};
 use meta::quota::Incoming;
+use meta::sealing::PartSalt;
 use rt::rng::{Rng, SystemRng};
 use std::sync::Arc;
 
@@ -44,12 +47,17 @@ pub async fn create(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Respo
         checksum: chosen.map(|(algorithm, kind)| (checksums::to_index(algorithm), kind)),
     };
     let id = upload.id;
-    shared.meta.create_upload(bucket, upload, annotations).await.map_err(fault::meta)?;
+    let said = (headers, Transport::of(&request.parts));
+    let seal = Seal::of_new(shared, said, request.granted.bucket()?, key, Origin::Clear).await?;
+    let (sealing, shown) = seal.map_or((None, Shown::Plain), |seal| (Some(seal.sealing), seal.shown));
+    let created = shared.meta.create_sealed_upload(bucket, (upload, sealing), annotations).await;
+    created.map_err(fault::meta)?;
     let mut xml = XmlWriter::new("InitiateMultipartUploadResult");
     xml.text("Bucket", bucket);
     xml.text("Key", key);
     xml.text("UploadId", &id.to_string());
     let mut answer = answer::xml(xml);
+    shown.show(&mut answer);
     if let Some((algorithm, kind)) = chosen {
         answer::set(&mut answer, HeaderName::from_static("x-amz-checksum-algorithm"), algorithm.name());
         answer::set(&mut answer, HeaderName::from_static("x-amz-checksum-type"), checksums::type_name(kind));
@@ -97,7 +105,7 @@ fn check_choice(
 }
 
 pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
-    let (slot, upload) = open_slot(shared, &request).await?;
+    let (slot, upload, key) = open_slot(shared, &request).await?;
     refuse_unserved(&request.parts.headers)?;
     let mut plan = BodyPlan::object(&request.parts, request.payload)?;
     if let Some((algorithm, _)) = upload.checksum {
@@ -107,13 +115,16 @@ pub async fn part(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response
             _ => plan = plan.with_default_checksum(expected),
         }
     }
-    slot.check_room(shared, plan.decoded_len().unwrap_or(0)).await?;
-    let received = receive(shared, plan, request.body, Keep::Logged).await?;
+    let len = plan.decoded_len().ok_or_else(|| S3Error::new(S3Code::MissingContentLength))?;
+    slot.check_room(shared, len).await?;
+    let received = receive_logged(shared, (plan.reader(request.body), len), key).await?;
     let Data::Logged(pending) = received.data else {
         return Err(S3Error::internal("a part was not kept in the log"));
     };
+    let shown = slot.shown;
     let part = store(shared, slot, pending, received.digest).await?;
     let mut answer = answer::empty(StatusCode::OK);
+    shown.show(&mut answer);
     answer::set(&mut answer, ETAG, &answer::quoted(&part.etag));
     for checksum in &part.checksums {
         checksums::set_header(&mut answer, checksum.algorithm, &checksum.value);
@@ -135,6 +146,9 @@ pub struct Slot {
     key: String,
     upload: UploadId,
     number: u16,
+    /// Of an upload that is encrypted.
+    salt: Option<PartSalt>,
+    pub shown: Shown,
 }
 
 impl Slot {
@@ -145,8 +159,12 @@ impl Slot {
     }
 }
 
-/// The slot that a request names, and its upload, which must exist: nothing is read for one that does not.
-pub async fn open_slot(shared: &Shared, request: &S3Request) -> S3Result<(Slot, UploadRecord)> {
+/// The slot that a request names, its upload, which must exist (nothing is read for one that does not), and what the
+/// part is encrypted with.
+pub async fn open_slot(
+    shared: &Shared,
+    request: &S3Request,
+) -> S3Result<(Slot, UploadRecord, Option<PartKey>)> {
     let (bucket, key) = request.object()?;
     let text = request.query.get("partNumber").unwrap_or_default();
     let number: u16 =
@@ -159,8 +177,12 @@ pub async fn open_slot(shared: &Shared, request: &S3Request) -> S3Result<(Slot, 
             .extra("ArgumentValue", text)
         })?;
     let upload = upload_id(request)?;
-    let record = shared.meta.upload(bucket, key, upload).await.map_err(fault::meta)?;
-    Ok((Slot { bucket: bucket.to_owned(), key: key.to_owned(), upload, number }, record))
+    let (record, sealing) = shared.meta.open_upload(bucket, key, upload).await.map_err(fault::meta)?;
+    let customer = sse::of_existing(&request.parts.headers, Transport::of(&request.parts))?;
+    let opened = Opened::of_upload(shared, sealing.as_ref(), Name { bucket, key }, customer.as_ref())?;
+    let (salt, part_key) = opened.new_part().unzip();
+    let (bucket, key, shown) = (bucket.to_owned(), key.to_owned(), opened.shown);
+    Ok((Slot { bucket, key, upload, number, salt, shown }, record, part_key))
 }
 
 /// Makes what was received a part of its upload.
@@ -179,7 +201,10 @@ pub async fn store(
         extents: pending.extents().to_vec(),
     };
     let (meta, stored) = (shared.meta.clone(), part.clone());
-    let change = async move { meta.put_part(&slot.bucket, &slot.key, slot.upload, stored).await };
+    let change = async move {
+        let at = (slot.bucket.as_str(), slot.key.as_str(), slot.upload);
+        meta.put_sealed_part(at, stored, slot.salt).await
+    };
     commit(shared, Some(pending), change).await?;
     Ok(part)
 }

@@ -17,10 +17,11 @@ use crate::gateway::Shared;
 use crate::lent_body::LentBody;
 use crate::limits::{BODY_TIMEOUT, MAX_INLINE_BYTES, MAX_PUT_BYTES};
 use crate::names;
-use crate::objectlog::Appender;
 use crate::operation::Operation;
 use crate::payload::{BodyPlan, PayloadReader};
 use crate::post::{FileBody, Form, FormReader, LengthRange, PostPolicy};
+use crate::sse::cipher::DataKey;
+use crate::sse::{Sink, Transport};
 use crate::target::Target;
 use crate::xml::XmlWriter;
 use axum::body::Body;
@@ -63,10 +64,11 @@ pub async fn post(
     let who = (parts, &authenticated.principal);
     let meta = events::telling(shared, who, &granted, EventKind::CreatedPost);
     let new = New::of((&bucket, &key), &said.headers, shared.now_ms())?;
-    let new = new.with_acl(acl::of_new(shared, &granted, &said.headers).await?);
+    let mut new = new.with_acl(acl::of_new(shared, &granted, &said.headers).await?);
+    new.seal(shared, (&said.headers, Transport::of(parts)), granted.bucket()?).await?;
     let plan = BodyPlan::document(&said, authenticated.payload, MAX_PUT_BYTES)?;
     let reader = plan.reader(FileBody::new(reader, body));
-    let received = receive(shared, reader, (range, total)).await?;
+    let received = receive(shared, reader, (range, total), new.key()).await?;
     let etag = answer::quoted(&received.digest.etag());
     let stored = store((shared, meta), new, received).await?;
     let mut answer = done(parts, &form, (&bucket, &key), &etag)?;
@@ -136,8 +138,9 @@ async fn receive(
     shared: &Arc<Shared>,
     mut reader: PayloadReader<FileBody<LentBody>>,
     (range, total): (LengthRange, u64),
+    key: Option<DataKey>,
 ) -> S3Result<Received> {
-    let (mut small, mut appender, mut length) = (BytesMut::new(), None, 0u64);
+    let (mut small, mut sink, mut length) = (BytesMut::new(), None, 0u64);
     while let Some(data) = reader.next().await? {
         length += data.len() as u64;
         if length > range.most {
@@ -145,24 +148,25 @@ async fn receive(
                 .extra("ProposedSize", length.to_string())
                 .extra("MaxSizeAllowed", range.most.to_string()));
         }
-        if appender.is_none() && length <= MAX_INLINE_BYTES as u64 {
+        if sink.is_none() && length <= MAX_INLINE_BYTES as u64 {
             small.extend_from_slice(&data);
             continue;
         }
-        let appender = appender.get_or_insert_with(|| Appender::new(Arc::clone(&shared.log), total));
+        let part = || key.as_ref().map(DataKey::whole);
+        let sink = sink.get_or_insert_with(|| Sink::new(Arc::clone(&shared.log), total, part()));
         if !small.is_empty() {
-            appender.push(std::mem::take(&mut small).freeze()).await?;
+            sink.push(std::mem::take(&mut small).freeze()).await?;
         }
-        appender.push(data).await?;
+        sink.push(data).await?;
     }
     if length < range.least {
         return Err(S3Error::new(S3Code::EntityTooSmall)
             .extra("ProposedSize", length.to_string())
             .extra("MinSizeAllowed", range.least.to_string()));
     }
-    let data = match appender {
-        Some(appender) => Data::Logged(appender.finish().await?),
-        None => Data::Inline(small.freeze()),
+    let data = match sink {
+        Some(sink) => Data::Logged(sink.finish().await?),
+        None => Data::inline(small.freeze(), key.as_ref()),
     };
     let digest = reader.finish()?;
     shared.metrics.received(digest.length_bytes);

@@ -5,6 +5,7 @@ use super::checksums;
 use super::commit::{commit, precondition};
 use crate::annotations;
 use crate::answer;
+use crate::bucket_rules::BucketRules;
 use crate::conditional::WriteCondition;
 use crate::error::{S3Code, S3Error, S3Result};
 use crate::events;
@@ -12,10 +13,12 @@ use crate::gateway::Shared;
 use crate::lent_body::LentBody;
 use crate::lifecycle::{self, Subject};
 use crate::limits::MAX_INLINE_BYTES;
-use crate::objectlog::{Appender, Pending};
+use crate::objectlog::Pending;
 use crate::payload::{BodyPlan, PayloadDigest, PayloadReader};
 use crate::room;
 use crate::service::S3Request;
+use crate::sse::cipher::{DataKey, PartKey, seal_whole};
+use crate::sse::{Origin, Seal, Shown, Sink, Transport};
 use crate::stored_headers::{refuse_unserved_of_object, stored_headers, user_metadata};
 use crate::version;
 use axum::body::Body;
@@ -31,7 +34,9 @@ use std::sync::Arc;
 pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<Body>> {
     let headers = &request.parts.headers;
     let new = New::of(request.object()?, headers, shared.now_ms())?;
-    let new = new.with_acl(acl::of_new(shared, &request.granted, headers).await?);
+    let mut new = new.with_acl(acl::of_new(shared, &request.granted, headers).await?);
+    let transport = Transport::of(&request.parts);
+    new.seal(shared, (headers, transport), request.granted.bucket()?).await?;
     let meta = events::telling(
         shared,
         (&request.parts, &request.principal),
@@ -46,7 +51,8 @@ pub async fn put(shared: &Arc<Shared>, request: S3Request) -> S3Result<Response<
         ));
     }
     room::check_object(shared, (&new.bucket, &new.key), plan.decoded_len().unwrap_or(0)).await?;
-    let received = receive(shared, plan, request.body, Keep::InlineIfSmall).await?;
+    let key = new.key();
+    let received = receive(shared, plan, request.body, key).await?;
     let etag = answer::quoted(&received.digest.etag());
     let stored = store((shared, meta), new, received).await?;
     let mut answer = answer::empty(StatusCode::OK);
@@ -63,6 +69,7 @@ pub struct New {
     metadata: Vec<(String, String)>,
     annotations: Annotations,
     condition: Precondition,
+    seal: Option<Seal>,
 }
 
 impl New {
@@ -76,6 +83,7 @@ impl New {
             metadata: user_metadata(headers)?,
             annotations: annotations::of_headers(headers, now_ms)?,
             condition: precondition(WriteCondition::of_write(headers)?),
+            seal: None,
         })
     }
 
@@ -84,6 +92,22 @@ impl New {
         self.annotations.acl = acl;
         self
     }
+
+    /// Has it encrypted, if the request or its bucket says so.
+    pub async fn seal(
+        &mut self,
+        shared: &Shared,
+        said: (&HeaderMap, Transport),
+        bucket: &BucketRules,
+    ) -> S3Result<()> {
+        self.seal = Seal::of_new(shared, said, bucket, &self.key, Origin::Clear).await?;
+        Ok(())
+    }
+
+    /// What its data is encrypted with.
+    pub fn key(&self) -> Option<DataKey> {
+        self.seal.as_ref().map(|seal| seal.key.clone())
+    }
 }
 
 /// What an answer says of a new object.
@@ -91,6 +115,7 @@ pub struct Stored {
     version: Option<VersionRef>,
     checksum: object::Checksum,
     expiration: Option<String>,
+    shown: Shown,
 }
 
 impl Stored {
@@ -98,6 +123,7 @@ impl Stored {
         version::show(answer, self.version);
         checksums::set_headers(answer, &[self.checksum]);
         lifecycle::show(answer, self.expiration.as_deref());
+        self.shown.show(answer);
     }
 }
 
@@ -119,24 +145,17 @@ pub async fn store((shared, meta): (&Arc<Shared>, Client), new: New, received: R
         part_sizes: Vec::new(),
         body,
     };
-    let New { bucket, key, annotations, condition, .. } = new;
+    let New { bucket, key, annotations, condition, seal, .. } = new;
+    let (sealing, shown) = seal.map_or((None, Shown::Plain), |seal| (Some(seal.sealing), seal.shown));
     let subject = Subject::of(&key, &record, &annotations);
     let expiration = lifecycle::expiration(shared, &bucket, subject).await;
-    let change = async move { meta.put_version((&bucket, &key), record, annotations, condition).await };
+    let change =
+        async move { meta.put_sealed((&bucket, &key), (record, sealing), annotations, condition).await };
     let version = commit(shared, pending, change).await?;
-    Ok(Stored { version, checksum, expiration })
+    Ok(Stored { version, checksum, expiration, shown })
 }
 
-/// Where a received body may be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// In the index if it is small, else in the log.
-    InlineIfSmall,
-    /// Always in the log.
-    Logged,
-}
-
-/// A body that came, verified.
+/// A body that came, verified; its data as it is kept.
 pub struct Received {
     pub data: Data,
     pub digest: PayloadDigest,
@@ -148,23 +167,47 @@ pub enum Data {
     Logged(Pending),
 }
 
+impl Data {
+    /// What is small enough for the index.
+    pub fn inline(data: Bytes, key: Option<&DataKey>) -> Self {
+        Self::Inline(key.map_or(data.clone(), |key| seal_whole(key, &data)))
+    }
+}
+
 /// Reads a body to its end. What it wrote is trimmed again unless the result is committed.
-pub async fn receive(shared: &Arc<Shared>, plan: BodyPlan, body: LentBody, keep: Keep) -> S3Result<Received> {
+pub async fn receive(
+    shared: &Arc<Shared>,
+    plan: BodyPlan,
+    body: LentBody,
+    key: Option<DataKey>,
+) -> S3Result<Received> {
     let len = plan.decoded_len().ok_or_else(|| S3Error::new(S3Code::MissingContentLength))?;
     let mut reader: PayloadReader<LentBody> = plan.reader(body);
-    let data = if keep == Keep::InlineIfSmall && len <= MAX_INLINE_BYTES as u64 {
+    let data = if len <= MAX_INLINE_BYTES as u64 {
         let mut small = BytesMut::new();
         while let Some(data) = reader.next().await? {
             small.extend_from_slice(&data);
         }
-        Data::Inline(small.freeze())
+        Data::inline(small.freeze(), key.as_ref())
     } else {
-        let mut appender = Appender::new(Arc::clone(&shared.log), len);
-        while let Some(data) = reader.next().await? {
-            appender.push(data).await?;
-        }
-        Data::Logged(appender.finish().await?)
+        return receive_logged(shared, (reader, len), key.map(|key| key.whole())).await;
     };
+    let digest = reader.finish()?;
+    shared.metrics.received(digest.length_bytes);
+    Ok(Received { data, digest })
+}
+
+/// The same of what always goes to the log, of `len` bytes.
+pub async fn receive_logged(
+    shared: &Arc<Shared>,
+    (mut reader, len): (PayloadReader<LentBody>, u64),
+    key: Option<PartKey>,
+) -> S3Result<Received> {
+    let mut sink = Sink::new(Arc::clone(&shared.log), len, key);
+    while let Some(data) = reader.next().await? {
+        sink.push(data).await?;
+    }
+    let data = Data::Logged(sink.finish().await?);
     let digest = reader.finish()?;
     shared.metrics.received(digest.length_bytes);
     Ok(Received { data, digest })

@@ -7,6 +7,7 @@ use super::{Progress, Scrub};
 use crate::objectlog::{Piece, pieces};
 use crate::ops::checksums::of_index as checksums_of_index;
 use crate::payload::{ChecksumAlgorithm, ChecksumSet, PayloadDigest, multipart_etag};
+use crate::sse::cipher::Parts;
 use blockd::client::runs::VolumeRuns;
 use bytes::Bytes;
 use meta::MetaError;
@@ -14,6 +15,7 @@ use meta::client::Client;
 use meta::limits::MAX_PAGE;
 use meta::object::{Body, ChecksumType, FoundVersion, ObjectRecord, VersionRef, VersionedObject};
 use meta::query::{ListVersions, ListedVersion, ObjectPart};
+use meta::sealing::Sealing;
 use proto::ChunkIndex;
 use proto::control::{PoolMap, PoolToken};
 use proto::ids::{DiskId, VolumeId};
@@ -119,7 +121,10 @@ impl Deep {
 
     async fn read(&mut self, found: &VersionedObject) -> Result<Outcome, MetaError> {
         // All of them are named: data that comes to be kept in another way than as it was sent has to be told apart here.
-        let VersionedObject { record, version: _, annotations: _, part_checksums: _ } = found;
+        let VersionedObject { record, version: _, annotations: _, part_checksums: _, sealing } = found;
+        if let Some(sealing) = sealing {
+            return self.read_sealed(record, sealing).await;
+        }
         let mut sums = Sums::new(record);
         match &record.body {
             Body::Inline(data) => sums.update(data),
@@ -136,6 +141,26 @@ impl Deep {
             }
         }
         Ok(sums.compare(record))
+    }
+
+    /// Encrypted data is read, and its blocks checked; what is in it only those can compare who have its key.
+    async fn read_sealed(&mut self, record: &ObjectRecord, sealing: &Sealing) -> Result<Outcome, MetaError> {
+        let parts = Parts { size: record.size, sizes: &record.part_sizes, salts: &sealing.salts };
+        let size = parts.sealed_size();
+        let extents = match &record.body {
+            Body::Inline(data) if data.len() as u64 == size => return Ok(Outcome::Good),
+            Body::Inline(_) => return Ok(Outcome::Bad("its data is not as long as it is".to_owned())),
+            Body::Extents(extents) => extents,
+        };
+        let Ok(pieces) = pieces(extents, size, &parts.sealed_sizes(), 0..size) else {
+            return Ok(Outcome::Bad("its extents are not as long as it is".to_owned()));
+        };
+        for piece in pieces {
+            if let Err(why) = self.reader.piece(&self.meta, &piece).await? {
+                return Ok(Outcome::Bad(why));
+            }
+        }
+        Ok(Outcome::Good)
     }
 }
 

@@ -61,6 +61,16 @@ def other(wire):
 
 
 @pytest.fixture(scope="session")
+def secure(wire):
+    """The same over HTTPS."""
+    if wire.endpoint.scheme == "https":
+        return client(wire)
+    if "S3_TLS_ENDPOINT" not in os.environ:
+        pytest.skip("S3_TLS_ENDPOINT is not set")
+    return client(wires.Wire(os.environ["S3_TLS_ENDPOINT"], wire.keys, os.environ.get("S3_TLS_CA")))
+
+
+@pytest.fixture(scope="session")
 def configured(wire):
     """Makes boto3 clients of other configurations."""
     return lambda **config: client(wire, **config)

@@ -31,6 +31,7 @@ def test_the_acl_of_an_object_that_does_not_exist_is_no_such_key(s3, bucket):
 
 
 ABSENT = {
+    "get_bucket_encryption": "ServerSideEncryptionConfigurationNotFoundError",
     "get_bucket_replication": "ReplicationConfigurationNotFoundError",
     "get_bucket_website": "NoSuchWebsiteConfiguration",
     "get_bucket_lifecycle_configuration": "NoSuchLifecycleConfiguration",

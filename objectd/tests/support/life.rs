@@ -6,12 +6,14 @@ use blockd::client::admin;
 use blockd::server::{ChunkServer, Missing, ServerConfig};
 use meta::node::{MetaConfig, MetaNode};
 use meta::record::{AccessKey, DiskRecord, NodeRecord, PoolRecord, Secret, VolumeKind};
-use objectd::{Gateway, GatewayConfig, GatewayHandle, Metrics};
+use objectd::{Gateway, GatewayConfig, GatewayHandle, Https, Listeners, Metrics};
 use prometheus_client::registry::Registry;
 use proto::control::{DiskPlace, PoolToken};
 use proto::ids::{DiskId, NodeId, VolumeId};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 pub const TOKEN: PoolToken = PoolToken([7; 32]);
 const NODE: NodeId = NodeId(1);
@@ -21,6 +23,8 @@ pub const REGION: &str = "ashlar-1";
 /// The domain below which hosts name websites.
 pub const WEBSITES: &str = "web.test";
 const AHEAD: &str = "ahead";
+/// Where the pool's keys are, beside the disks.
+pub const POOL_KEY: &str = "outside/pool.key";
 
 /// A running store.
 pub struct Life {
@@ -29,22 +33,37 @@ pub struct Life {
     pub meta: meta::Client,
     pub disks: Vec<ChunkServer>,
     pub registry: Registry,
-    folder: TempDir,
+    pub folder: TempDir,
 }
 
 impl Life {
     /// A new store on three disks of this size.
     pub async fn create(disk_bytes: u64) -> Self {
+        Self::create_with(disk_bytes, None).await
+    }
+
+    /// The same, which serves HTTPS too.
+    pub async fn create_with(disk_bytes: u64, https: Option<(TcpListener, Arc<Https>)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::start(folder, Missing::Create { len_bytes: disk_bytes }).await
+        let started = Self::start(folder, Missing::Create { len_bytes: disk_bytes }, https).await;
+        started.unwrap_or_else(|(why, _)| panic!("{why}"))
     }
 
     /// The store that is in `folder`.
     pub async fn open(folder: TempDir) -> Self {
-        Self::start(folder, Missing::Fail).await
+        Self::try_open(folder).await.unwrap_or_else(|(why, _)| panic!("{why}"))
     }
 
-    async fn start(folder: TempDir, missing: Missing) -> Self {
+    /// The same, or why its gateway does not start.
+    pub async fn try_open(folder: TempDir) -> Result<Self, (String, TempDir)> {
+        Self::start(folder, Missing::Fail, None).await
+    }
+
+    async fn start(
+        folder: TempDir,
+        missing: Missing,
+        https: Option<(TcpListener, Arc<Https>)>,
+    ) -> Result<Self, (String, TempDir)> {
         let disks: Vec<ChunkServer> = (1..=3).map(|number| start_disk(&folder, number, missing)).collect();
         let node = MetaNode::start(MetaConfig::new(folder.path().join("meta"), NODE)).await.unwrap();
         let meta = node.client();
@@ -63,9 +82,18 @@ impl Life {
             lifecycle_ahead: Some(folder.path().join(AHEAD)),
             log_delivery: Duration::from_millis(500),
             audit: None,
+            pool_key: Some(folder.path().join(POOL_KEY)),
         };
-        let gateway = Gateway::start(config).await.unwrap();
-        Self { gateway, node, meta, disks, registry, folder }
+        let http = TcpListener::bind(config.listen).await.unwrap();
+        match Gateway::start_on(config, Listeners { http, https }).await {
+            Ok(gateway) => Ok(Self { gateway, node, meta, disks, registry, folder }),
+            Err(error) => {
+                drop(meta);
+                node.stop().await.unwrap();
+                disks.into_iter().for_each(|disk| disk.stop().unwrap());
+                Err((error.to_string(), folder))
+            }
+        }
     }
 
     /// Stops everything in order.

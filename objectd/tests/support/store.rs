@@ -97,6 +97,7 @@ async fn start_gateway(meta: MetaClient) -> GatewayHandle {
         lifecycle_ahead: None,
         log_delivery: std::time::Duration::from_secs(300),
         audit: None,
+        pool_key: None,
     };
     Gateway::start(config).await.expect("the gateway")
 }

@@ -135,7 +135,7 @@ impl Response {
         self.element("Code").unwrap_or_default()
     }
 
-    fn parse(bytes: &[u8], method: &str) -> io::Result<Response> {
+    pub fn parse(bytes: &[u8], method: &str) -> io::Result<Response> {
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let end = find(bytes, b"\r\n\r\n").ok_or_else(|| bad("the answer has no end of head"))?;
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
