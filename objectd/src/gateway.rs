@@ -13,7 +13,7 @@ use crate::keystore::MetaKeys;
 use crate::lifecycle::{KnownLifecycles, LifecycleWorker, MovableClock, Tools};
 use crate::metrics::Metrics;
 use crate::objectlog::{Claim, GarbageWorker, ObjectLog, OpenLog};
-use crate::sse::Keyring;
+use crate::sse::{Keyring, RewrapWorker};
 use blockd::client::ControlHandle;
 use meta::audit::AuditLog;
 use meta::client::Client;
@@ -83,7 +83,7 @@ pub struct Shared {
     pub lifecycles: KnownLifecycles,
     pub sealer: Arc<Sealer>,
     pub key_uses: KeyUses,
-    pub keyring: Keyring,
+    pub keyring: Arc<Keyring>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub audit: Option<Arc<AuditLog>>,
@@ -120,7 +120,7 @@ impl Gateway {
     pub async fn start_on(config: GatewayConfig, listeners: Listeners) -> S3Result<GatewayHandle> {
         let addr = listeners.http.local_addr().map_err(S3Error::internal)?;
         // Before the former gateway of this name is fenced: it may have the keys that are missing here.
-        let keyring = Keyring::open(config.meta.clone(), config.pool_key).await?;
+        let keyring = Arc::new(Keyring::open(config.meta.clone(), config.pool_key).await?);
         let log = ObjectLog::open(OpenLog {
             meta: config.meta.clone(),
             gateway: config.gateway.clone(),
@@ -172,11 +172,13 @@ impl Gateway {
         });
         let logging = LogDelivery::start(Arc::clone(&shared), config.log_delivery);
         let garbage = GarbageWorker::start(log);
+        let rewrap =
+            RewrapWorker::start(shared.meta.clone(), Arc::clone(&shared.keyring), Arc::clone(&shared.clock));
         let connections = connections::serve(listeners, Arc::clone(&shared), stopped);
         let serving = tokio::spawn(async move {
             connections.await;
             logging.finish().await;
-            drop((lifecycle, notifying, garbage));
+            drop((lifecycle, notifying, garbage, rewrap));
         });
         Ok(GatewayHandle { addr, shared, stop: Some(stop), serving })
     }

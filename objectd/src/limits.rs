@@ -175,6 +175,14 @@ pub const MAX_PEM_BYTES: u64 = 1 << 20;
 pub const KEY_FILE_LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The longest file of pool keys.
 pub const MAX_KEY_FILE_BYTES: u64 = 64 << 10;
+/// Versions that are looked at together when objects' keys are encrypted anew.
+pub const REWRAP_PAGE: u32 = 500;
+/// How many of them are changed at once.
+pub const REWRAPS_IN_FLIGHT: usize = 8;
+/// How long that rests between two pages, so that requests come first.
+pub const REWRAP_PAUSE: Duration = Duration::from_millis(50);
+/// How long after a pass over all objects what is left is looked for: uploads that were unfinished.
+pub const REWRAP_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// An encryption setting of a bucket, in bytes: AWS's has one rule.
 pub const MAX_ENCRYPTION_BYTES: usize = 16 << 10;
 /// Query parameters of one request. No operation takes more than twenty.

@@ -13,7 +13,6 @@ use life::{Life, POOL_KEY};
 use md5::{Digest as _, Md5};
 use meta::sealing::PoolKeyRecord;
 use objectd::sse::key_file::KeyFile;
-use objectd::sse::wrap::PoolKey;
 use objectd::xml;
 use rt::rng::SystemRng;
 use std::fs::File;
@@ -406,7 +405,7 @@ async fn a_rotation_under_load_loses_nothing() {
         round += 1;
         if round == 3 {
             let mut file = KeyFile::read(&path).unwrap().unwrap();
-            file.keys.push(PoolKey::random(&mut SystemRng));
+            file.rotate(&mut SystemRng);
             file.replace(&path).unwrap();
         }
         let keys = store.meta.pool_keys().await.unwrap();
@@ -429,8 +428,41 @@ async fn a_rotation_under_load_loses_nothing() {
     }
     // A file without the former key is of no use to the next start.
     let folder = store.stop().await;
-    let mut file = KeyFile::read(&path).unwrap().unwrap();
-    file.keys.remove(0);
-    file.replace(&path).unwrap();
-    assert!(Life::try_open(folder).await.is_err_and(|(why, _)| why.contains("lacks keys")));
+    let both = KeyFile::read(&path).unwrap().unwrap();
+    let without = |rewrap: bool| KeyFile { keys: both.keys[1..].to_vec(), rewrap, ..both.clone() };
+    without(false).replace(&path).unwrap();
+    let (why, folder) = Life::try_open(folder).await.err().unwrap();
+    assert!(why.contains("lacks keys"), "{why}");
+    KeyFile { rewrap: true, ..both.clone() }.replace(&path).unwrap();
+    let store = Life::open(folder).await;
+    rewrapped(&store, &mut written).await;
+    // Until the objects' keys were encrypted anew: then it is all that is needed.
+    let folder = store.stop().await;
+    without(true).replace(&path).unwrap();
+    let store = Life::open(folder).await;
+    for (name, body) in &written {
+        assert!(store.client().get(name).await.body == *body, "{name}");
+    }
+}
+
+/// Goes on writing until the former key opens nothing.
+async fn rewrapped(store: &Life, written: &mut Vec<(String, Vec<u8>)>) {
+    for round in 0.. {
+        let keys = store.meta.pool_keys().await.unwrap();
+        if keys[0].uses == 0 {
+            assert_eq!(keys[1].uses, written.len() as u64);
+            return;
+        }
+        assert!(round < 400, "{keys:?}");
+        // Over what is there, and beside it.
+        for name in [format!("/buc/{}-0", round % 3), format!("/buc/late-{round}")] {
+            let body = text(2000 + round * 997);
+            expect(&store.client().put(&name, &body).await, 200);
+            match written.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = body,
+                None => written.push((name, body)),
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

@@ -7,7 +7,6 @@ use crate::pool_key;
 use meta::query::{Answer, Query};
 use meta::sealing::{PoolKeyId, PoolKeyRecord};
 use objectd::sse::key_file::KeyFile;
-use objectd::sse::wrap::PoolKey;
 use rt::rng::SystemRng;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -23,6 +22,13 @@ pub enum Command {
     },
     /// Add a new key to the file: gateways encrypt with it from then on; what was encrypted before still needs the old ones
     Rotate {
+        #[command(flatten)]
+        file: FileArgs,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Have the keys of all objects encrypted anew with the newest key, once all gateways have it; returns at once
+    Rewrap {
         #[command(flatten)]
         file: FileArgs,
         #[command(flatten)]
@@ -53,6 +59,7 @@ pub fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::List { file, client } => list(file, client),
         Command::Rotate { file, client } => rotate(file, client),
+        Command::Rewrap { file, client } => rewrap(file, client),
     }
 }
 
@@ -99,25 +106,11 @@ struct Rotated {
 }
 
 fn rotate(file: FileArgs, args: ClientArgs) -> Result<(), Error> {
-    let client = Client::new(&args)?;
-    let path = file.path(&client)?;
-    let missing = || {
-        let why = format!(
-            "{} is not there; a gateway makes it when something is first encrypted, or name it with --pool-key",
-            path.display()
-        );
-        Error::new(Exit::NotFound, why)
-    };
-    let mut file = KeyFile::read(&path).map_err(Error::failed)?.ok_or_else(missing)?;
-    let pool = pool(&client)?;
-    if file.pool != pool {
-        let why = format!("{} is of the pool {}, and this pool is {pool}", path.display(), file.pool);
-        return Err(Error::new(Exit::Conflict, why));
-    }
+    let (path, mut file) = file.open(&Client::new(&args)?)?;
     if file.keys.len() >= meta::limits::MAX_POOL_KEYS {
         return Err(Error::failed(format!("a pool has {} keys at most", meta::limits::MAX_POOL_KEYS)));
     }
-    file.keys.push(PoolKey::random(&mut SystemRng));
+    file.rotate(&mut SystemRng);
     file.replace(&path).map_err(Error::failed)?;
     let rotated = Rotated { key: file.newest().id.to_string(), file: path.display().to_string() };
     show(args.output, &rotated, |rotated| {
@@ -129,7 +122,40 @@ fn rotate(file: FileArgs, args: ClientArgs) -> Result<(), Error> {
     })
 }
 
+fn rewrap(file: FileArgs, args: ClientArgs) -> Result<(), Error> {
+    let (path, mut file) = file.open(&Client::new(&args)?)?;
+    file.rewrap = true;
+    file.replace(&path).map_err(Error::failed)?;
+    let view = Rotated { key: file.newest().id.to_string(), file: path.display().to_string() };
+    show(args.output, &view, |view| {
+        fields(&[
+            ("key", view.key.clone()),
+            ("file", view.file.clone()),
+            ("now", "ashlar key list shows how many objects still need the older keys".to_owned()),
+        ])
+    })
+}
+
 impl FileArgs {
+    /// The file of this pool, which must be there.
+    fn open(&self, client: &Client) -> Result<(PathBuf, KeyFile), Error> {
+        let path = self.path(client)?;
+        let missing = || {
+            let why = format!(
+                "{} is not there; a gateway makes it when something is first encrypted, or name it with --pool-key",
+                path.display()
+            );
+            Error::new(Exit::NotFound, why)
+        };
+        let file = KeyFile::read(&path).map_err(Error::failed)?.ok_or_else(missing)?;
+        let pool = pool(client)?;
+        if file.pool == pool {
+            return Ok((path, file));
+        }
+        let why = format!("{} is of the pool {}, and this pool is {pool}", path.display(), file.pool);
+        Err(Error::new(Exit::Conflict, why))
+    }
+
     fn path(&self, client: &Client) -> Result<PathBuf, Error> {
         if let Some(path) = &self.pool_key {
             return Ok(path.clone());

@@ -21,12 +21,20 @@ pub struct KeyFile {
     pub pool: String,
     /// The oldest first; at least one.
     pub keys: Vec<PoolKey>,
+    /// Whether what the others opened is to be encrypted anew with the newest.
+    pub rewrap: bool,
 }
 
 impl KeyFile {
     /// A first key for a pool.
     pub fn new(pool: &str, rng: &mut impl Rng) -> Self {
-        Self { pool: pool.to_owned(), keys: vec![PoolKey::random(rng)] }
+        Self { pool: pool.to_owned(), keys: vec![PoolKey::random(rng)], rewrap: false }
+    }
+
+    /// Adds a key. The others open what they did until all holders of the file have it, and somebody says so again.
+    pub fn rotate(&mut self, rng: &mut impl Rng) {
+        self.keys.push(PoolKey::random(rng));
+        self.rewrap = false;
     }
 
     pub fn newest(&self) -> &PoolKey {
@@ -39,13 +47,14 @@ impl KeyFile {
 
     /// Errors: why it is no key file, without anything of a key.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (mut pool, mut keys) = (None, Vec::<PoolKey>::new());
+        let (mut pool, mut keys, mut rewrap) = (None, Vec::<PoolKey>::new(), false);
         for (number, line) in (1..).zip(text.lines()) {
             let wrong = || format!("line {number} is damaged");
             let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
                 [] => {}
                 [first, ..] if first.starts_with('#') => {}
+                ["rewrap"] => rewrap = true,
                 ["pool", id] if pool.is_none() => pool = Some(id.to_owned()),
                 ["key", id, key] => {
                     let mut bytes = [0; KEY_BYTES];
@@ -64,12 +73,13 @@ impl KeyFile {
         if keys.is_empty() || keys.len() > MAX_POOL_KEYS {
             return Err(format!("it holds {} keys, and not 1 to {MAX_POOL_KEYS}", keys.len()));
         }
-        Ok(Self { pool, keys })
+        Ok(Self { pool, keys, rewrap })
     }
 
     pub fn text(&self) -> String {
         let keys = self.keys.iter().map(|key| format!("key {} {}\n", key.id, hex::encode(key.secret())));
-        format!("{HEAD}pool {}\n{}", self.pool, keys.collect::<String>())
+        let rewrap = if self.rewrap { "rewrap\n" } else { "" };
+        format!("{HEAD}pool {}\n{}{rewrap}", self.pool, keys.collect::<String>())
     }
 
     /// Reads the file; `None` if there is none.
@@ -162,10 +172,13 @@ mod tests {
             KeyFile::new("p", &mut SystemRng).create(&path).is_err(),
             "one that is there is never replaced"
         );
-        file.keys.push(PoolKey::random(&mut SystemRng));
+        file.rewrap = true;
+        file.replace(&path).unwrap();
+        assert_eq!(KeyFile::read(&path), Ok(Some(file.clone())));
+        file.rotate(&mut SystemRng);
         file.replace(&path).unwrap();
         let read = KeyFile::read(&path).unwrap().unwrap();
-        assert_eq!((read.newest(), read.keys.len()), (file.newest(), 2));
+        assert_eq!((read.newest(), read.keys.len(), read.rewrap), (file.newest(), 2, false));
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         assert!(KeyFile::read(&path).unwrap_err().contains("chmod 600"));

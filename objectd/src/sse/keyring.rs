@@ -72,6 +72,11 @@ impl Keyring {
         }
     }
 
+    /// The keys, if what the older ones open is to be encrypted anew with the newest.
+    pub fn to_rewrap(&self) -> Option<Arc<KeyFile>> {
+        self.inner.keys().filter(|keys| keys.rewrap && keys.keys.len() > 1)
+    }
+
     /// A key that opens.
     pub fn key(&self, id: PoolKeyId) -> S3Result<PoolKey> {
         let found = self.inner.keys().and_then(|keys| keys.key(id).cloned());

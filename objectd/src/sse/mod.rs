@@ -7,6 +7,7 @@ pub mod cipher;
 mod headers;
 pub mod key_file;
 mod keyring;
+mod rewrap;
 mod rules;
 mod sealed;
 mod sink;
@@ -14,6 +15,7 @@ pub mod wrap;
 
 pub use headers::{Asked, Shown, Transport, of_existing, of_new, of_source, says_anything};
 pub use keyring::Keyring;
+pub use rewrap::RewrapWorker;
 pub use rules::BucketEncryption;
 pub use sealed::{Opened, Origin, Seal};
 pub use sink::{Data, Sink, Source};
