@@ -10,6 +10,8 @@ from conftest import fails
 A = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"the first of two customers' keys"}
 B = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"the other of two customers' keys"}
 MD5 = base64.b64encode(hashlib.md5(A["SSECustomerKey"]).digest()).decode()
+# Botocore encodes a key itself, but not where its MD5 is given, nor for GetObjectAttributes.
+ENCODED = {**A, "SSECustomerKey": base64.b64encode(A["SSECustomerKey"]).decode(), "SSECustomerKeyMD5": MD5}
 PART = 5 << 20
 
 
@@ -62,14 +64,14 @@ def test_a_key_for_an_object_that_has_none_is_an_invalid_request(secure, bucket,
 
 
 def test_attributes_need_the_key(secure, sealed):
-    answer = secure.get_object_attributes(**sealed, **A, ObjectAttributes=["ObjectSize"])
+    answer = secure.get_object_attributes(**sealed, **ENCODED, ObjectAttributes=["ObjectSize"])
     assert answer["ObjectSize"] == 70_000
 
 
 def test_a_key_whose_md5_is_another_is_an_invalid_argument(secure, bucket, key):
     wrong = base64.b64encode(hashlib.md5(b"another").digest()).decode()
     with fails("InvalidArgument", 400):
-        secure.put_object(Bucket=bucket, Key=key, Body=b"x", **A, SSECustomerKeyMD5=wrong)
+        secure.put_object(Bucket=bucket, Key=key, Body=b"x", **{**ENCODED, "SSECustomerKeyMD5": wrong})
 
 
 def test_a_key_of_another_length_is_an_invalid_argument(secure, bucket, key):
