@@ -95,6 +95,10 @@ fn each_finding_goes_by_the_command_that_mends_it() {
         "administrator",
         "administrator",
         "administrator",
+        "no-encryption",
+        "no-encryption",
+        "no-encryption",
+        "no-encryption",
         "no-versioning",
         "no-versioning",
         "no-versioning",
@@ -117,7 +121,7 @@ fn each_finding_goes_by_the_command_that_mends_it() {
     }
     let table = w.up.client(program()).args(["policy", "findings"]).output().unwrap();
     let (table, told) = (String::from_utf8_lossy(&table.stdout), String::from_utf8_lossy(&table.stderr));
-    assert!(table.contains("CRITICAL  bucket open is public") && told == "error: there are 15 findings\n");
+    assert!(table.contains("CRITICAL  bucket open is public") && told == "error: there are 19 findings\n");
     // It only looked.
     assert_eq!(w.found("0"), found);
     w.mend_all("0", "root-key-used");

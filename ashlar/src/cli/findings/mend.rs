@@ -28,6 +28,12 @@ pub fn keep_versions(bucket: &str) -> String {
     format!("aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled")
 }
 
+pub fn encrypt(bucket: &str) -> String {
+    let rule = r#"{"Rules":[{"ApplyServerSideEncryptionByDefault":{"SSEAlgorithm":"AES256"}}]}"#;
+    let rule = quoted(rule);
+    format!("aws s3api put-bucket-encryption --bucket {bucket} --server-side-encryption-configuration {rule}")
+}
+
 pub fn bucket_policy(bucket: &str, text: &str, too_much: &[TooMuch<'_>]) -> String {
     match without(text, too_much) {
         Some(rest) => format!("aws s3api put-bucket-policy --bucket {bucket} --policy {}", quoted(&rest)),

@@ -58,6 +58,7 @@ enum Rule {
     OldKey,
     UnusedKey,
     AccountBlockOff,
+    NoEncryption,
     NoVersioning,
 }
 

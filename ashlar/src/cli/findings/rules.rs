@@ -53,8 +53,7 @@ fn bucket(bucket: &Bucket) -> Vec<Found> {
         acl: acl.as_ref(),
         block: block_of(access.block).with(block_of(bucket.access.account_block)),
         versioning: if bucket.versioning == Versioning::Enabled { Setting::On } else { Setting::Off },
-        // Buckets have no setting of it: nothing is to be found.
-        encryption: Setting::On,
+        encryption: if bucket.is_encrypted { Setting::On } else { Setting::Off },
     };
     let all = of_bucket(&view);
     let found = |(severity, rule, what, why, mend): Told| {
@@ -70,7 +69,17 @@ fn bucket(bucket: &Bucket) -> Vec<Found> {
             mend::keep_versions(name),
         )
     });
-    let told = by_policy(name, text, &all).into_iter().chain(by_acl(name, &all)).chain(unversioned);
+    let unencrypted = all.contains(&Finding::NoEncryption).then(|| {
+        (
+            Severity::Low,
+            Rule::NoEncryption,
+            format!("bucket {name} keeps what is put in clear, unless its writer asks for encryption"),
+            "who gets hold of a disk can read it",
+            mend::encrypt(name),
+        )
+    });
+    let told = by_policy(name, text, &all).into_iter().chain(by_acl(name, &all));
+    let told = told.chain(unversioned).chain(unencrypted);
     told.map(found).collect()
 }
 

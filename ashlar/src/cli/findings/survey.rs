@@ -40,6 +40,7 @@ pub struct Bucket {
     pub account: String,
     pub access: BucketAccess,
     pub versioning: Versioning,
+    pub is_encrypted: bool,
 }
 
 pub fn take(client: &Client) -> Result<Survey, Error> {
@@ -154,5 +155,6 @@ fn look(client: &Client, name: String) -> Result<Bucket, Error> {
         return Err(strange());
     };
     let account = account_of(&access.bucket.owner).to_owned();
-    Ok(Bucket { account, access, versioning: kept.versioning })
+    let is_encrypted = access.encryption.is_some();
+    Ok(Bucket { account, access, versioning: kept.versioning, is_encrypted })
 }
