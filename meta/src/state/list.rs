@@ -348,3 +348,7 @@ pub fn usage(view: &dyn Read, name: &str) -> Outcome<crate::object::BucketUsage>
     let bucket = bucket(view, name)?;
     Ok(load(view, &keys::usage(bucket.id))?.unwrap_or_default())
 }
+
+#[cfg(test)]
+#[path = "list_test.rs"]
+mod tests;

@@ -4,7 +4,6 @@ use super::super::tests::{Fixture, inline, object};
 use super::*;
 use crate::command::{Command, Response};
 use crate::error::MetaError;
-use crate::limits::{MAX_PAGE, MAX_SKIPPED_NAMES};
 use crate::object::{
     BucketUsage, CompletedPart, PartRecord, StoredHeaders, UploadId, UploadRecord, VersionId,
 };
@@ -448,50 +447,6 @@ fn a_page_can_be_deleted_before_the_next_is_asked_for() {
     }
     assert_eq!(seen, 6);
     f.run(Command::DeleteBucket { name: "bucket".into() }).unwrap();
-}
-
-/// However many deleted names are in the way, no look passes over more than it may, and none is left out.
-#[test]
-fn many_deleted_names_end_a_page_that_the_next_goes_on_from() {
-    const NAMES: usize = 2 * MAX_SKIPPED_NAMES + 10;
-    let f = Fixture::new();
-    configure(&f, Versioning::Enabled).unwrap();
-    let marker = |number: usize| DeleteVersion {
-        key: format!("dir/{number:05}"),
-        version: None,
-        precondition: Precondition::None,
-        bypass_governance: false,
-        nonce: number as u64,
-    };
-    for first in (0..NAMES).step_by(MAX_PAGE as usize) {
-        let objects = (first..NAMES.min(first + MAX_PAGE as usize)).map(marker).collect();
-        f.run(Command::DeleteVersions { bucket: "bucket".into(), objects, now_ms: 1 }).unwrap();
-    }
-    f.run(put_command(&format!("dir/{NAMES:05}"), inline("x"), Precondition::None, 1)).unwrap();
-    f.run(put_command("last", inline("y"), Precondition::None, 2)).unwrap();
-    for delimiter in [None, Some("/".to_owned())] {
-        let (mut found, mut empty, mut after) = (Vec::new(), 0, None);
-        loop {
-            let list = ListObjects {
-                bucket: "bucket".into(),
-                delimiter: delimiter.clone(),
-                after,
-                limit: 1,
-                ..ListObjects::default()
-            };
-            let Answer::Objects(page) = f.ask(Query::ListObjects(list)).unwrap() else { panic!() };
-            empty += usize::from(page.objects.is_empty() && page.common_prefixes.is_empty());
-            found.extend(page.objects.into_iter().map(|object| object.key));
-            found.extend(page.common_prefixes);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
-        let first = delimiter.map_or_else(|| format!("dir/{NAMES:05}"), |_| "dir/".to_owned());
-        assert_eq!(found, [first, "last".to_owned()]);
-        assert_eq!(empty, 2);
-    }
 }
 
 #[test]
