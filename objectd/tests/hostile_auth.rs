@@ -12,7 +12,7 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "
 
 const PLACES: [&str; 5] = ["/", "/bucket", "/bucket/kept", "/bucket/new", "/nobucket/new"];
 
-const SUBRESOURCES: [&str; 22] = [
+const SUBRESOURCES: [&str; 30] = [
     "",
     "acl",
     "policy",
@@ -35,6 +35,14 @@ const SUBRESOURCES: [&str; 22] = [
     "ownershipControls",
     "location&x-amz-acl=public-read",
     "torrent",
+    "encryption",
+    "logging",
+    "notification",
+    "website",
+    "object-lock",
+    "retention",
+    "legal-hold",
+    "requestPayment",
 ];
 
 /// A store with a bucket and one object in it.
