@@ -7,6 +7,7 @@ mod limits;
 mod machine;
 mod server;
 mod soak;
+mod store;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
