@@ -11,7 +11,7 @@ pub const REGION_BYTES: usize = MAX_DEPTH * MAX_REQUEST_BYTES;
 /// Entries of the client's queue; every request takes three descriptors.
 pub const QUEUE_SIZE: i32 = 256;
 /// How long a server may take until it serves, in seconds.
-pub const START_TIMEOUT_S: u64 = 60;
+pub const START_TIMEOUT_S: u64 = 300;
 /// How long a server may take to stop after SIGTERM before it is killed, in seconds.
 pub const STOP_TIMEOUT_S: u64 = 20;
 /// How long one request may take before the run is given up, in seconds.
@@ -20,6 +20,12 @@ pub const REQUEST_TIMEOUT_S: u64 = 60;
 pub const WARM_UP_PART: u32 = 10;
 /// Latencies kept of one workload; later ones are counted but not ranked.
 pub const MAX_LATENCIES: usize = 32 << 20;
+
+/// How long perf may take to answer a command.
+pub const PERF_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long system calls are counted, in a pass of its own.
+pub const CENSUS_TIME: Duration = Duration::from_secs(1);
 
 /// After its turn, a side that writes less than this within a step has nothing left to do by itself.
 pub const SETTLED_BELOW_BYTES: u64 = 1 << 20;

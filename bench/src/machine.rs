@@ -1,16 +1,40 @@
 //! The machine under the benchmark: its clock, its facts, its processes' CPU time.
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 /// The monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The date and the time of day, UTC.
+#[expect(clippy::disallowed_methods, reason = "a report says when it was made")]
+pub fn date() -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    OffsetDateTime::from(SystemTime::now()).format(format).unwrap_or_else(|_| "unknown".to_owned())
+}
+
+/// The commit of the tree that this program was built in, with a plus if files differ from it. `None` if that is no
+/// git work tree any more.
+pub fn commit() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-C", env!("CARGO_MANIFEST_DIR")]).args(arguments).stderr(Stdio::null());
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=10", "HEAD"])?;
+    let is_clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(if is_clean { commit } else { format!("{commit}+") })
 }
 
 /// Waits without work.
@@ -33,7 +57,7 @@ pub fn say_aside(line: &str) {
 }
 
 /// What a reader needs to judge the figures.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Facts {
     pub cores: usize,
     pub cpu: String,
@@ -64,11 +88,13 @@ impl Facts {
         }
     }
 
+    /// Cores, processor, memory, kernel.
+    pub fn line(&self) -> String {
+        format!("{} cores of {}, {} GiB, Linux {}", self.cores, self.cpu, self.memory_gib, self.kernel)
+    }
+
     pub fn print(&self) {
-        say(&format!(
-            "machine: {} cores of {}, {} GiB, Linux {}, load {}",
-            self.cores, self.cpu, self.memory_gib, self.kernel, self.load
-        ));
+        say(&format!("machine: {}, load {}", self.line(), self.load));
         say(&format!("storage: {}", self.storage));
     }
 }
@@ -86,15 +112,6 @@ fn storage(mounts: &str, folder: &Path) -> String {
     }
 }
 
-/// CPU time a process has used, user and system, all its threads.
-pub fn cpu_time(pid: u32) -> Result<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    let ticks = parse_ticks(&stat).with_context(|| format!("{path} is not as expected"))?;
-    // USER_HZ, which is 100 on every Linux that programs see.
-    Ok(Duration::from_millis(ticks * 10))
-}
-
 /// Bytes a process has caused to be written to storage.
 pub fn written_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/io");
@@ -104,12 +121,17 @@ pub fn written_bytes(pid: u32) -> Result<u64> {
 }
 
 /// `utime` and `stime`, the 14th and 15th fields; the 2nd is a name in brackets with anything in it.
-fn parse_ticks(stat: &str) -> Option<u64> {
+pub fn parse_ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)
+}
+
+/// USER_HZ is 100 on every Linux that programs see.
+pub fn ticks(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * 10)
 }
 
 #[cfg(test)]
@@ -121,7 +143,7 @@ mod tests {
         let stat = "12 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1 0 9";
         assert_eq!(parse_ticks(stat), Some(300));
         assert_eq!(parse_ticks("12 (a"), None);
-        assert!(cpu_time(std::process::id()).is_ok());
+        assert_eq!(ticks(300), Duration::from_secs(3));
     }
 
     #[test]

@@ -35,6 +35,32 @@ impl Server {
         self.child.stdout.take()
     }
 
+    /// Ends it at once, as a power cut would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().with_context(|| format!("killing {}", self.name))?;
+        self.child.wait().with_context(|| format!("waiting for {}", self.name))?;
+        Ok(())
+    }
+
+    /// Asks it to end, and ends it if it does not.
+    pub fn stop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        // SIGTERM by the system's own kill: the standard library only knows SIGKILL.
+        let pid = self.pid().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).stderr(Stdio::null()).status();
+        let end = now() + Duration::from_secs(STOP_TIMEOUT_S);
+        while now() < end {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            pause(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Waits until `is_ready`, or fails with what the server said.
     pub fn wait_until(&mut self, what: &str, mut is_ready: impl FnMut() -> bool) -> Result<()> {
         let end = now() + Duration::from_secs(START_TIMEOUT_S);
@@ -64,17 +90,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGTERM by the system's own kill: the standard library only knows SIGKILL.
-        let pid = self.pid().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).stderr(Stdio::null()).status();
-        let end = now() + Duration::from_secs(STOP_TIMEOUT_S);
-        while now() < end {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            pause(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }

@@ -1,5 +1,7 @@
-//! Ours: `ashlar up` with three disks in a folder, started as a user would.
+//! Ours: `ashlar up`, as a user starts it.
 
+use crate::counters::{Member, Parts};
+use crate::packages;
 use crate::server::Server;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
@@ -8,47 +10,110 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-/// A running store. Dropping it ends it.
+/// A store with three replicas on three files of one folder.
 pub struct Store {
     pub server: Server,
     binary: PathBuf,
+    folder: PathBuf,
+    disk_mib: u64,
+    /// What `env.sh` exports: endpoints and keys.
     environment: Vec<(String, String)>,
 }
 
+/// How a store ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// As in a power cut, though what the kernel has it keeps.
+    Kill,
+    /// As an operator asks it to.
+    Stop,
+}
+
+pub const NAME: &str = "ashlar";
+
 impl Store {
-    /// Starts a store with three disks of `disk_mib` each (the files are sparse) in `folder`.
+    /// Starts it in `folder` with three disks of so many MiB each; the files are sparse.
     pub fn start(folder: &Path, disk_mib: u64, binary: Option<&Path>) -> Result<Self> {
         let binary = binary.map_or_else(beside_us, |path| Ok(path.to_owned()))?;
-        let data = folder.join("ashlar");
-        let mut command = Command::new(&binary);
-        command.arg("up").arg("--data").arg(&data);
-        command.args([
-            "--s3",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--disk-size",
-            &format!("{disk_mib}M"),
-        ]);
-        let mut server =
-            Server::start("ashlar up", command.stdout(Stdio::piped()), folder.join("ashlar.log"))?;
-        wait_until_ready(&mut server)?;
-        let environment = read_environment(&data.join("env.sh"))?;
-        Ok(Self { server, binary, environment })
+        let server = spawn(&binary, folder, disk_mib)?;
+        let environment = read_environment(&folder.join("ashlar").join("env.sh"))?;
+        Ok(Self { server, binary, folder: folder.to_owned(), disk_mib, environment })
     }
 
-    /// Runs a command of the CLI on the store.
-    pub fn ashlar(&self, arguments: &[&str]) -> Result<()> {
+    /// Ends it, one way or the other, and starts it again.
+    pub fn restart(&mut self, end: End) -> Result<()> {
+        match end {
+            End::Kill => self.server.kill()?,
+            End::Stop => self.server.stop(),
+        }
+        self.server = spawn(&self.binary, &self.folder, self.disk_mib)?;
+        self.environment = read_environment(&self.folder.join("ashlar").join("env.sh"))?;
+        Ok(())
+    }
+
+    /// Runs a command of the CLI.
+    pub fn ashlar(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new(&self.binary)
             .args(arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
             .output()
             .with_context(|| format!("running {}", self.binary.display()))?;
         if output.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         bail!("ashlar {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim())
     }
+
+    /// Makes a volume and attaches it; answers the socket that serves it.
+    pub fn attach_new(&mut self, volume: &str, size: u64) -> Result<PathBuf> {
+        self.ashlar(&["volume", "create", volume, "--size", &format!("{}M", size >> 20)])?;
+        self.attach(volume)
+    }
+
+    pub fn attach(&mut self, volume: &str) -> Result<PathBuf> {
+        let socket = self.folder.join(format!("{volume}.sock"));
+        let path = socket.to_str().context("the folder's path is not text")?;
+        self.ashlar(&["volume", "attach", volume, "--socket", path])?;
+        self.server.wait_for_socket(&socket)?;
+        Ok(socket)
+    }
+
+    /// The one process, whose parts are told apart by their threads' names.
+    pub fn members(&self) -> Vec<Member> {
+        vec![member(self.server.pid())]
+    }
+
+    pub fn version(&self) -> Option<String> {
+        packages::version(&self.binary, "--version")
+    }
+}
+
+/// An `ashlar` process: CPU time by part.
+pub fn member(pid: u32) -> Member {
+    Member { pid, parts: Parts::ByThread(part) }
+}
+
+/// Whose a thread is. The gateway, the admin API and the control plane's answers share one runtime in `up`; what the
+/// control plane does on threads of its own (log, store, audit) is told apart.
+fn part(thread: &str) -> &'static str {
+    match thread {
+        name if name.starts_with("disk-") => "chunk servers",
+        name if name.starts_with("vhost-") || name.starts_with("volume-") => "device",
+        name if name.starts_with("meta-") || name.starts_with("sled-") || name == "audit" => {
+            "control plane's log and store"
+        }
+        _ => "gateway and control plane",
+    }
+}
+
+fn spawn(binary: &Path, folder: &Path, disk_mib: u64) -> Result<Server> {
+    let mut command = Command::new(binary);
+    command.arg("up").arg("--data").arg(folder.join("ashlar"));
+    command.args(["--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--disk-size", &format!("{disk_mib}M")]);
+    let mut server = Server::start("ashlar up", command.stdout(Stdio::piped()), folder.join("ashlar.log"))?;
+    wait_until_ready(&mut server)?;
+    Ok(server)
 }
 
 fn beside_us() -> Result<PathBuf> {

@@ -59,6 +59,12 @@ impl Client {
         }
     }
 
+    /// Reads a block, and waits for it.
+    pub fn read_once(&mut self, offset: u64) -> Result<()> {
+        self.submit(Direction::Read, offset, 4096, 0);
+        self.wait(|_| {})
+    }
+
     /// Queues a flush.
     pub fn flush(&mut self, slot: usize) {
         self.queue.flush(slot, ReqFlags::empty());

@@ -1,185 +1,216 @@
-//! `bench block`: a volume with three replicas beside qemu-storage-daemon's unreplicated local file.
+//! `bench block`: volumes with three replicas beside other block stores, all driven by the same client.
 
 mod client;
-mod ours;
-mod peer;
-mod report;
+mod drive;
+mod qsd;
+mod raw;
+mod recovery;
+mod side;
 mod workload;
 
-pub use report::Verdict;
-
-use crate::limits::{SETTLE_STEP, SETTLE_STEPS, SETTLED_BELOW_BYTES};
-use crate::machine::{Facts, pause, say, say_aside, written_bytes};
-use crate::server::Server;
-use anyhow::{Context, Result, bail};
-use client::Client;
-use report::Report;
+use crate::counters::{Asked, Census};
+use crate::limits::{CENSUS_TIME, WARM_UP_PART};
+use crate::machine::{pause, say, say_aside};
+use crate::options::{Run, parse_size, size_text};
+use crate::report::bound::{Against, Bound};
+use crate::report::figure::{IOPS, P50, Sample, THROUGHPUT, count};
+use crate::report::turns::in_turn;
+use crate::report::{OURS, Report, RowName, Verdict};
+use anyhow::{Result, bail};
+use drive::Drivers;
+use side::Side;
 use std::path::PathBuf;
-use std::time::Duration;
-use workload::{Sample, WORKLOADS, Workload};
+use workload::{
+    RANDREAD_D1, RANDREAD_D32, RANDWRITE_D1, RANDWRITE_D32, SEQREAD, SEQWRITE, WORKLOADS, Workload,
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Seconds of each workload on each side, each round.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-    /// Rounds; the sides take turns in each.
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// Size of the disk on both sides; all of it is written first.
+    #[command(flatten)]
+    run: Run,
+    /// Whom to measure beside ours.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "qsd,raw")]
+    peers: Vec<Peer>,
+    /// Size of each volume on each side; thin where the side can.
     #[arg(long, default_value = "4G", value_parser = parse_size)]
     size: u64,
-    /// Where both sides keep their data; not in memory (tmpfs).
-    #[arg(long, default_value = ".")]
-    dir: PathBuf,
-    /// The ashlar binary; by default the one beside this program.
-    #[arg(long)]
-    ashlar: Option<PathBuf>,
+    /// The part of each volume, from its start, that is written first and worked on; 1 is all of it.
+    #[arg(long, default_value_t = 1.0)]
+    fill: f64,
+    /// Volumes that are attached and driven at once; figures are sums over them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    volumes: u32,
     /// A vhost-user-blk socket that is served already, in the place of starting ashlar.
     #[arg(long, conflicts_with = "ashlar", requires = "pid")]
     socket: Option<PathBuf>,
     /// The process behind --socket, for its CPU time.
     #[arg(long)]
     pid: Option<u32>,
-    /// Only the workloads whose name contains this.
-    #[arg(long)]
-    only: Option<String>,
-    /// Write the whole result here too.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Exit with 1 if a bound is missed.
-    #[arg(long)]
-    pub check: bool,
 }
 
-/// A side of the comparison: a disk at a socket, and the process that pays for it.
-pub struct Side {
-    name: &'static str,
-    socket: PathBuf,
-    durability: String,
-    process: Process,
+impl Options {
+    pub fn check(&self) -> bool {
+        self.run.check
+    }
 }
 
-enum Process {
-    Started(Server),
-    Foreign(u32),
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Peer {
+    /// qemu-storage-daemon on a local file: no replica, no checksums.
+    Qsd,
+    /// A local file without any server: what the disk gives, for the rows of whole mebibytes.
+    Raw,
+    /// Vitastor, which Debian does not have.
+    Vitastor,
 }
 
-impl Side {
-    fn pid(&self) -> u32 {
-        match &self.process {
-            Process::Started(server) => server.pid(),
-            Process::Foreign(pid) => *pid,
-        }
-    }
-
-    fn cpu_time(&self) -> Result<Duration> {
-        crate::machine::cpu_time(self.pid())
-    }
-
-    /// Waits until what it does in the background is done, so that the other side does not pay for it.
-    fn settle(&self) -> Result<()> {
-        let mut before = written_bytes(self.pid())?;
-        for _ in 0..SETTLE_STEPS {
-            pause(SETTLE_STEP);
-            let after = written_bytes(self.pid())?;
-            if after - before < SETTLED_BELOW_BYTES {
-                return Ok(());
-            }
-            before = after;
-        }
-        bail!("{} keeps writing though nobody asks it anything", self.name)
-    }
+/// What both sides hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub volumes: u32,
+    /// Of each.
+    pub size: u64,
+    /// What of it is written and worked on.
+    pub area: u64,
 }
 
 /// Runs the comparison and prints it.
 pub fn run(options: &Options) -> Result<Verdict> {
-    let folder = tempfile::Builder::new()
-        .prefix("ashlar-bench-")
-        .tempdir_in(&options.dir)
-        .with_context(|| format!("making a folder in {}", options.dir.display()))?;
-    let path = folder.path().canonicalize()?;
-    let facts = Facts::collect(&path);
-    facts.print();
-
-    let peer = peer::start(&path, options.size)?;
-    let ours = match (&options.socket, options.pid) {
-        (Some(socket), Some(pid)) => Side {
-            name: "ashlar",
-            socket: socket.clone(),
-            durability: "as the server at --socket has it".into(),
-            process: Process::Foreign(pid),
-        },
-        _ => ours::start(&path, options.size, options.ashlar.as_deref())?,
-    };
-    let sides = [ours, peer];
+    let shape = shape(options)?;
+    let workloads = WORKLOADS.iter().filter(|workload| options.run.wants(workload.name));
+    let workloads = workloads.map(|workload| (workload.row(), workload)).collect::<Vec<_>>();
+    if workloads.is_empty() && !recovery::is_wanted(options) {
+        bail!("no workload's name contains {:?}", options.run.only.as_deref().unwrap_or_default());
+    }
+    let (folder, facts) = options.run.begin()?;
+    let (mut sides, missing) = start_sides(options, shape, folder.path())?;
     for side in &sides {
         say(&format!("{}: {}", side.name, side.durability));
-        fill(side, options.size)?;
+        say_aside(&format!("writing {} of {}'s volumes", size_text(shape.area), side.name));
+        side.fill(shape)?;
         side.settle()?;
     }
+    let sides_facts = sides.iter().map(Side::facts).collect();
+    let mut report = Report::new("block", "Volumes: one client, one queue a volume", facts, sides_facts);
+    report.set("volumes", shape.volumes.to_string());
+    report.set("size", size_text(shape.size));
+    report.set("filled", size_text(shape.area));
+    report.set("seconds", options.run.seconds.to_string());
+    report.set("rounds", options.run.rounds.to_string());
+    report.missing = missing;
+    report.bounds = bounds();
 
-    let wanted = |workload: &&Workload| options.only.as_ref().is_none_or(|only| workload.name.contains(only));
-    let workloads = WORKLOADS.iter().filter(wanted).collect::<Vec<_>>();
-    if workloads.is_empty() {
-        bail!("no workload's name contains {:?}", options.only.as_deref().unwrap_or_default());
+    let mut census = Census::default();
+    in_turn(&mut report, options.run.rounds, &workloads, |workload, side, report| {
+        let side = &sides[side];
+        let sample = measure(side, workload, (options, shape, folder.path()), (&mut census, report))?;
+        side.settle()?;
+        Ok(sample)
+    })?;
+    recovery::run(&mut sides[OURS], &mut report, (options, shape))?;
+    options.run.finish(&report)
+}
+
+fn shape(options: &Options) -> Result<Shape> {
+    if !(options.fill > 0.0 && options.fill <= 1.0) {
+        bail!("--fill is a part: above 0, 1 at most");
     }
-    let mut report = Report::new(facts, options.size, options.seconds, &sides);
-    for round in 0..options.rounds {
-        for workload in &workloads {
-            // Who goes first changes, so that neither always meets the disk the other left.
-            let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
-            for index in order {
-                let sample = measure(&sides[index], workload, options)?;
-                say_aside(&format!(
-                    "round {}: {:<22} {:<20} {}",
-                    round + 1,
-                    workload.name,
-                    sides[index].name,
-                    sample.summary()
-                ));
-                report.add(workload.name, index, sample);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a size")]
+    let filled = (count(options.size) * options.fill) as u64;
+    let area = (filled & !(crate::limits::MAX_REQUEST_BYTES as u64 - 1)).min(options.size);
+    if area < workload::LEAST_AREA {
+        bail!("{} is too little to work on: --size or --fill", size_text(area));
+    }
+    Ok(Shape { volumes: options.volumes, size: options.size, area })
+}
+
+/// Ours and those peers that are there; the others with the reason.
+#[expect(clippy::type_complexity, reason = "sides and a list of names with reasons")]
+fn start_sides(
+    options: &Options,
+    shape: Shape,
+    folder: &std::path::Path,
+) -> Result<(Vec<Side>, Vec<(String, String)>)> {
+    let ours = match (&options.socket, options.pid) {
+        (Some(socket), Some(pid)) => Side::foreign(socket, pid),
+        _ => Side::ours(folder, shape, options.run.ashlar())?,
+    };
+    let (mut sides, mut missing) = (vec![ours], Vec::new());
+    for peer in &options.peers {
+        let (name, started) = match peer {
+            Peer::Qsd => (qsd::NAME, qsd::start(folder, shape, options.run.install_peers)?),
+            Peer::Raw => (raw::NAME, Ok(raw::start(folder, shape)?)),
+            Peer::Vitastor => ("vitastor", Err(NO_VITASTOR.to_owned())),
+        };
+        match started {
+            Ok(side) => sides.push(side),
+            Err(why) => {
+                say(&format!("{name}: not measured: {why}"));
+                missing.push((name.to_owned(), why));
             }
         }
     }
-    report.print();
-    if let Some(path) = &options.json {
-        let file = std::fs::File::create(path).with_context(|| format!("creating {}", path.display()))?;
-        serde_json::to_writer_pretty(file, &report.to_json())?;
+    Ok((sides, missing))
+}
+
+const NO_VITASTOR: &str = "Debian has no package of it and this program installs nothing from elsewhere; \
+                           build it from https://vitastor.io and measure it with its own fio engine";
+
+/// One run of one workload on one side; `None` if the side is not made for it.
+fn measure(
+    side: &Side,
+    workload: &Workload,
+    (options, shape, folder): (&Options, Shape, &std::path::Path),
+    (census, report): (&mut Census, &mut Report),
+) -> Result<Option<Sample>> {
+    let time = options.run.time();
+    let Some(drivers) = Drivers::start(side, workload, shape)? else { return Ok(None) };
+    pause(time / WARM_UP_PART);
+    let meter = crate::counters::Meter::start(&side.members, folder)?;
+    drivers.count();
+    pause(time);
+    drivers.idle();
+    let usage = meter.read()?;
+    let mut sample = Sample::default();
+    let counted = census.system_calls(&side.members, report, || {
+        drivers.count_only();
+        pause(time.min(CENSUS_TIME));
+        drivers.idle();
+        Ok(drivers.counted_only())
+    });
+    let mut result = drivers.end()?;
+    let seconds = usage.elapsed.as_secs_f64();
+    let bytes = result.operations * workload.request_bytes as u64;
+    sample.put(&IOPS, count(result.operations) / seconds);
+    sample.put(&THROUGHPUT, count(bytes) / count(1 << 20) / seconds);
+    sample.put_latencies(&mut result.latencies);
+    let written_bytes = if workload.is_write() { bytes } else { 0 };
+    usage.put(&mut sample, Asked { operations: result.operations, written_bytes });
+    if let Some(counted) = counted? {
+        counted.put(&mut sample);
     }
-    Ok(report.verdict())
+    Ok(Some(sample))
 }
 
-fn measure(side: &Side, workload: &Workload, options: &Options) -> Result<Sample> {
-    let failed = || format!("{} on {}", workload.name, side.name);
-    let mut client = Client::connect(&side.socket).with_context(failed)?;
-    let seconds = Duration::from_secs(options.seconds);
-    let sample = workload::run(&mut client, workload, options.size, seconds, || side.cpu_time());
-    drop(client);
-    side.settle()?;
-    sample.with_context(failed)
+/// The targets of volumes: the first number must hold, the second is aimed at.
+fn bounds() -> Vec<Bound> {
+    let peer = |side: &str| Against::Peer { side: side.to_owned(), share: 1.0 };
+    let qsd = || peer(qsd::NAME);
+    let third_of_raw = Against::Peer { side: raw::NAME.to_owned(), share: 1.0 / 3.0 };
+    vec![
+        Bound::new(RANDWRITE_D32, &IOPS, qsd(), (1.5, Some(3.0))),
+        Bound::new(RANDWRITE_D1, &P50, qsd(), (2.0, Some(1.3))),
+        Bound::new(RANDREAD_D32, &IOPS, qsd(), (0.8, Some(1.0))),
+        Bound::new(RANDREAD_D1, &P50, qsd(), (1.5, Some(1.2))),
+        Bound::new(SEQWRITE, &THROUGHPUT, third_of_raw, (0.7, Some(0.9))),
+        Bound::new(SEQREAD, &THROUGHPUT, qsd(), (1.0, Some(1.5))),
+    ]
 }
 
-/// Writes the whole disk, so that no side answers from holes.
-fn fill(side: &Side, size: u64) -> Result<()> {
-    say_aside(&format!("writing all of {}'s {} MiB", side.name, size >> 20));
-    let mut client = Client::connect(&side.socket)?;
-    if client.capacity()? < size {
-        bail!("{}'s disk has {} bytes and not {size}", side.name, client.capacity()?);
+impl Workload {
+    fn row(&self) -> RowName {
+        RowName::new(self.name, &self.headline)
     }
-    workload::fill(&mut client, size).with_context(|| format!("filling {}'s disk", side.name))
-}
-
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "M" | "MIB" => 20,
-        "G" | "GIB" => 30,
-        "T" | "TIB" => 40,
-        _ => return Err(format!("{text:?}: a size is a number with M, G or T behind it")),
-    };
-    let number = digits.parse::<u64>().ok().filter(|&number| number > 0 && number < 1 << 20);
-    number.map(|number| number << shift).ok_or_else(|| format!("{text:?}: a size starts with a number"))
 }
 
 #[cfg(test)]
@@ -187,10 +218,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_numbers_with_a_unit() {
-        assert_eq!((parse_size("4G"), parse_size("512MiB")), (Ok(4 << 30), Ok(512 << 20)));
-        for bad in ["", "G", "0G", "4", "4X", "-1G", "4.5G"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
+    fn every_bound_is_of_a_row() {
+        for bound in bounds() {
+            let row = WORKLOADS.iter().find(|workload| workload.name == bound.row).expect("a row");
+            assert_eq!(row.headline, bound.figure);
         }
     }
 }
