@@ -24,6 +24,9 @@ pub const MAX_LATENCIES: usize = 32 << 20;
 /// How long perf may take to answer a command.
 pub const PERF_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a command line tool of a peer may take, in seconds.
+pub const PEER_TOOL_TIMEOUT_S: u64 = 120;
+
 /// How long system calls are counted, in a pass of its own.
 pub const CENSUS_TIME: Duration = Duration::from_secs(1);
 

@@ -3,6 +3,7 @@
 //! Absolute figures move from machine to machine and hour to hour; the ratios of one run hold.
 
 mod block;
+mod ceph;
 mod counters;
 mod draw;
 mod limits;

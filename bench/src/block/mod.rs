@@ -4,6 +4,7 @@ mod client;
 mod drive;
 mod qsd;
 mod raw;
+mod rbd;
 mod recovery;
 mod side;
 mod workload;
@@ -60,6 +61,8 @@ enum Peer {
     Qsd,
     /// A local file without any server: what the disk gives, for the rows of whole mebibytes.
     Raw,
+    /// Ceph RBD with three OSDs and three replicas, through qemu-storage-daemon.
+    Ceph,
     /// Vitastor, which Debian does not have.
     Vitastor,
 }
@@ -140,6 +143,7 @@ fn start_sides(
         let (name, started) = match peer {
             Peer::Qsd => (qsd::NAME, qsd::start(folder, shape, options.run.install_peers)?),
             Peer::Raw => (raw::NAME, Ok(raw::start(folder, shape)?)),
+            Peer::Ceph => (rbd::NAME, rbd::start(folder, shape, options.run.install_peers)?),
             Peer::Vitastor => ("vitastor", Err(NO_VITASTOR.to_owned())),
         };
         match started {
@@ -199,6 +203,7 @@ fn bounds() -> Vec<Bound> {
     let third_of_raw = Against::Peer { side: raw::NAME.to_owned(), share: 1.0 / 3.0 };
     vec![
         Bound::new(RANDWRITE_D32, &IOPS, qsd(), (1.5, Some(3.0))),
+        Bound::new(RANDWRITE_D32, &IOPS, peer(rbd::NAME), (25.0, Some(50.0))),
         Bound::new(RANDWRITE_D1, &P50, qsd(), (2.0, Some(1.3))),
         Bound::new(RANDREAD_D32, &IOPS, qsd(), (0.8, Some(1.0))),
         Bound::new(RANDREAD_D1, &P50, qsd(), (1.5, Some(1.2))),

@@ -31,7 +31,7 @@ pub fn start(folder: &Path, shape: Shape, install: bool) -> Result<Result<Side, 
                 image(volume).display()
             )
         };
-        match serve(folder, "qsd", shape.volumes, driver) {
+        match serve(Path::new(NAME), folder, "qsd", (shape.volumes, &driver)) {
             Ok((server, sockets)) => return Ok(Ok(side(server, sockets, aio))),
             Err(error) => last = Some(error),
         }
@@ -49,18 +49,18 @@ fn side(server: Server, sockets: Vec<PathBuf>, aio: &str) -> Side {
         ),
         members: vec![Member::one(server.pid(), "daemon")],
         disks: Disks::Sockets(sockets),
-        keeper: Keeper::Servers(vec![server]),
+        keeper: Keeper::Server(server),
     }
 }
 
-/// A daemon that serves so many volumes, each by the block driver that `driver` describes.
+/// A daemon that serves so many volumes, each by the block driver that is described for it.
 pub fn serve(
+    program: &Path,
     folder: &Path,
     name: &str,
-    volumes: u32,
-    driver: impl Fn(u32) -> String,
+    (volumes, driver): (u32, &dyn Fn(u32) -> String),
 ) -> Result<(Server, Vec<PathBuf>)> {
-    let mut command = Command::new(NAME);
+    let mut command = Command::new(program);
     let mut sockets = Vec::new();
     for volume in 0..volumes {
         let socket = folder.join(format!("{name}{volume}.sock"));

@@ -2,6 +2,7 @@
 
 use super::drive::fill;
 use super::{Shape, raw};
+use crate::ceph::Ceph;
 use crate::counters::{self, Member};
 use crate::report::SideFacts;
 use crate::server::Server;
@@ -27,10 +28,15 @@ pub enum Disks {
     Files(Vec<PathBuf>),
 }
 
-/// What keeps a side alive. The last one was started last and stops first.
+/// What keeps a side alive, until it is dropped.
 pub enum Keeper {
     Ours(Box<Store>),
-    Servers(#[expect(dead_code, reason = "dropping them ends them")] Vec<Server>),
+    Server(#[expect(dead_code, reason = "dropping it ends it")] Server),
+    /// The client stops before what it is a client of.
+    Ceph {
+        _client: Server,
+        _cluster: Ceph,
+    },
     /// Somebody else does.
     Foreign,
 }

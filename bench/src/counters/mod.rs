@@ -132,14 +132,16 @@ impl Usage {
 
     /// Puts everything into a sample, an operation at a time.
     pub fn put(&self, sample: &mut Sample, asked: Asked) {
-        let bytes = count(asked.written_bytes);
+        // A side without processes has no costs of its own to tell.
+        if !self.cpu.is_empty() {
+            self.put_costs(sample, asked);
+        }
         if let Some(written) = self.device_written_bytes.filter(|_| asked.written_bytes > 0) {
-            sample.put(&DEVICE_WRITTEN, count(written) / bytes);
+            sample.put(&DEVICE_WRITTEN, count(written) / count(asked.written_bytes));
         }
-        // A side without processes has no costs to tell.
-        if self.cpu.is_empty() {
-            return;
-        }
+    }
+
+    fn put_costs(&self, sample: &mut Sample, asked: Asked) {
         let operations = count(asked.operations);
         let per_operation = |cpu: Duration| cpu.as_secs_f64() * 1e6 / operations;
         sample.put(&CPU, per_operation(self.cpu_total()));
@@ -150,7 +152,7 @@ impl Usage {
         }
         sample.put(&CONTEXT_SWITCHES, count(self.context_switches) / operations);
         if asked.written_bytes > 0 {
-            sample.put(&WRITTEN, count(self.written_bytes) / bytes);
+            sample.put(&WRITTEN, count(self.written_bytes) / count(asked.written_bytes));
         }
         sample.put(&MEMORY, count(self.memory_bytes) / count(1 << 20));
     }
