@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod allocator;
 mod api;
 mod audit;
 mod cli;
@@ -25,11 +26,6 @@ mod up;
 
 use std::io::Write;
 use std::process::ExitCode;
-
-/// The data path makes and drops a few small buffers a request on each thread, and hands some of them to
-/// other threads; the C library's allocator took 9 % of the device thread with that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match cli::run() {

@@ -3,6 +3,7 @@
 //! The rest of Ashlar is pure cores driven from here, so that the simulator can put its own clock, disk
 //! and network underneath. `unsafe` lives in this crate (and in vhost-user's guest memory).
 
+pub mod allocations;
 pub mod buf;
 pub mod clock;
 pub mod device;

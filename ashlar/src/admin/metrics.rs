@@ -27,6 +27,7 @@ pub async fn serve(State(shared): State<Shared>) -> impl IntoResponse {
     }
     let mut metrics: Vec<Metric> = families.into_values().collect();
     metrics.extend(shared.project_metrics().await);
+    metrics.extend(crate::allocator::metrics());
     texts.push(text(&metrics));
     let body = merged(&texts);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body)

@@ -24,6 +24,8 @@ pub fn of(slots: &[Arc<Slot>]) -> Vec<Metric> {
         }),
         metric("ashlar_disk_index_bytes", "gauge", "Memory of the index.", |s| s.stat.index_bytes),
         metric("ashlar_disk_requests_total", "counter", "Requests served.", |s| s.requests),
+        metric("ashlar_disk_reads_total", "counter", "Reads of the device.", |s| s.disk_reads),
+        metric("ashlar_disk_writes_total", "counter", "Writes to the device.", |s| s.disk_writes),
         metric("ashlar_disk_read_bytes_total", "counter", "Bytes read from the device.", |s| {
             s.disk_read_bytes
         }),
