@@ -65,3 +65,31 @@ pub const SOAK_CROWD_REQUESTS: usize = 32;
 pub const SOAK_FULL: Duration = Duration::from_secs(6);
 
 const _: () = assert!(SOAK_WHOLE.as_secs() < SOAK_LATE.as_secs());
+
+/// The largest object of a row.
+pub const S3_MAX_BODY_BYTES: usize = 8 << 20;
+/// Objects up to this size are a window of few, whose hash is known but for the end; larger ones have one of their own.
+pub const S3_SHARED_WINDOW_BYTES: usize = 128 << 10;
+/// Hashes of large objects that are made ahead for each second of a row; more are made while the time runs.
+pub const S3_PREPARED_PER_S: u64 = 64;
+/// What is received at once.
+pub const S3_BUFFER_BYTES: usize = 256 << 10;
+/// The head of an answer, and a line between two chunks.
+pub const S3_MAX_HEAD_BYTES: usize = 8 << 10;
+pub const S3_MAX_LINE_BYTES: usize = 1 << 10;
+/// Answers that are kept whole: pages of keys, and errors.
+pub const S3_MAX_TEXT_BYTES: usize = 4 << 20;
+pub const S3_MAX_CONNECTIONS: usize = 64;
+pub const S3_MAX_THREADS: usize = 16;
+/// Sockets that one look tells of.
+pub const S3_EVENTS: usize = S3_MAX_CONNECTIONS;
+/// How long a client waits after a 503.
+pub const S3_REFUSED_PAUSE: Duration = Duration::from_millis(1);
+/// Connections that put what is there before the rounds.
+pub const S3_FILL_CONNECTIONS: usize = 32;
+/// Of each of our disks; the files are sparse.
+pub const S3_DISK_MIB: u64 = 16 << 10;
+/// What Garage's nodes say they can hold; a weight, not a limit.
+pub const GARAGE_CAPACITY: &str = "100G";
+
+const _: () = assert!(S3_FILL_CONNECTIONS <= S3_MAX_CONNECTIONS);

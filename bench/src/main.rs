@@ -11,6 +11,7 @@ mod machine;
 mod options;
 mod packages;
 mod report;
+mod s3;
 mod server;
 mod soak;
 mod store;
@@ -33,6 +34,8 @@ enum What {
     Block(block::Options),
     /// Draws reports that the others wrote with --json.
     Draw(draw::Options),
+    /// Objects with three replicas beside other object stores, over plain HTTP with SigV4.
+    S3(s3::Options),
     /// Real daemons under load and faults, mixed by a seed, for as long as you like.
     Soak(soak::Options),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().what {
         What::Block(options) => judged(block::run(&options), options.check()),
         What::Draw(options) => draw::run(&options).map(|()| ExitCode::SUCCESS),
+        What::S3(options) => judged(s3::run(&options), options.check()),
         What::Soak(options) => soak::run(&options).map(|verdict| match verdict {
             soak::Verdict::Held => ExitCode::SUCCESS,
             soak::Verdict::Broken => ExitCode::FAILURE,

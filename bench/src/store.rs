@@ -79,6 +79,12 @@ impl Store {
         Ok(socket)
     }
 
+    /// A variable of `env.sh`, such as AWS_ENDPOINT_URL.
+    pub fn variable(&self, name: &str) -> Result<&str> {
+        let found = self.environment.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| &**value).with_context(|| format!("env.sh has no {name}"))
+    }
+
     /// The one process, whose parts are told apart by their threads' names.
     pub fn members(&self) -> Vec<Member> {
         vec![member(self.server.pid())]

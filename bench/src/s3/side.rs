@@ -1,0 +1,122 @@
+//! A side of the comparison: where its S3 API is, who may use it, and the processes that pay for it.
+
+use super::Target;
+use super::ask::Ask;
+use super::loader::{Clients, Load, Plan};
+use super::plan::{InTurn, Objects, Work};
+use super::sign::Identity;
+use crate::counters::{self, Member};
+use crate::limits::{S3_DISK_MIB, S3_FILL_CONNECTIONS};
+use crate::report::SideFacts;
+use crate::server::Server;
+use crate::store::{self, Store};
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub struct Side {
+    pub name: String,
+    pub version: Option<String>,
+    pub durability: String,
+    pub members: Vec<Member>,
+    pub target: Arc<Target>,
+    /// The number of the next new object.
+    pub stamps: Arc<AtomicU64>,
+    /// Objects that were put before the rounds, and stay.
+    pub kept: Vec<Objects>,
+    /// Ends with the side.
+    pub _keeper: Keeper,
+}
+
+pub enum Keeper {
+    Ours { _store: Box<Store> },
+    Servers { _servers: Vec<Server> },
+}
+
+pub const BUCKET: &str = "bench";
+
+impl Side {
+    /// Starts a store with three replicas in `folder`.
+    pub fn ours(folder: &Path, binary: Option<&Path>) -> Result<Self> {
+        let ours = Store::start(folder, S3_DISK_MIB, binary)?;
+        let endpoint = ours.variable("AWS_ENDPOINT_URL")?;
+        let address = endpoint.strip_prefix("http://").and_then(|address| address.parse().ok());
+        let address = address.with_context(|| format!("AWS_ENDPOINT_URL={endpoint} is no address"))?;
+        let target = Target {
+            addresses: vec![address],
+            identity: Identity {
+                region: ours.variable("AWS_DEFAULT_REGION")?.to_owned(),
+                key_id: ours.variable("AWS_ACCESS_KEY_ID")?.to_owned(),
+                secret: ours.variable("AWS_SECRET_ACCESS_KEY")?.to_owned(),
+            },
+            bucket: BUCKET.to_owned(),
+        };
+        Ok(Self {
+            name: store::NAME.to_owned(),
+            version: ours.version(),
+            durability:
+                "three replicas on three files, a checksum per 4 KiB; a PUT is answered when the devices of \
+                         all three have object and index entry (flushed)"
+                    .to_owned(),
+            members: ours.members(),
+            target: Arc::new(target),
+            stamps: Arc::default(),
+            kept: Vec::new(),
+            _keeper: Keeper::Ours { _store: Box::new(ours) },
+        })
+    }
+
+    pub fn facts(&self) -> SideFacts {
+        SideFacts::new(&self.name, &self.durability).with_version(self.version.clone())
+    }
+
+    /// Waits until what it does in the background is done.
+    pub fn settle(&self) -> Result<()> {
+        counters::settle(&self.name, &self.members)
+    }
+
+    pub fn make_bucket(&self, load: &Load) -> Result<()> {
+        struct Once(bool);
+        impl Plan for Once {
+            fn next(&mut self) -> Option<Ask> {
+                (!std::mem::replace(&mut self.0, true)).then_some(Ask::MakeBucket)
+            }
+        }
+        let load = Load { connections: 1, threads: 1, ..load.clone() };
+        Clients::do_all(&load, |_| Once(false))
+            .with_context(|| format!("making a bucket of {}", self.name))?;
+        Ok(())
+    }
+
+    /// New numbers for so many objects.
+    pub fn reserve(&self, folder: &'static str, len_bytes: usize, count: u64) -> Objects {
+        let first = self.stamps.fetch_add(count, Ordering::Relaxed);
+        Objects { folder, len_bytes, first, end: first + count }
+    }
+
+    /// Puts objects that stay.
+    pub fn fill(&mut self, load: &Load, len_bytes: usize, count: u64) -> Result<()> {
+        if self.kept(len_bytes).is_some() {
+            return Ok(());
+        }
+        let objects = self.reserve("get", len_bytes, count);
+        self.do_all(load, Work::Put, objects)?;
+        self.kept.push(objects);
+        Ok(())
+    }
+
+    pub fn kept(&self, len_bytes: usize) -> Option<Objects> {
+        self.kept.iter().find(|objects| objects.len_bytes == len_bytes).copied()
+    }
+
+    /// Puts or deletes all of them, with as many connections as go well with any store.
+    pub fn do_all(&self, load: &Load, work: Work, objects: Objects) -> Result<()> {
+        let load = Load { connections: S3_FILL_CONNECTIONS, ..load.clone() };
+        let plan = InTurn::all(work, objects);
+        let window = Clients::do_all(&load, |_| plan.clone());
+        let window = window.with_context(|| format!("{work:?} of {objects:?} on {}", self.name))?;
+        ensure!(window.total() == objects.count(), "{} of {objects:?} were served", window.total());
+        Ok(())
+    }
+}
