@@ -20,9 +20,7 @@ fn expect(response: &Response, status: u16) {
 }
 
 async fn put(client: &Client, target: &str, body: &[u8], headers: &[(&str, &str)]) {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let call = Call { method: "PUT", target: target.into(), headers, body: body.to_vec(), ..Call::default() };
-    expect(&client.call(&call).await, 200);
+    expect(&client.send_with("PUT", target, headers, body).await, 200);
 }
 
 /// A policy that lets logs of `source` into `target` below `prefix`.

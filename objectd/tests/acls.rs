@@ -46,7 +46,7 @@ impl World {
 
     /// The owner grants by headers.
     async fn grant(&self, target: &str, headers: &[(&str, &str)]) -> Response {
-        send(&self.owner, "PUT", target, headers, b"").await
+        self.owner.send_with("PUT", target, headers, b"").await
     }
 
     async fn lift(&self) {
@@ -69,17 +69,6 @@ impl World {
         let call = Call { method, target: target.into(), body: body.into(), signing, ..Call::default() };
         self.owner.call(&call).await
     }
-}
-
-async fn send(
-    client: &Client,
-    method: &'static str,
-    target: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Response {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    client.call(&Call { method, target: target.into(), headers, body: body.into(), ..Call::default() }).await
 }
 
 fn id(account: &str) -> String {
@@ -227,7 +216,7 @@ async fn who_writes_an_object_owns_it() {
     denied(&w.third.get("/bucket/theirs").await);
     ok(&w.third.get("/bucket/k").await);
     // But denies it to whom it likes.
-    ok(&send(&w.other, "PUT", "/bucket/theirs?acl", &[("x-amz-grant-read", &id(THIRD))], b"").await);
+    ok(&w.other.send_with("PUT", "/bucket/theirs?acl", &[("x-amz-grant-read", &id(THIRD))], b"").await);
     ok(&w.third.get("/bucket/theirs").await);
     w.policy(&format!(
         r#"{{"Effect": "Deny", "Principal": {{"AWS": "{THIRD}"}}, "Action": "s3:GetObject",
@@ -237,11 +226,11 @@ async fn who_writes_an_object_owns_it() {
     denied(&w.third.get("/bucket/theirs").await);
     ok(&w.owner.delete("/bucket?policy").await);
     // What it is granted it may.
-    ok(&send(&w.other, "PUT", "/bucket/theirs?acl", &[("x-amz-acl", "bucket-owner-read")], b"").await);
+    ok(&w.other.send_with("PUT", "/bucket/theirs?acl", &[("x-amz-acl", "bucket-owner-read")], b"").await);
     ok(&w.owner.get("/bucket/theirs").await);
     denied(&w.owner.get("/bucket/theirs?acl").await);
     let canned = [("x-amz-acl", "bucket-owner-full-control")];
-    ok(&send(&w.other, "PUT", "/bucket/theirs?acl", &canned, b"").await);
+    ok(&w.other.send_with("PUT", "/bucket/theirs?acl", &canned, b"").await);
     let shown = w.owner.get("/bucket/theirs?acl").await;
     assert!(shown.text().contains(&format!("<Owner><ID>{OTHER}</ID>")), "{}", shown.text());
     ok(&w.grant("/bucket/theirs?acl", &[("x-amz-grant-read", &id(THIRD))]).await);
@@ -263,11 +252,11 @@ async fn who_writes_an_object_owns_it() {
 async fn the_bucket_owner_gets_what_is_given_up_where_that_is_preferred() {
     let w = World::start("BucketOwnerPreferred").await;
     let canned = [("x-amz-acl", "bucket-owner-full-control")];
-    denied(&send(&w.other, "PUT", "/bucket/a", &canned, b"x").await);
+    denied(&w.other.send_with("PUT", "/bucket/a", &canned, b"x").await);
     ok(&w.grant("/bucket?acl", &[("x-amz-grant-write", &id(OTHER))]).await);
-    ok(&send(&w.other, "PUT", "/bucket/a", &canned, b"x").await);
+    ok(&w.other.send_with("PUT", "/bucket/a", &canned, b"x").await);
     ok(&w.other.put("/bucket/b", b"x").await);
-    ok(&send(&w.other, "PUT", "/bucket/c", &[("x-amz-grant-full-control", &id(OWNER))], b"x").await);
+    ok(&w.other.send_with("PUT", "/bucket/c", &[("x-amz-grant-full-control", &id(OWNER))], b"x").await);
     let owner_of = async |key: &str| {
         let shown = w.owner.get(&format!("/bucket/{key}?acl")).await.text();
         shown.split("<ID>").nth(1).and_then(|rest| rest.split('<').next()).map(str::to_owned)
@@ -305,19 +294,19 @@ async fn copies_take_the_requests_acl_and_need_the_sources_permission() {
     ok(&w.grant("/bucket/copy", &[copy[0], ("x-amz-grant-read", &id(OTHER))]).await);
     ok(&w.other.get("/bucket/copy").await);
     // Of another account: both the source's READ and the target's WRITE.
-    denied(&send(&w.other, "PUT", "/bucket/theirs", &copy, b"").await);
+    denied(&w.other.send_with("PUT", "/bucket/theirs", &copy, b"").await);
     ok(&w.grant("/bucket?acl", &[("x-amz-grant-write", &format!("{},{}", id(OTHER), id(THIRD)))]).await);
-    ok(&send(&w.other, "PUT", "/bucket/theirs", &copy, b"").await);
-    denied(&send(&w.third, "PUT", "/bucket/thirds", &copy, b"").await);
+    ok(&w.other.send_with("PUT", "/bucket/theirs", &copy, b"").await);
+    denied(&w.third.send_with("PUT", "/bucket/thirds", &copy, b"").await);
     denied(&w.owner.get("/bucket/theirs").await);
-    denied(&send(&w.owner, "PUT", "/bucket/back", &[("x-amz-copy-source", "/bucket/theirs")], b"").await);
+    denied(&w.owner.send_with("PUT", "/bucket/back", &[("x-amz-copy-source", "/bucket/theirs")], b"").await);
     let upload = w.third.post("/bucket/thirds?uploads", b"").await.text();
     let upload = upload.split("<UploadId>").nth(1).unwrap().split('<').next().unwrap().to_owned();
     let part = format!("/bucket/thirds?partNumber=1&uploadId={upload}");
-    denied(&send(&w.third, "PUT", &part, &copy, b"").await);
+    denied(&w.third.send_with("PUT", &part, &copy, b"").await);
     ok(&w.grant("/bucket/source?acl", &[("x-amz-grant-read", &id(THIRD))]).await);
-    ok(&send(&w.third, "PUT", &part, &copy, b"").await);
-    denied(&send(&w.other, "PUT", "/bucket/theirs", &copy, b"").await);
+    ok(&w.third.send_with("PUT", &part, &copy, b"").await);
+    denied(&w.other.send_with("PUT", "/bucket/theirs", &copy, b"").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -334,7 +323,7 @@ async fn the_public_gets_in_only_by_an_acl_and_a_lifted_block() {
     ] {
         denied(&w.grant(target, &[headers]).await);
     }
-    denied(&send(&w.owner, "POST", "/bucket/new?uploads", &[("x-amz-acl", "public-read")], b"").await);
+    denied(&w.owner.send_with("POST", "/bucket/new?uploads", &[("x-amz-acl", "public-read")], b"").await);
     let copy = [("x-amz-copy-source", "/bucket/k"), ("x-amz-acl", "public-read")];
     denied(&w.grant("/bucket/new", &copy).await);
     fails(&w.owner.get("/bucket/new").await, 404, "NoSuchKey");
@@ -377,9 +366,9 @@ async fn the_public_gets_in_only_by_an_acl_and_a_lifted_block() {
         ..meta::identity::AccountRecord::first()
     });
     w.store.meta.client().change_identity(account).await.expect("an account");
-    ok(&send(&w.other, "PUT", "/theirs", &[("x-amz-object-ownership", "ObjectWriter")], b"").await);
+    ok(&w.other.send_with("PUT", "/theirs", &[("x-amz-object-ownership", "ObjectWriter")], b"").await);
     ok(&w.other.delete("/theirs?publicAccessBlock").await);
-    ok(&send(&w.other, "PUT", "/theirs/k", &[("x-amz-acl", "public-read")], b"x").await);
+    ok(&w.other.send_with("PUT", "/theirs/k", &[("x-amz-acl", "public-read")], b"x").await);
     ok(&w.stranger("GET", "/theirs/k", b"").await);
     let block = meta::identity_command::IdentityCommand::PutAccountBlock {
         account: OTHER.into(),
@@ -387,8 +376,8 @@ async fn the_public_gets_in_only_by_an_acl_and_a_lifted_block() {
     };
     w.store.meta.client().change_identity(block).await.expect("its block");
     denied(&w.stranger("GET", "/theirs/k", b"").await);
-    denied(&send(&w.other, "PUT", "/theirs/k", &[("x-amz-acl", "public-read")], b"x").await);
-    denied(&send(&w.other, "PUT", "/theirs?acl", &[("x-amz-acl", "public-read")], b"").await);
+    denied(&w.other.send_with("PUT", "/theirs/k", &[("x-amz-acl", "public-read")], b"x").await);
+    denied(&w.other.send_with("PUT", "/theirs?acl", &[("x-amz-acl", "public-read")], b"").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -403,7 +392,7 @@ async fn without_acls_only_the_owners_own_is_taken() {
         [("x-amz-acl", "public-read"), ("x-amz-acl", "bucket-owner-read"), ("x-amz-grant-read", ALL)]
     {
         fails(&w.grant("/bucket/k", &[header]).await, 400, OFF);
-        fails(&send(&w.owner, "POST", "/bucket/k?uploads", &[header], b"").await, 400, OFF);
+        fails(&w.owner.send_with("POST", "/bucket/k?uploads", &[header], b"").await, 400, OFF);
         fails(&w.grant("/bucket/k", &[header, ("x-amz-copy-source", "/bucket/k")]).await, 400, OFF);
         fails(&w.grant("/bucket?acl", &[header]).await, 400, OFF);
         fails(&w.grant("/bucket/k?acl", &[header]).await, 400, OFF);
@@ -420,7 +409,10 @@ async fn without_acls_only_the_owners_own_is_taken() {
             "Resource": "arn:aws:s3:::bucket/*"}}"#
     ))
     .await;
-    ok(&send(&w.other, "PUT", "/bucket/theirs", &[("x-amz-acl", "bucket-owner-full-control")], b"x").await);
+    ok(&w
+        .other
+        .send_with("PUT", "/bucket/theirs", &[("x-amz-acl", "bucket-owner-full-control")], b"x")
+        .await);
     ok(&w.owner.get("/bucket/theirs").await);
     denied(&w.other.get("/bucket/theirs").await);
 }
@@ -481,7 +473,7 @@ async fn acls_that_are_none_are_refused_and_policies_see_what_is_asked() {
         fails(&put(&document(OWNER, &to_account("444455556666", "READ"))).await, 400, "InvalidArgument");
         denied(&put(&document(OTHER, "")).await);
         let acl = [("x-amz-acl", "private")];
-        let twice = send(&w.owner, "PUT", target, &acl, &document(OWNER, "")).await;
+        let twice = w.owner.send_with("PUT", target, &acl, &document(OWNER, "")).await;
         fails(&twice, 400, "UnexpectedContent");
     }
     fails(&w.grant("/bucket/k?acl", &[("x-amz-acl", "log-delivery-write")]).await, 400, "InvalidArgument");
@@ -494,7 +486,7 @@ async fn acls_that_are_none_are_refused_and_policies_see_what_is_asked() {
                 "Resource": "arn:aws:s3:::bucket/*" {condition}}}"#
         )
     };
-    let put = async |acl: &str| send(&w.other, "PUT", "/bucket/n", &[("x-amz-acl", acl)], b"x").await;
+    let put = async |acl: &str| w.other.send_with("PUT", "/bucket/n", &[("x-amz-acl", acl)], b"x").await;
     w.policy(&allow("s3:PutObject", "")).await;
     ok(&w.other.put("/bucket/n", b"x").await);
     denied(&put("bucket-owner-full-control").await);
@@ -566,7 +558,7 @@ async fn an_object_is_opened_as_it_was_judged() {
         })
         .collect();
     for _ in 0..ROUNDS {
-        ok(&send(&w.owner, "PUT", "/bucket/k", &[("x-amz-acl", "public-read")], b"public").await);
+        ok(&w.owner.send_with("PUT", "/bucket/k", &[("x-amz-acl", "public-read")], b"public").await);
         ok(&w.stranger("GET", "/bucket/k", b"").await);
         ok(&w.owner.put("/bucket/k", b"secret").await);
         denied(&w.stranger("GET", "/bucket/k", b"").await);

@@ -32,21 +32,6 @@ fn expect(response: &Response, status: u16) {
     assert_eq!(response.status, status, "{:?}\n{}", response.headers, response.text());
 }
 
-fn call(method: &'static str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Call {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Call { method, target: target.into(), headers, body: body.to_vec(), ..Call::default() }
-}
-
-async fn send(
-    client: &Client,
-    method: &'static str,
-    target: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Response {
-    client.call(&call(method, target, headers, body)).await
-}
-
 fn text(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251).to_le_bytes()[0]).collect()
 }
@@ -62,7 +47,7 @@ async fn what_is_asked_to_be_encrypted_comes_back_whole_and_in_ranges() {
     expect(&client.put("/buc", b"").await, 200);
     for size in [0, 1, 3072, 3073, SEGMENT, SEGMENT + 1, 3 * SEGMENT + 77, (1 << 20) + 5] {
         let body = text(size);
-        let put = send(&client, "PUT", "/buc/k", &[POOL], &body).await;
+        let put = client.send_with("PUT", "/buc/k", &[POOL], &body).await;
         expect(&put, 200);
         let etag = format!("\"{}\"", hex::encode(Md5::digest(&body)));
         assert_eq!((shown(&put), put.header("etag")), (Some("AES256"), Some(&*etag)), "{size}");
@@ -75,7 +60,7 @@ async fn what_is_asked_to_be_encrypted_comes_back_whole_and_in_ranges() {
         for (from, to) in [(0, 0), (SEGMENT - 1, SEGMENT), (SEGMENT, 2 * SEGMENT), (size / 2, size)] {
             if from < size {
                 let range = format!("bytes={from}-{to}");
-                let part = send(&client, "GET", "/buc/k", &[("range", &range)], b"").await;
+                let part = client.send_with("GET", "/buc/k", &[("range", &range)], b"").await;
                 expect(&part, 206);
                 assert!(part.body == body[from..size.min(to + 1)], "{size} {range}");
             }
@@ -87,9 +72,9 @@ async fn what_is_asked_to_be_encrypted_comes_back_whole_and_in_ranges() {
     expect(&client.put("/buc/k", b"plain").await, 200);
     assert_eq!(shown(&client.get("/buc/k").await), None);
     for (header, code) in [("aws:kms", 501), ("aws:kms:dsse", 501), ("none", 400)] {
-        expect(&send(&client, "PUT", "/buc/k", &[(SSE, header)], b"x").await, code);
+        expect(&client.send_with("PUT", "/buc/k", &[(SSE, header)], b"x").await, code);
     }
-    expect(&send(&client, "GET", "/buc/k", &[POOL], b"").await, 400);
+    expect(&client.send_with("GET", "/buc/k", &[POOL], b"").await, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,17 +95,17 @@ async fn a_bucket_s_setting_is_for_what_says_nothing() {
     assert_eq!(shown(&client.put("/buc/k", b"x").await), Some("AES256"));
     assert_eq!(shown(&client.get("/buc/k").await), Some("AES256"));
     assert_eq!(shown(&client.get("/buc/clear").await), None, "what was there stays as it was");
-    let copied = send(&client, "PUT", "/buc/c", &[("x-amz-copy-source", "/buc/clear")], b"").await;
+    let copied = client.send_with("PUT", "/buc/c", &[("x-amz-copy-source", "/buc/clear")], b"").await;
     assert_eq!((shown(&copied), client.get("/buc/c").await.body), (Some("AES256"), b"x".to_vec()));
     expect(&client.delete("/buc?encryption").await, 204);
     assert_eq!(shown(&client.put("/buc/k", b"x").await), None);
     // A copy of what is encrypted isn't kept in clear because nobody spoke of it.
-    let copied = send(&client, "PUT", "/buc/d", &[("x-amz-copy-source", "/buc/c")], b"").await;
+    let copied = client.send_with("PUT", "/buc/d", &[("x-amz-copy-source", "/buc/c")], b"").await;
     assert_eq!((shown(&copied), shown(&client.head("/buc/d").await)), (Some("AES256"), Some("AES256")));
 }
 
 async fn upload(send: impl AsyncFn(Call) -> Response, headers: &[(&str, &str)], parts: &[&[u8]]) -> Response {
-    let created = send(call("POST", "/buc/m?uploads", headers, b"")).await;
+    let created = send(Call::new("POST", "/buc/m?uploads", headers, b"")).await;
     expect(&created, 200);
     let id = created.element("UploadId").unwrap();
     let with_key: Vec<(&str, &str)> = headers.iter().copied().filter(|(name, _)| *name != SSE).collect();
@@ -131,7 +116,7 @@ async fn upload(send: impl AsyncFn(Call) -> Response, headers: &[(&str, &str)], 
         let former: &[u8] = &[7; PART];
         let bodies = if number == 1 { vec![former, *part] } else { vec![*part] };
         for body in bodies {
-            let put = send(call("PUT", &target, &with_key, body)).await;
+            let put = send(Call::new("PUT", &target, &with_key, body)).await;
             expect(&put, 200);
             let etag = put.header("etag").unwrap();
             if body == *part {
@@ -141,7 +126,7 @@ async fn upload(send: impl AsyncFn(Call) -> Response, headers: &[(&str, &str)], 
         }
     }
     let body = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
-    let done = send(call("POST", &format!("/buc/m?uploadId={id}"), &[], body.as_bytes())).await;
+    let done = send(Call::new("POST", &format!("/buc/m?uploadId={id}"), &[], body.as_bytes())).await;
     expect(&done, 200);
     done
 }
@@ -160,19 +145,19 @@ async fn parts_are_encrypted_each_by_itself_and_read_as_one() {
         [(PART - 3, PART + 3), (0, 10), (PART + SEGMENT - 1, 2 * PART + 1), (whole.len() - 1, whole.len())]
     {
         let range = format!("bytes={from}-{}", to - 1);
-        let got = send(&client, "GET", "/buc/m", &[("range", &range)], b"").await;
+        let got = client.send_with("GET", "/buc/m", &[("range", &range)], b"").await;
         assert!(got.body == whole[from..to], "{range}");
     }
     let second = client.get("/buc/m?partNumber=2").await;
     assert!(second.body == parts[1]);
     // A part that is copied out of it, and the whole, as clear as the header's absence can't make it.
-    let copied = send(&client, "PUT", "/buc/n", &[("x-amz-copy-source", "/buc/m")], b"").await;
+    let copied = client.send_with("PUT", "/buc/n", &[("x-amz-copy-source", "/buc/m")], b"").await;
     assert_eq!(shown(&copied), Some("AES256"));
     assert!(client.get("/buc/n").await.body == whole);
-    let created = send(&client, "POST", "/buc/o?uploads", &[], b"").await;
+    let created = client.send_with("POST", "/buc/o?uploads", &[], b"").await;
     let id = created.element("UploadId").unwrap();
     let of_part = [("x-amz-copy-source", "/buc/m"), ("x-amz-copy-source-range", "bytes=5242870-5242890")];
-    let part = send(&client, "PUT", &format!("/buc/o?partNumber=1&uploadId={id}"), &of_part, b"").await;
+    let part = client.send_with("PUT", &format!("/buc/o?partNumber=1&uploadId={id}"), &of_part, b"").await;
     expect(&part, 200);
     let etag = part.element("ETag").unwrap();
     let list = format!(
@@ -220,8 +205,8 @@ async fn no_canary_is_on_the_disks_in_clear() {
     let body = |canary: &str, size: usize| canary.repeat(size / canary.len() + 1).into_bytes();
     let small = body("a small canary that sings. ", 200);
     let large = body("a large canary that sings. ", 1 << 20);
-    expect(&send(&client, "PUT", "/buc/small", &[POOL], &small).await, 200);
-    expect(&send(&client, "PUT", "/buc/large", &[POOL], &large).await, 200);
+    expect(&client.send_with("PUT", "/buc/small", &[POOL], &small).await, 200);
+    expect(&client.send_with("PUT", "/buc/large", &[POOL], &large).await, 200);
     upload(async |call| client.call(&call).await, &[POOL], &[&body("a canary in parts. ", PART)]).await;
     // Those in clear are found, so that finding none means something.
     expect(&client.put("/buc/plain", &body("a plain small canary. ", 200)).await, 200);
@@ -247,7 +232,7 @@ async fn a_missing_or_wrong_key_file_is_told_and_never_made_anew() {
     let store = Life::create(128 << 20).await;
     let client = store.client();
     expect(&client.put("/buc", b"").await, 200);
-    expect(&send(&client, "PUT", "/buc/k", &[POOL], b"secret").await, 200);
+    expect(&client.send_with("PUT", "/buc/k", &[POOL], b"secret").await, 200);
     let folder = store.stop().await;
     let path = folder.path().join(POOL_KEY);
     let kept = std::fs::read_to_string(&path).unwrap();
@@ -300,7 +285,7 @@ impl Shop {
         headers: &[(String, String)],
         body: &[u8],
     ) -> Response {
-        let call = Call { headers: headers.to_vec(), ..call(method, target, &[], body) };
+        let call = Call { headers: headers.to_vec(), ..Call::new(method, target, &[], body) };
         self.secure.call(&self.client, &call).await
     }
 }
@@ -334,7 +319,8 @@ async fn a_customer_s_key_opens_what_it_sealed_and_no_other_does() {
         let missing = shop.call("GET", "/buc/c", &[], b"").await;
         assert_eq!(missing.code(), "InvalidRequest");
     }
-    let clear = shop.client.call(&Call { headers: a.to_vec(), ..call("PUT", "/buc/x", &[], b"x") }).await;
+    let clear =
+        shop.client.call(&Call { headers: a.to_vec(), ..Call::new("PUT", "/buc/x", &[], b"x") }).await;
     assert_eq!((clear.status, clear.code().as_str()), (400, "InvalidRequest"));
     assert!(clear.text().contains("must be made over a secure connection"), "{}", clear.text());
     // A key for what needs none.

@@ -23,9 +23,7 @@ async fn put(client: &Client, target: &str, body: &[u8], headers: &[(&str, &str)
     // A put that locks needs a checksum.
     let locks = headers.iter().any(|(name, _)| name.starts_with("x-amz-object-lock-"));
     let payload = if locks { Payload::StreamingSignedTrailer } else { Payload::Sha256 };
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let body = body.to_vec();
-    let call = Call { method: "PUT", target: target.into(), headers, body, payload, ..Call::default() };
+    let call = Call { payload, ..Call::new("PUT", target, headers, body) };
     let answer = client.call(&call).await;
     expect(&answer, 200);
     answer

@@ -17,7 +17,7 @@ use rt::clock::{Clock, SystemClock};
 use rt::rng::SystemRng;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use support::{Call, Client, Response};
+use support::{Client, Response};
 
 const DISK: u64 = 1 << 30;
 const ALL: [&str; 4] = ["ObjectCreated", "ObjectRemoved", "ObjectTagging", "LifecycleExpiration"];
@@ -27,9 +27,7 @@ fn expect(response: &Response, status: u16) {
 }
 
 async fn put(client: &Client, target: &str, body: &[u8], headers: &[(&str, &str)]) -> Response {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let call = Call { method: "PUT", target: target.into(), headers, body: body.to_vec(), ..Call::default() };
-    let answer = client.call(&call).await;
+    let answer = client.send_with("PUT", target, headers, body).await;
     expect(&answer, 200);
     answer
 }

@@ -59,8 +59,7 @@ impl World {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Response {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let call = Call { signing: Signing::Anonymous, headers, body: body.into(), ..call(method, target) };
+        let call = Call { signing: Signing::Anonymous, ..Call::new(method, target, headers, body) };
         self.owner.call(&call).await
     }
 }

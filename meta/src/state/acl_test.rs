@@ -1,11 +1,11 @@
-use super::super::tests::{Fixture, object};
+use super::super::tests::{Fixture, object, upload_record};
 use crate::acl::{AclGrant, AclPermission, Grantee, Grants, ObjectAcl};
 use crate::command::{Annotate, Command, Response};
 use crate::error::{Entity, ErrorKind, Refusal};
 use crate::limits::MAX_ACL_GRANTS;
 use crate::object::{
     AccessRecord, Annotations, BlockPublicAccess, Body, FoundVersion, ObjectOwnership, Precondition,
-    UploadId, UploadRecord, VersionRef,
+    UploadId, VersionRef,
 };
 use crate::query::{Answer, ObjectPart, Query};
 use bytes::Bytes;
@@ -104,15 +104,7 @@ fn a_public_acl_is_put_only_where_that_is_not_blocked() {
     put_object(&f, None).unwrap();
     let upload = |number| Command::CreateAnnotatedUpload {
         bucket: "bucket".into(),
-        upload: UploadRecord {
-            id: UploadId([number; 16]),
-            key: "k".into(),
-            owner: "root".into(),
-            initiated_ms: 1,
-            headers: Default::default(),
-            user_metadata: vec![],
-            checksum: None,
-        },
+        upload: upload_record("k", UploadId([number; 16])),
         annotations: Annotations { acl: public(), ..Annotations::default() },
     };
     for grants in [to_all(), Some(vec![grant(Grantee::AuthenticatedUsers)])] {

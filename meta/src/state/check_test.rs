@@ -1,12 +1,12 @@
 //! Faults that are planted in the index are found, and nothing else is.
 
 use super::super::kv::{Batch, Kv};
-use super::super::tests::{Fixture, inline, object, put};
+use super::super::tests::{Fixture, inline, object, part_record, put, upload_record};
 use super::*;
 use crate::check::Recounted;
 use crate::command::{Command, Response};
 use crate::error::Entity;
-use crate::object::{Body, BucketUsage, Precondition, StoredHeaders, UploadRecord};
+use crate::object::{Body, BucketUsage, Precondition};
 use crate::query::{Answer, Query};
 use crate::quota::QuotaOf;
 use IndexFaultKind::{NotNamed, NotOwned, Outside, Overlaps};
@@ -18,24 +18,9 @@ fn filled() -> (Fixture, Extent, Extent) {
     let record = object("e", Body::Extents(vec![first, second]), 10_000);
     f.run(put("a", record, Precondition::None)).unwrap();
     f.run(put("b", inline("small"), Precondition::None)).unwrap();
-    let upload = UploadRecord {
-        id: UploadId([1; 16]),
-        key: "k".into(),
-        owner: "root".into(),
-        initiated_ms: 3,
-        headers: StoredHeaders::default(),
-        user_metadata: Vec::new(),
-        checksum: None,
-    };
+    let upload = upload_record("k", UploadId([1; 16]));
     f.run(Command::CreateUpload { bucket: "bucket".into(), upload }).unwrap();
-    let part = PartRecord {
-        number: 1,
-        size: 4000,
-        etag: "p".into(),
-        last_modified_ms: 4,
-        checksums: Vec::new(),
-        extents: vec![f.extent(4096)],
-    };
+    let part = part_record(1, ("p", 4000), vec![f.extent(4096)]);
     let (bucket, key, upload) = ("bucket".into(), "k".into(), UploadId([1; 16]));
     f.run(Command::PutPart { bucket, key, upload, part }).unwrap();
     (f, first, second)

@@ -388,4 +388,4 @@ fn list<T: DeserializeOwned>(
 
 #[cfg(test)]
 #[path = "identity_test.rs"]
-mod tests;
+pub(super) mod tests;

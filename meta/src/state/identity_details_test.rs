@@ -1,22 +1,12 @@
-use super::super::tests::Fixture;
+use super::super::identity::tests::{self as identities, World, name, record};
 use super::*;
 use crate::command::Command;
-use crate::identity::{FIRST_ACCOUNT, IdentityRecord, ManagedPolicy, Sealed};
+use crate::identity::{FIRST_ACCOUNT, ManagedPolicy, Sealed};
 use crate::identity_command::{Effective, IdentityAnswer, IdentityCommand as C, IdentityQuery as Q};
 use crate::identity_details::{FullPolicy, PolicyVersion};
 use crate::query::{Answer, Query};
 
-struct World(Fixture);
-
 impl World {
-    fn new() -> Self {
-        Self(Fixture::new())
-    }
-
-    fn run(&self, command: C) -> Result<(), ErrorKind> {
-        self.0.run(Command::Identity(command)).map(|_| ()).map_err(|refusal| refusal.kind)
-    }
-
     fn effective(&self, of: &IdentityName) -> Effective {
         match self.0.ask(Query::Identity(Q::Effective(of.clone()))).unwrap() {
             Answer::Identity(IdentityAnswer::Effective(found)) => *found,
@@ -32,35 +22,8 @@ impl World {
     }
 }
 
-fn name(kind: IdentityKind, name: &str) -> IdentityName {
-    IdentityName { kind, account: FIRST_ACCOUNT.into(), name: name.into() }
-}
-
-fn record(of: IdentityName) -> IdentityRecord {
-    IdentityRecord {
-        id: format!("ID{}", of.name),
-        of,
-        path: "/".into(),
-        created_ms: 7,
-        inline: vec![],
-        attached: vec![],
-        keys: vec![],
-        groups: vec![],
-        role: None,
-    }
-}
-
 fn managed_policy(policy: &str) -> ManagedPolicy {
-    ManagedPolicy {
-        account: FIRST_ACCOUNT.into(),
-        name: policy.into(),
-        path: "/".into(),
-        id: "ANPA".into(),
-        description: String::new(),
-        text: "one".into(),
-        created_ms: 1,
-        attachments: 0,
-    }
+    ManagedPolicy { text: "one".into(), ..identities::managed_policy(policy) }
 }
 
 fn tag(key: &str, value: &str) -> Tag {

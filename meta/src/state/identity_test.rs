@@ -9,11 +9,11 @@ use crate::record::{AccessKey, Secret};
 
 const OTHER: &str = "123456789012";
 
-fn name(kind: IdentityKind, name: &str) -> IdentityName {
+pub fn name(kind: IdentityKind, name: &str) -> IdentityName {
     IdentityName { kind, account: FIRST_ACCOUNT.into(), name: name.into() }
 }
 
-fn record(of: IdentityName) -> IdentityRecord {
+pub fn record(of: IdentityName) -> IdentityRecord {
     let role = (of.kind == IdentityKind::Role).then(|| RoleSettings {
         trust: "{}".into(),
         bound: vec![],
@@ -48,7 +48,7 @@ fn inline(policy: &str, text: &str) -> PolicyText {
     PolicyText { name: policy.into(), text: text.into() }
 }
 
-fn managed_policy(policy: &str) -> ManagedPolicy {
+pub fn managed_policy(policy: &str) -> ManagedPolicy {
     ManagedPolicy {
         account: FIRST_ACCOUNT.into(),
         name: policy.into(),
@@ -65,14 +65,14 @@ fn bound(arn: &str, id: &str) -> BoundPrincipal {
     BoundPrincipal { arn: arn.into(), id: id.into() }
 }
 
-struct World(Fixture);
+pub struct World(pub Fixture);
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(Fixture::new())
     }
 
-    fn run(&self, command: C) -> Result<(), ErrorKind> {
+    pub fn run(&self, command: C) -> Result<(), ErrorKind> {
         self.0.run(Command::Identity(command)).map(|_| ()).map_err(|refusal| refusal.kind)
     }
 

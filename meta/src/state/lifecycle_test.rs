@@ -1,12 +1,10 @@
 //! What expires against what is there, looked at in the plainest way.
 
-use super::super::tests::{Fixture, inline, object};
+use super::super::tests::{Fixture, inline, object, part_record, upload_record};
 use super::*;
 use crate::command::{Annotate, Command, Response};
 use crate::lifecycle::{Cover, LifecycleMark};
-use crate::object::{
-    Annotations, Body, Extent, Retention, RetentionMode, StoredHeaders, UploadId, UploadRecord, Versioning,
-};
+use crate::object::{Annotations, Body, Extent, Retention, RetentionMode, UploadId, Versioning};
 use crate::query::{Answer, Query};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -170,25 +168,10 @@ fn what_is_locked_stays_until_it_is_not() {
 fn uploads_go_with_their_parts_and_once() {
     let f = with_rules();
     let id = UploadId([7; 16]);
-    let upload = UploadRecord {
-        id,
-        key: "a".into(),
-        owner: "o".into(),
-        initiated_ms: 5,
-        headers: StoredHeaders::default(),
-        user_metadata: vec![],
-        checksum: None,
-    };
+    let upload = upload_record("a", id);
     f.run(Command::CreateUpload { bucket: "bucket".into(), upload }).unwrap();
     let extent: Extent = f.extent(4096);
-    let part = crate::object::PartRecord {
-        number: 1,
-        size: 4096,
-        etag: "e".into(),
-        last_modified_ms: 6,
-        checksums: vec![],
-        extents: vec![extent],
-    };
+    let part = part_record(1, ("e", 4096), vec![extent]);
     f.run(Command::PutPart { bucket: "bucket".into(), key: "a".into(), upload: id, part }).unwrap();
     assert_eq!(expire(&f, "b", Expiring::Upload { upload: id }), Ok(false));
     assert_eq!(expire(&f, "a", Expiring::Upload { upload: id }), Ok(true));

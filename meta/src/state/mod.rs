@@ -43,7 +43,6 @@ use crate::object::Annotations;
 use crate::record::DiskHealth;
 pub use answer::answer;
 use loss::OnLastCopy;
-use std::collections::BTreeSet;
 use txn::Txn;
 use versions::NewObject;
 
@@ -205,14 +204,7 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
             locks::configure(txn, (&bucket, id), default).map(done)
         }
         Command::PutVersion { bucket, key, record, annotations, precondition, now_ms, nonce } => {
-            let new = NewObject {
-                record,
-                annotations,
-                precondition: &precondition,
-                handed_over: BTreeSet::new(),
-                part_checksums: Vec::new(),
-                sealing: None,
-            };
+            let new = NewObject::whole((record, None), annotations, &precondition);
             versions::put(txn, (&bucket, &key), new, (now_ms, nonce)).map(Response::Version)
         }
         Command::DeleteVersions { bucket, objects, now_ms } => {
@@ -269,14 +261,7 @@ fn dispatch(txn: &mut Txn<'_>, command: Command) -> Outcome<Response> {
         }
         Command::PutBucketAcl { bucket, id, acl } => acl::put(txn, (&bucket, id), acl).map(done),
         Command::PutSealed { bucket, key, record, sealing, annotations, precondition, now_ms, nonce } => {
-            let new = NewObject {
-                record,
-                annotations,
-                precondition: &precondition,
-                handed_over: BTreeSet::new(),
-                part_checksums: Vec::new(),
-                sealing: Some(sealing),
-            };
+            let new = NewObject::whole((record, Some(sealing)), annotations, &precondition);
             versions::put(txn, (&bucket, &key), new, (now_ms, nonce)).map(Response::Version)
         }
         Command::CreateSealedUpload { bucket, upload, sealing, annotations } => {

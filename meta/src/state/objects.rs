@@ -15,7 +15,6 @@ use crate::object::{
     Precondition, StoredHeaders, Versioning,
 };
 use crate::sealing::Sealing;
-use std::collections::BTreeSet;
 
 pub fn create_bucket(txn: &mut Txn<'_>, name: String, owner: String, now_ms: u64) -> Outcome<BucketRecord> {
     names::bucket(&name)?;
@@ -79,9 +78,7 @@ pub fn put(
     precondition: &Precondition,
 ) -> Outcome<()> {
     refuse_versions(txn, bucket_name)?;
-    let (annotations, handed_over) = (Annotations::default(), BTreeSet::new());
-    let (part_checksums, sealing) = (Vec::new(), None);
-    let new = NewObject { record, annotations, precondition, handed_over, part_checksums, sealing };
+    let new = NewObject::whole((record, None), Annotations::default(), precondition);
     versions::put(txn, (bucket_name, key), new, (0, 0)).map(|_| ())
 }
 

@@ -2,15 +2,14 @@
 
 use super::super::kv::Kv;
 use super::super::recount;
-use super::super::tests::{Fixture, inline, object};
+use super::super::tests::{Fixture, inline, object, part_record, upload_record};
 use super::*;
 use crate::command::{Command, DeleteVersion, Response};
 use crate::error::Entity;
 use crate::identity::{AccountRecord, FIRST_ACCOUNT};
 use crate::identity_command::IdentityCommand;
 use crate::object::{
-    Annotations, Body, CompletedPart, Extent, ObjectRecord, Precondition, StoredHeaders, UploadId,
-    UploadRecord, VersionRef,
+    Annotations, Body, CompletedPart, Extent, ObjectRecord, Precondition, UploadId, VersionRef,
 };
 use crate::query::{Answer, ListVersions, Query};
 use bytes::Bytes;
@@ -53,28 +52,13 @@ fn delete(bucket: &str, key: &str, version: Option<VersionRef>) -> Command {
 }
 
 fn begin(bucket: &str, id: u8) -> Command {
-    let upload = UploadRecord {
-        id: UploadId([id; 16]),
-        key: "k".into(),
-        owner: "root".into(),
-        initiated_ms: 3,
-        headers: StoredHeaders::default(),
-        user_metadata: Vec::new(),
-        checksum: None,
-    };
+    let upload = upload_record("k", UploadId([id; 16]));
     Command::CreateUpload { bucket: bucket.into(), upload }
 }
 
 fn part(f: &Fixture, bucket: &str, (id, number): (u8, u16), size: u64) -> (Command, Extent) {
     let extent = f.extent(size);
-    let part = PartRecord {
-        number,
-        size,
-        etag: format!("p{number}"),
-        last_modified_ms: 4,
-        checksums: Vec::new(),
-        extents: vec![extent],
-    };
+    let part = part_record(number, (&format!("p{number}"), size), vec![extent]);
     let (bucket, key, upload) = (bucket.to_owned(), "k".to_owned(), UploadId([id; 16]));
     (Command::PutPart { bucket, key, upload, part }, extent)
 }

@@ -1,11 +1,10 @@
 //! Encrypted objects: what entries and uploads keep of how, and what each pool key is counted to open.
 
-use super::super::tests::{Fixture, object};
+use super::super::tests::{Fixture, object, part_record, upload_record};
 use super::*;
 use crate::command::{Annotate, Command};
 use crate::object::{
-    Annotations, Body, CompletedPart, FoundVersion, PartRecord, Precondition, StoredHeaders, UploadId,
-    UploadRecord, VersionedObject,
+    Annotations, Body, CompletedPart, FoundVersion, Precondition, UploadId, VersionedObject,
 };
 use crate::query::{Answer, ObjectPart, Query};
 use crate::sealing::PartSalt;
@@ -110,7 +109,7 @@ fn annotations_leave_a_sealing_and_a_rewrap_takes_its_place() {
 fn part(f: &Fixture, number: u16, salt: Option<u8>) -> Result<(), ErrorKind> {
     let size = if number == 2 { 5 << 20 } else { 9 };
     let extents = vec![f.extent(size)];
-    let part = PartRecord { number, size, etag: "p".into(), last_modified_ms: 1, checksums: vec![], extents };
+    let part = part_record(number, ("p", size), extents);
     let (bucket, key, upload) = ("bucket".to_owned(), "u".to_owned(), ID);
     let command = match salt.map(|salt| PartSalt([salt; 16])) {
         None => Command::PutPart { bucket, key, upload, part },
@@ -120,15 +119,7 @@ fn part(f: &Fixture, number: u16, salt: Option<u8>) -> Result<(), ErrorKind> {
 }
 
 fn create(f: &Fixture, sealing: Option<Sealing>) {
-    let upload = UploadRecord {
-        id: ID,
-        key: "u".into(),
-        owner: "root".into(),
-        initiated_ms: 1,
-        headers: StoredHeaders::default(),
-        user_metadata: vec![],
-        checksum: None,
-    };
+    let upload = upload_record("u", ID);
     let (bucket, annotations) = ("bucket".to_owned(), Annotations::default());
     f.run(match sealing {
         None => Command::CreateUpload { bucket, upload },

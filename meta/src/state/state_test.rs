@@ -370,30 +370,34 @@ fn opening_a_log_seals_what_its_former_writer_reserved() {
     assert_eq!((log.reserved_bytes, log.sealed_bytes, log.swept_bytes), (8192, 4096, 4096));
 }
 
-fn upload(f: &Fixture, key: &str, id: u8) -> UploadId {
-    let upload = UploadRecord {
-        id: UploadId([id; 16]),
+/// An upload that says nothing but its name.
+pub fn upload_record(key: &str, id: UploadId) -> UploadRecord {
+    UploadRecord {
+        id,
         key: key.into(),
         owner: "root".into(),
         initiated_ms: 3,
-        headers: StoredHeaders { content_type: Some("a/b".into()), ..StoredHeaders::default() },
+        headers: StoredHeaders::default(),
         user_metadata: Vec::new(),
         checksum: None,
-    };
+    }
+}
+
+pub fn part_record(number: u16, (etag, size): (&str, u64), extents: Vec<Extent>) -> PartRecord {
+    let (etag, checksums) = (etag.to_owned(), Vec::new());
+    PartRecord { number, size, etag, last_modified_ms: 4, checksums, extents }
+}
+
+fn upload(f: &Fixture, key: &str, id: u8) -> UploadId {
+    let headers = StoredHeaders { content_type: Some("a/b".into()), ..StoredHeaders::default() };
+    let upload = UploadRecord { headers, ..upload_record(key, UploadId([id; 16])) };
     f.run(Command::CreateUpload { bucket: "bucket".into(), upload }).unwrap();
     UploadId([id; 16])
 }
 
 fn part(f: &Fixture, upload: UploadId, number: u16, size: u64) -> Extent {
     let extent = f.extent(size);
-    let part = PartRecord {
-        number,
-        size,
-        etag: format!("p{number}"),
-        last_modified_ms: 4,
-        checksums: Vec::new(),
-        extents: vec![extent],
-    };
+    let part = part_record(number, (&format!("p{number}"), size), vec![extent]);
     let (bucket, key) = ("bucket".to_owned(), "k".to_owned());
     f.run(Command::PutPart { bucket, key, upload, part }).unwrap();
     extent

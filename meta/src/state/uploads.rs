@@ -150,7 +150,7 @@ pub fn complete(
     let sealing = sealing.map(|sealing| salted(txn, (bucket, upload.id), sealing, list)).transpose()?;
     let used: BTreeSet<u16> = list.iter().map(|part| part.number).collect();
     let held = quotas::held(txn, bucket)?;
-    forget(txn, bucket, at, there.values(), &used)?;
+    forget(txn, (bucket, at.1, upload.id), sealing.as_ref(), (there.values(), &used))?;
     let handed_over = extents.into_iter().collect();
     let record = whole.clone();
     let new = NewObject { record, annotations, precondition, handed_over, part_checksums, sealing };
@@ -217,20 +217,18 @@ fn choose<'a>(
 }
 
 pub fn abort(txn: &mut Txn<'_>, at: At<'_>) -> Outcome<()> {
-    let (bucket, upload) = find(txn, at)?;
+    let (bucket, upload, of_object) = find_whole(txn, at)?;
     let there = parts_of(txn, bucket, upload.id)?;
-    forget(txn, bucket, at, there.values(), &BTreeSet::new())
+    forget(txn, (bucket, at.1, upload.id), of_object.sealing.as_ref(), (there.values(), &BTreeSet::new()))
 }
 
 /// Removes an upload and its parts; the extents of those not in `used` become garbage.
 fn forget<'a>(
     txn: &mut Txn<'_>,
-    bucket: u64,
-    (bucket_name, key, id): At<'_>,
-    parts: impl Iterator<Item = &'a PartRecord>,
-    used: &BTreeSet<u16>,
+    (bucket, key, id): (u64, &str, UploadId),
+    sealing: Option<&Sealing>,
+    (parts, used): (impl Iterator<Item = &'a PartRecord>, &BTreeSet<u16>),
 ) -> Outcome<()> {
-    let (_, sealing) = open(txn, (bucket_name, key, id))?;
     let mut bytes = 0u64;
     for part in parts {
         if !used.contains(&part.number) {
@@ -239,7 +237,7 @@ fn forget<'a>(
         txn.delete(keys::part(bucket, id, part.number));
         bytes = bytes.saturating_add(part.size);
     }
-    sealing::count(txn, sealing.as_ref(), Use::Ends)?;
+    sealing::count(txn, sealing, Use::Ends)?;
     txn.delete(keys::upload(bucket, key, id));
     quotas::change(txn, bucket, |usage| {
         usage.uploads = usage.uploads.saturating_sub(1);

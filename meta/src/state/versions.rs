@@ -83,6 +83,18 @@ pub struct NewObject<'a> {
     pub sealing: Option<Sealing>,
 }
 
+impl<'a> NewObject<'a> {
+    /// Of one that is put as a whole.
+    pub fn whole(
+        (record, sealing): (ObjectRecord, Option<Sealing>),
+        annotations: Annotations,
+        precondition: &'a Precondition,
+    ) -> Self {
+        let (handed_over, part_checksums) = (BTreeSet::new(), Vec::new());
+        Self { record, annotations, precondition, handed_over, part_checksums, sealing }
+    }
+}
+
 pub fn put(
     txn: &mut Txn<'_>,
     (bucket_name, key): (&str, &str),

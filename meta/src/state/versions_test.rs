@@ -1,12 +1,10 @@
 //! Versions against a slow, obvious model, and what old formats and golden bytes ask for.
 
-use super::super::tests::{Fixture, inline, object};
+use super::super::tests::{Fixture, inline, object, part_record, upload_record};
 use super::*;
 use crate::command::{Command, Response};
 use crate::error::MetaError;
-use crate::object::{
-    BucketUsage, CompletedPart, PartRecord, StoredHeaders, UploadId, UploadRecord, VersionId,
-};
+use crate::object::{BucketUsage, CompletedPart, StoredHeaders, UploadId, VersionId};
 use crate::query::{Answer, ListObjects, ListVersions, Query};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -291,27 +289,12 @@ fn delete(f: &Fixture, model: &mut Model, number: usize, key: &'static str, vers
 fn upload(f: &Fixture, model: &mut Model, number: usize, key: &'static str) {
     let id = UploadId([7; 16]);
     let at = || ("bucket".to_owned(), key.to_owned());
-    let upload = UploadRecord {
-        id,
-        key: key.into(),
-        owner: "root".into(),
-        initiated_ms: 1,
-        headers: StoredHeaders::default(),
-        user_metadata: vec![],
-        checksum: None,
-    };
+    let upload = upload_record(key, id);
     let tags = vec![("u".to_owned(), number.to_string())];
     let annotations = Annotations { tags: tags.clone(), ..Annotations::default() };
     f.run(Command::CreateAnnotatedUpload { bucket: "bucket".into(), upload, annotations }).unwrap();
     let extent = f.extent(9);
-    let part = PartRecord {
-        number: 1,
-        size: 9,
-        etag: "p".into(),
-        last_modified_ms: 1,
-        checksums: vec![],
-        extents: vec![extent],
-    };
+    let part = part_record(1, ("p", 9), vec![extent]);
     let (bucket, name) = at();
     f.run(Command::PutPart { bucket, key: name, upload: id, part }).unwrap();
     let record = object(&format!("u{number}"), Body::Inline(bytes::Bytes::new()), 0);

@@ -76,6 +76,11 @@ impl Collector {
         }
     }
 
+    /// Whether no bucket logs, as far as is known here.
+    pub fn is_idle(&self) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     pub fn known(&self, bucket: &str) -> Option<Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(bucket).cloned()
     }

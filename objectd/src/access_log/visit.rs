@@ -50,6 +50,9 @@ impl Visit {
     /// The lines of a request to a bucket that logs, to be ended with its answer. What is found out on its way is in
     /// `trace`.
     pub fn lines(self, shared: &Shared, trace: &Trace) -> Option<Lines> {
+        if shared.access_log.is_idle() {
+            return None;
+        }
         let host = self.header(HOST.as_str()).unwrap_or_default();
         let sites = virtual_bucket(&host, &shared.website_bases).is_some();
         let bases = if sites { &shared.website_bases } else { &shared.bases };

@@ -95,6 +95,14 @@ impl Default for Call {
     }
 }
 
+impl Call {
+    /// One with headers and a body.
+    pub fn new(method: &'static str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Call {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Call { method, target: target.into(), headers, body: body.into(), ..Call::default() }
+    }
+}
+
 /// Who calls, and whom.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -134,6 +142,16 @@ impl Client {
 
     pub async fn post(&self, target: &str, body: &[u8]) -> Response {
         self.call(&Call { method: "POST", target: target.into(), body: body.into(), ..Call::default() }).await
+    }
+
+    pub async fn send_with(
+        &self,
+        method: &'static str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        self.call(&Call::new(method, target, headers, body)).await
     }
 
     /// Signs and sends. A test that talks to nobody fails here.
