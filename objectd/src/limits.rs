@@ -33,6 +33,9 @@ pub const PIECE_BYTES: usize = 1 << 20;
 pub const WRITE_PIECES_IN_FLIGHT: usize = 4;
 /// Pieces of one download that are read ahead of the client.
 pub const READ_PIECES_AHEAD: usize = 3;
+/// What was read of the log and is kept for the next who asks, in bytes, and the longest piece that is.
+pub const LOG_CACHE_BYTES: usize = 24 << 20;
+pub const MAX_CACHED_PIECE_BYTES: usize = 128 << 10;
 /// Address space of the log that is reserved at a time.
 pub const RESERVE_BYTES: u64 = 256 << 20;
 /// The longest run of the log that one upload takes at a time, so that an abandoned one wastes little.

@@ -1,6 +1,7 @@
 //! The open log: address space, writes, shared flushes, pinned reads, trims.
 
 use super::allocator::Allocator;
+use super::cache::PieceCache;
 use super::group_flush::GroupFlush;
 use super::holds::{Hold, Holds};
 use super::layout::Piece;
@@ -63,6 +64,7 @@ pub struct ObjectLog {
     holds: Arc<Holds>,
     /// Held for reading from before an index entry is read until its extents are pinned.
     lookups: RwLock<()>,
+    cache: PieceCache,
     pub(super) garbage: Notify,
 }
 
@@ -89,6 +91,7 @@ impl ObjectLog {
             pins: Arc::default(),
             holds: Arc::default(),
             lookups: RwLock::default(),
+            cache: PieceCache::default(),
             garbage: Notify::new(),
         }))
     }
@@ -160,8 +163,12 @@ impl ObjectLog {
                 "This object lies in another gateway's log, which this gateway can't read yet",
             ));
         }
+        if let Some(data) = self.cache.get(piece) {
+            return Ok(data.slice(piece.wanted.clone()));
+        }
         let data = self.volume.read(piece.offset, piece.len, Holes::Error).await.map_err(fault::volume)?;
         if data.len() == piece.len {
+            self.cache.keep(piece, &data);
             Ok(data.slice(piece.wanted.clone()))
         } else {
             Err(S3Error::internal(format!("a read of {} bytes gave {}", piece.len, data.len())))

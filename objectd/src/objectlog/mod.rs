@@ -3,6 +3,7 @@
 
 mod allocator;
 mod appender;
+mod cache;
 mod garbage;
 mod group_flush;
 mod holds;
