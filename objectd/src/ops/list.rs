@@ -66,7 +66,7 @@ impl Page {
             xml.start("Contents");
             xml.text("Key", &self.encoding.encode(&object.key));
             xml.text("LastModified", &http_date::iso(object.last_modified_ms));
-            xml.text("ETag", &answer::quoted(&object.etag));
+            xml.quoted("ETag", &object.etag);
             checksums::write_kind(xml, object.checksum);
             xml.value("Size", object.size);
             if let Some(owner) = owner {

@@ -39,7 +39,7 @@ impl XmlWriter {
     }
 
     pub fn start(&mut self, name: &'static str) {
-        let _ = write!(self.out, "<{name}>");
+        self.tag("<", name);
         self.open.push(name);
     }
 
@@ -51,14 +51,29 @@ impl XmlWriter {
 
     pub fn end(&mut self) {
         let name = self.open.pop().expect("every end has a start");
-        let _ = write!(self.out, "</{name}>");
+        self.tag("</", name);
     }
 
     /// `<name>text</name>`, escaped.
     pub fn text(&mut self, name: &'static str, text: &str) {
-        let _ = write!(self.out, "<{name}>");
+        self.tag("<", name);
         escape(text, &mut self.out);
-        let _ = write!(self.out, "</{name}>");
+        self.tag("</", name);
+    }
+
+    /// `<name>"text"</name>`, escaped.
+    pub fn quoted(&mut self, name: &'static str, text: &str) {
+        self.tag("<", name);
+        self.out.push_str(QUOTE);
+        escape(text, &mut self.out);
+        self.out.push_str(QUOTE);
+        self.tag("</", name);
+    }
+
+    fn tag(&mut self, opening: &str, name: &'static str) {
+        self.out.push_str(opening);
+        self.out.push_str(name);
+        self.out.push('>');
     }
 
     /// Text right inside the open element, escaped.
@@ -74,8 +89,10 @@ impl XmlWriter {
     }
 
     /// `<name>value</name>` of a number or a flag.
-    pub fn value(&mut self, name: &'static str, value: impl Display) {
-        self.text(name, &value.to_string());
+    pub fn value(&mut self, name: &'static str, value: impl Number) {
+        self.tag("<", name);
+        let _ = write!(self.out, "{value}");
+        self.tag("</", name);
     }
 
     /// Closes what is open and returns the document.
@@ -87,15 +104,40 @@ impl XmlWriter {
     }
 }
 
+/// What is written without a character to escape.
+pub trait Number: Display {}
+
+impl<N: Number> Number for &N {}
+impl Number for bool {}
+impl Number for u16 {}
+impl Number for u32 {}
+impl Number for u64 {}
+impl Number for usize {}
+
+const QUOTE: &str = "&quot;";
+
+/// Whether a byte stands for itself. The first of U+FFFE and U+FFFF does not: they are looked at as a whole.
+fn is_plain(byte: u8) -> bool {
+    !matches!(byte, b'&' | b'<' | b'>' | b'"' | 0..=8 | 0x0b..=0x1f | 0x7f | 0xef)
+}
+
 /// Escapes as S3 does. Control characters, which XML 1.0 can't hold, become references all the same: that is
 /// what S3 sends, and `encoding-type=url` exists for clients that mind.
 pub fn escape(text: &str, out: &mut String) {
+    let plain = text.bytes().take_while(|byte| is_plain(*byte)).count();
+    // What follows begins a character, so this is one of the text's borders.
+    let (plain, rest) = text.split_at(plain);
+    out.push_str(plain);
+    escape_slowly(rest, out);
+}
+
+fn escape_slowly(text: &str, out: &mut String) {
     for character in text.chars() {
         match character {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
+            '"' => out.push_str(QUOTE),
             '\n' | '\t' => out.push(character),
             control if control < ' ' || control == '\u{7f}' => {
                 let _ = write!(out, "&#x{:x};", u32::from(control));
@@ -116,14 +158,15 @@ mod tests {
     fn writes_nested_and_escaped() {
         let mut xml = XmlWriter::new("R");
         xml.text("K", "a<&>\"\r\u{1}\n é");
+        xml.quoted("E", "b\u{ffff}\u{fffd}\"");
         xml.start("C");
-        xml.value("N", 7);
+        xml.value("N", 7u32);
         xml.optional("O", None);
         let text = xml.finish();
         assert_eq!(
             text,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<R xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
-             <K>a&lt;&amp;&gt;&quot;&#xd;&#x1;\n é</K><C><N>7</N></C></R>"
+             <K>a&lt;&amp;&gt;&quot;&#xd;&#x1;\n é</K><E>&quot;b&#xffff;\u{fffd}&quot;&quot;</E><C><N>7</N></C></R>"
         );
     }
 }
