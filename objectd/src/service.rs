@@ -20,7 +20,7 @@ use crate::target::{Target, virtual_bucket};
 use crate::website;
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, HOST, ORIGIN, SERVER};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, ORIGIN, SERVER};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -193,7 +193,8 @@ async fn go(
         Way::Site => Box::pin(serve_site(shared, parts, body, trace)).await,
         Way::Call(_) => Box::pin(serve_call(shared, parts, body, id, trace)).await,
         Way::Preflight => ops::cors::preflight(shared, &parts, target_of(shared, &parts)).await,
-        Way::S3 => serve(shared, parts, body, trace).await,
+        // Boxed too, or its future would be copied into this one, and that into its caller's, at every request.
+        Way::S3 => Box::pin(serve(shared, parts, body, trace)).await,
     }
 }
 
@@ -366,7 +367,7 @@ fn log_error(head: &Head, operation: Option<&'static str>, error: &S3Error) {
 fn finish(shared: &Shared, head: &Head, answer: &mut Response<Body>) {
     answer::set(answer, HeaderName::from_static("x-amz-request-id"), &head.id.to_string());
     answer::set(answer, HeaderName::from_static("x-amz-id-2"), &shared.host_id);
-    answer::set(answer, DATE, &crate::http_date::http(shared.now_ms()));
+    // The date is set by hyper, which writes each second's only once.
     answer.headers_mut().insert(SERVER, HeaderValue::from_static("Ashlar"));
     if answer.status() == StatusCode::NO_CONTENT {
         answer.headers_mut().remove(CONTENT_LENGTH);

@@ -26,24 +26,35 @@ pub(super) fn candidates(
         "" => "/",
         path => path,
     };
-    let encoded_path = uri_encode(&percent_decode(raw_path, false)?, true);
-    let queries = [encoded_query(query), raw_query(query)];
-    let paths = [encoded_path.as_str(), raw_path];
-    let headers = canonical_headers(parts, claim);
-    let mut candidates: Vec<Vec<u8>> = Vec::with_capacity(1);
-    for path in paths {
+    let paths = either(uri_encode(&percent_decode(raw_path, false)?, true), raw_path.to_owned());
+    let queries = either(encoded_query(query), raw_query(query));
+    let mut rest = canonical_headers(parts, claim);
+    rest.extend_from_slice(b"\n");
+    for (index, name) in claim.signed_headers.iter().enumerate() {
+        rest.extend_from_slice(if index > 0 { b";" } else { b"" });
+        rest.extend_from_slice(name.as_bytes());
+    }
+    rest.extend_from_slice(b"\n");
+    rest.extend_from_slice(payload_hash.as_bytes());
+    let method = parts.method.as_str();
+    let mut candidates = Vec::with_capacity(1);
+    for path in &paths {
         for query in &queries {
-            let mut canonical = format!("{}\n{path}\n{query}\n", parts.method).into_bytes();
-            canonical.extend_from_slice(&headers);
-            canonical.extend_from_slice(
-                format!("\n{}\n{payload_hash}", claim.signed_headers.join(";")).as_bytes(),
-            );
-            if !candidates.contains(&canonical) {
-                candidates.push(canonical);
+            let mut canonical = Vec::with_capacity(method.len() + path.len() + query.len() + 3 + rest.len());
+            for line in [method, path, query] {
+                canonical.extend_from_slice(line.as_bytes());
+                canonical.push(b'\n');
             }
+            canonical.extend_from_slice(&rest);
+            candidates.push(canonical);
         }
     }
     Ok(candidates)
+}
+
+/// Both, or one of them if they are the same.
+fn either(documented: String, raw: String) -> Vec<String> {
+    if documented == raw { vec![documented] } else { vec![documented, raw] }
 }
 
 pub(super) fn string_to_sign(claim: &Claim, canonical: &[u8]) -> String {

@@ -24,7 +24,7 @@ use http::header::{
     CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use meta::object::{self, ObjectRecord, VersionedObject};
+use meta::object::{self, Annotations, ObjectRecord, VersionedObject};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -43,7 +43,8 @@ pub async fn get(shared: &Arc<Shared>, request: &S3Request) -> S3Result<Response
     *answer.body_mut() = match &record.body {
         object::Body::Inline(data) => Body::from(source.slice(data, bytes)?),
         object::Body::Extents(extents) => {
-            body(source.stream(Arc::clone(&shared.log), extents, bytes, pinned)?).await?
+            let len = bytes.end - bytes.start;
+            body(source.stream(Arc::clone(&shared.log), extents, bytes, pinned)?, len).await?
         }
     };
     Ok(answer)
@@ -80,9 +81,16 @@ async fn show_expiration(
 
 /// A body for an answer. Its first bytes are read before the answer's head is sent, so that an object that
 /// can't be read at all is an error; a later failure can only cut the connection.
-async fn body(mut rest: Data) -> S3Result<Body> {
+async fn body(mut rest: Data, len: u64) -> S3Result<Body> {
     let Some(first) = rest.next().await else { return Ok(Body::empty()) };
     let first = first?;
+    if first.len() as u64 == len {
+        // All of it, as of most objects. What follows could only be the word that it was whole.
+        if let Some(last) = rest.next().await {
+            last?;
+        }
+        return Ok(Body::from(first));
+    }
     let logged = rest.inspect(|read| {
         if let Err(error) = read {
             tracing::error!(%error, cause = fault::cause(error), "an object's body was cut short");
@@ -118,7 +126,7 @@ fn head_of(request: &S3Request, object: &VersionedObject, shown: Shown) -> S3Res
     version::show(&mut answer, object.version);
     describe(&mut answer, request, record)?;
     shown.show(&mut answer);
-    annotations::show(&mut answer, &object.annotations, visible(request)?);
+    annotations::show(&mut answer, &object.annotations, visible(request, &object.annotations)?);
     let bytes = selected.bytes;
     answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
     if selected.status == StatusCode::PARTIAL_CONTENT {
@@ -141,8 +149,8 @@ fn head_of(request: &S3Request, object: &VersionedObject, shown: Shown) -> S3Res
     Ok(Prepared::Send(answer, bytes))
 }
 
-/// Who may read an object doesn't learn what it may not ask for by itself.
-fn visible(request: &S3Request) -> S3Result<Visible> {
+/// Who may read an object doesn't learn what it may not ask for by itself. Of what isn't there, nothing is decided.
+fn visible(request: &S3Request, annotations: &Annotations) -> S3Result<Visible> {
     let (_, key) = request.object()?;
     let tags = match request.query.contains("versionId") {
         true => "s3:GetObjectVersionTagging",
@@ -150,9 +158,9 @@ fn visible(request: &S3Request) -> S3Result<Visible> {
     };
     let may = |action| request.granted.may(action, key);
     Ok(Visible {
-        tags: may(tags),
-        retention: may("s3:GetObjectRetention"),
-        legal_hold: may("s3:GetObjectLegalHold"),
+        tags: !annotations.tags.is_empty() && may(tags),
+        retention: annotations.retention.is_some() && may("s3:GetObjectRetention"),
+        legal_hold: annotations.legal_hold.is_some() && may("s3:GetObjectLegalHold"),
     })
 }
 
