@@ -3,6 +3,7 @@
 use crate::command::{Command, LostDisk, Pardon, Response};
 use crate::error::{ErrorKind, MetaError};
 use crate::event::EventCause;
+use crate::known::Known;
 use crate::metrics::MetaMetrics;
 use crate::node::Local;
 use crate::object::{
@@ -87,6 +88,13 @@ impl Client {
         match &self.inner {
             Inner::Local(local) => local.query(&query).await,
             Inner::Remote(remote) => remote.query(&query).await,
+        }
+    }
+
+    pub(crate) fn as_local(&self) -> Option<&Local> {
+        match &self.inner {
+            Inner::Local(local) => Some(local),
+            Inner::Remote(_) => None,
         }
     }
 
@@ -400,8 +408,12 @@ impl Client {
     }
 
     /// The bucket and who may use it.
-    pub async fn bucket_access(&self, name: &str) -> Result<BucketAccess, MetaError> {
-        expect!(self.query(Query::BucketAccess { name: name.to_owned() }).await?, Answer::BucketAccess)
+    pub async fn bucket_access(&self, name: &str) -> Result<Arc<Known<BucketAccess>>, MetaError> {
+        if let Some(local) = self.as_local() {
+            return local.bucket_access(name).await;
+        }
+        let answer = self.query(Query::BucketAccess { name: name.to_owned() }).await?;
+        expect!(answer, Answer::BucketAccess).map(|found| Arc::new(Known::new(found)))
     }
 
     /// Puts a policy that the caller has parsed, and found to be `public` or not, on the bucket with this id.

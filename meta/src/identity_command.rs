@@ -9,10 +9,12 @@ use crate::identity::{
 };
 use crate::identity_details::{FullPolicy, IdentityDetails, PolicyEntity, PolicyVersion, Tag};
 use crate::key_use::KeyUse;
+use crate::known::Known;
 use crate::object::BlockPublicAccess;
 use crate::query::{Answer, Query};
 use crate::record::AccessKey;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A change. The order of variants is part of the log's format: new ones go at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,9 +245,13 @@ impl Client {
     }
 
     /// An access key, with its holder's policies.
-    pub async fn identify(&self, key: &str) -> Result<Identified, MetaError> {
+    pub async fn identify(&self, key: &str) -> Result<Arc<Known<Identified>>, MetaError> {
+        if let Some(local) = self.as_local() {
+            return local.identify(key).await;
+        }
         let query = IdentityQuery::Identify { key: key.to_owned() };
-        expect!(self.ask_identity(query).await?, IdentityAnswer::Identified).map(|found| *found)
+        let found = expect!(self.ask_identity(query).await?, IdentityAnswer::Identified)?;
+        Ok(Arc::new(Known::new(*found)))
     }
 
     /// A user, group or role, with every policy that holds for it.

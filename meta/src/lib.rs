@@ -15,6 +15,7 @@ pub mod identity;
 pub mod identity_command;
 pub mod identity_details;
 pub mod key_use;
+pub mod known;
 pub mod lifecycle;
 pub mod limits;
 pub mod metrics;

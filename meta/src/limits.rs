@@ -158,6 +158,11 @@ pub const SNAPSHOT_BLOCK_BYTES: usize = 256 << 10;
 pub const MAX_SNAPSHOT_BLOCK_BYTES: usize = SNAPSHOT_BLOCK_BYTES + MAX_RECORD_BYTES;
 /// Memory sled may use for pages, in bytes.
 pub const SLED_CACHE_BYTES: u64 = 64 << 20;
+/// Changes of the state that are gathered before sled gets them, in bytes of keys and values: some hundred objects'.
+pub const STATE_BEHIND_BYTES: usize = 256 << 10;
+/// Answers of one kind that are kept for the next request, and how long they are together.
+pub const MAX_KNOWN_ANSWERS: usize = 1024;
+pub const MAX_KNOWN_BYTES: usize = 4 << 20;
 /// Proposals that wait for the log; more are refused as unavailable until some are through.
 pub const MAX_WAITING_PROPOSALS: usize = 4096;
 /// Commands of one log entry.

@@ -4,12 +4,14 @@ use crate::audit::{AuditLog, decision};
 use crate::client::Client;
 use crate::command::{Command, Response};
 use crate::error::{ErrorKind, MetaError};
+use crate::identity_command::{Identified, IdentityAnswer, IdentityQuery};
+use crate::known::{Known, KnownAnswers};
 use crate::limits::{
     ELECTION_TIMEOUT_MS, HEARTBEAT_MS, MAX_OPEN_WAIT_MS, SNAPSHOT_AFTER_BYTES, START_TIMEOUT_MS, STOP_POLL_MS,
 };
 use crate::metrics::MetaMetrics;
 use crate::planner;
-use crate::query::{Answer, Query};
+use crate::query::{Answer, BucketAccess, Query};
 use crate::raft::apply::{Machine, applied_of};
 use crate::raft::files::{Folder, FolderLock};
 use crate::raft::log::{LogFiles, LogStore};
@@ -20,7 +22,8 @@ use crate::raft::snapshot::SnapshotFolder;
 use crate::raft::view::View;
 use crate::raft::{Raft, io_failed};
 use crate::state;
-use openraft::{BasicNode, ServerState, SnapshotPolicy};
+use crate::state::kv::Kv as _;
+use openraft::{BasicNode, RaftMetrics, ServerState, SnapshotPolicy};
 use proto::ids::NodeId;
 use rt::clock::{Clock, SystemClock};
 use std::collections::BTreeMap;
@@ -30,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// How a node of the control plane runs.
@@ -76,6 +80,8 @@ pub struct MetaNode {
 /// The in-process side of a client.
 pub(crate) struct Local {
     raft: Raft,
+    /// Whether it leads, and whom.
+    leadership: watch::Receiver<RaftMetrics<u64, BasicNode>>,
     /// Gone once the node has stopped, so that its files are closed however long clients live.
     view: RwLock<Option<Arc<View<SledKv>>>>,
     proposer: Proposer,
@@ -83,6 +89,8 @@ pub(crate) struct Local {
     node: u64,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<AuditLog>>,
+    keys: KnownAnswers<Identified>,
+    buckets: KnownAnswers<BucketAccess>,
 }
 
 impl MetaNode {
@@ -102,8 +110,18 @@ impl MetaNode {
         let proposer = Proposer::start(raft.clone(), config.metrics.clone(), after);
         let view = RwLock::new(Some(view));
         let (metrics, clock, audit) = (config.metrics, config.clock, config.audit);
-        let local = Local { raft, view, proposer, metrics, node: config.node.0, clock, audit };
-        let local = Arc::new(local);
+        let local = Arc::new(Local {
+            leadership: raft.metrics(),
+            raft,
+            view,
+            proposer,
+            metrics,
+            node: config.node.0,
+            clock,
+            audit,
+            keys: KnownAnswers::default(),
+            buckets: KnownAnswers::default(),
+        });
         let planner = config.planner.map(|settings| {
             let clock = Arc::clone(&local.clock);
             let client = Client::local(Arc::clone(&local), Arc::clone(&clock));
@@ -137,9 +155,9 @@ impl MetaNode {
         let view = self.local.view.write().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut view) = view else { return Ok(()) };
         // Queries and openraft's tasks let go of the state a moment after the shutdown.
-        let kv = loop {
+        let view = loop {
             match Arc::try_unwrap(view) {
-                Ok(view) => break view.into_kv(),
+                Ok(view) => break view,
                 Err(shared) => view = shared,
             }
             tokio::time::sleep(Duration::from_millis(STOP_POLL_MS)).await;
@@ -147,7 +165,7 @@ impl MetaNode {
         let log = self.log.clone();
         let close = tokio::task::spawn_blocking(move || {
             log.close();
-            kv.flush()
+            view.into_kv()?.flush()
         });
         close.await.map_err(|e| MetaError::new(ErrorKind::Storage, "stopping died").with_source(e))??;
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -198,11 +216,35 @@ impl Local {
     }
 
     pub(crate) async fn query(&self, query: &Query) -> Result<Answer, MetaError> {
-        let answer = self.ensure_current().await.and_then(|()| {
-            let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-            let stopped = || MetaError::new(ErrorKind::Unavailable, "the control plane has stopped");
-            state::answer(view.ok_or_else(stopped)?.kv(), query, Some(self.clock.wall().0))
+        let read = |view: &View<SledKv>| state::answer(view, query, Some(self.clock.wall().0));
+        let answer = self.current().await.and_then(|view| read(&view));
+        self.counted(answer)
+    }
+
+    /// [`IdentityQuery::Identify`], kept while it can't change.
+    pub(crate) async fn identify(&self, key: &str) -> Result<Arc<Known<Identified>>, MetaError> {
+        let found = self.current().await.and_then(|view| {
+            self.keys.get(view.revision(), key.as_bytes(), || {
+                let query = Query::Identity(IdentityQuery::Identify { key: key.to_owned() });
+                let answer = expect!(state::answer(&*view, &query, None)?, Answer::Identity)?;
+                expect!(answer, IdentityAnswer::Identified).map(|found| *found)
+            })
         });
+        self.counted(found)
+    }
+
+    /// [`Query::BucketAccess`], kept while it can't change.
+    pub(crate) async fn bucket_access(&self, name: &str) -> Result<Arc<Known<BucketAccess>>, MetaError> {
+        let found = self.current().await.and_then(|view| {
+            self.buckets.get(view.revision(), name.as_bytes(), || {
+                let query = Query::BucketAccess { name: name.to_owned() };
+                expect!(state::answer(&*view, &query, None)?, Answer::BucketAccess)
+            })
+        });
+        self.counted(found)
+    }
+
+    fn counted<T>(&self, answer: Result<T, MetaError>) -> Result<T, MetaError> {
         let outcome = match &answer {
             Ok(_) => "answered",
             Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => "not_found",
@@ -212,19 +254,27 @@ impl Local {
         answer
     }
 
+    /// The state, a read of which is linearizable now.
+    async fn current(&self) -> Result<Arc<View<SledKv>>, MetaError> {
+        self.ensure_current().await?;
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+        view.ok_or_else(|| MetaError::new(ErrorKind::Unavailable, "the control plane has stopped"))
+    }
+
     /// Makes sure that a read of the state now is linearizable.
     ///
     /// The sole voter that leads needs to ask nobody: nothing commits but through it, and it acknowledges a
     /// change only after the state has it.
     async fn ensure_current(&self) -> Result<(), MetaError> {
         let sole_leader = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow();
+            let metrics = self.leadership.borrow();
             if let Err(fatal) = &metrics.running_state {
                 return Err(stopped(fatal.clone()));
             }
+            let voters = metrics.membership_config.membership().get_joint_config();
             metrics.state == ServerState::Leader
-                && metrics.membership_config.membership().voter_ids().eq([self.node])
+                && voters.iter().all(|voters| voters.len() == 1 && voters.contains(&self.node))
+                && !voters.is_empty()
         };
         if sole_leader {
             return Ok(());

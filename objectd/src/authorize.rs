@@ -24,6 +24,7 @@ use meta::error::{Entity, ErrorKind};
 use meta::object::{Annotations, FoundVersion, VersionRef};
 use meta::query::ObjectPart;
 use policy::{Caller, Decision, Facts, Need, On, Policies, Reason, Request, When};
+use std::sync::Arc;
 
 /// A request whose sender is known, and what it asks for.
 pub struct Routed<'a> {
@@ -36,9 +37,9 @@ pub struct Routed<'a> {
 /// What an allowed operation works on, and what else its caller may.
 pub struct Granted {
     /// The bucket of the request, if the operation needs one that exists.
-    pub bucket: Option<BucketRules>,
+    pub bucket: Option<Arc<BucketRules>>,
     pub source: Option<CopySource>,
-    source_bucket: Option<BucketRules>,
+    source_bucket: Option<Arc<BucketRules>>,
     caller: Caller,
     rules: IdentityRules,
     owner: Option<String>,
@@ -84,25 +85,28 @@ pub async fn authorize(shared: &Shared, routed: &Routed<'_>) -> S3Result<Granted
         caller: caller_of(&authenticated.principal),
         rules: IdentityRules::of(&authenticated.principal, &shared.parsed_identities),
         owner: authenticated.principal.owner().map(str::to_owned),
-        contexts: known.contexts()?,
+        contexts: Contexts::default(),
         facts: known.facts()?,
         operation,
         now_ms: known.now_ms,
         seen: None,
         source_seen: None,
         object: None,
-        source,
+        source: source.clone(),
     };
     let needs: Vec<Need> = operation.permissions().needed(granted.facts).collect();
     if operation.needs_bucket() {
         let name = target.bucket.as_deref().ok_or_else(|| S3Error::new(S3Code::InvalidBucketName))?;
         granted.bucket = Some(granted.rules(shared, name).await?);
+        granted.learn(&known)?;
         if let Some(key) = target.key.as_deref() {
             // What can't be a version is none; the operation says so to those who get that far.
             let version = version::of_query(&authenticated.query).ok().flatten();
             granted.look_at(shared, (name, key), version).await?;
         }
         granted.look_at_upload(shared, target, &authenticated.query).await?;
+    } else {
+        granted.learn(&known)?;
     }
     for need in needs.iter().filter(|need| need.on != On::Source) {
         granted.check(need, target)?;
@@ -149,7 +153,7 @@ pub fn unrouted(principal: &Principal, error: S3Error) -> S3Error {
 impl Granted {
     /// The bucket of the request. Only operations that need one ask.
     pub fn bucket(&self) -> S3Result<&BucketRules> {
-        self.bucket.as_ref().ok_or_else(|| S3Error::new(S3Code::NoSuchBucket))
+        self.bucket.as_deref().ok_or_else(|| S3Error::new(S3Code::NoSuchBucket))
     }
 
     /// Whether the operation may be done to this key of its body, of the version that is named there, if one is.
@@ -210,6 +214,16 @@ impl Granted {
         unchanged(self.source_seen.as_ref(), annotations)
     }
 
+    /// Finds out what conditions of policies may be about, if there is a policy that could have any. Of a copy's source
+    /// that isn't known yet.
+    fn learn(&mut self, known: &Known<'_>) -> S3Result<()> {
+        let by_policy = self.bucket.as_deref().is_some_and(BucketRules::has_policy);
+        if by_policy || self.source.is_some() || !self.rules.are_none() {
+            self.contexts = known.contexts()?;
+        }
+        Ok(())
+    }
+
     /// Whether a policy that has a say asks for an object's tags: reading them is a query of its own.
     fn tags_matter(&self, bucket: &BucketRules) -> bool {
         bucket.asks_for_object_tags() || self.rules.asks_for_object_tags()
@@ -242,7 +256,7 @@ impl Granted {
     /// How a part is encrypted was said when its upload was made: policies see it there.
     async fn look_at_upload(&mut self, shared: &Shared, target: &Target, query: &Query) -> S3Result<()> {
         let matters = |bucket: &BucketRules| bucket.asks_for_encryption() || self.rules.asks_for_encryption();
-        if !self.operation.continues_upload() || !self.bucket.as_ref().is_some_and(matters) {
+        if !self.operation.continues_upload() || !self.bucket.as_deref().is_some_and(matters) {
             return Ok(());
         }
         // What is no upload is told to those who get that far.
@@ -258,11 +272,11 @@ impl Granted {
         }
     }
 
-    async fn rules(&self, shared: &Shared, name: &str) -> S3Result<BucketRules> {
+    async fn rules(&self, shared: &Shared, name: &str) -> S3Result<Arc<BucketRules>> {
         match shared.meta.bucket_access(name).await {
             Ok(found) => {
                 shared.access_log.note(&found);
-                Ok(BucketRules::new(found, &shared.parsed_policies))
+                BucketRules::of(&found, &shared.parsed_policies)
             }
             // Strangers don't learn which buckets there are.
             Err(error)
@@ -314,7 +328,7 @@ impl Granted {
     /// What is not there grants nothing. Who may list the bucket is told so.
     fn missing(&self, decision: &Decision, key: &str) -> Option<S3Error> {
         let gone = self.seen.as_ref().is_some_and(|seen| !seen.exists);
-        let by_acl = self.bucket.as_ref().is_some_and(BucketRules::has_acls);
+        let by_acl = self.bucket.as_deref().is_some_and(BucketRules::has_acls);
         let unsaid = matches!(decision.reason, Reason::NoAllow(_));
         let code = if self.facts.version { S3Code::NoSuchVersion } else { S3Code::NoSuchKey };
         let told = gone && by_acl && unsaid && !self.hides_missing();

@@ -1,21 +1,25 @@
 //! What has a say about one bucket: its policy, its ACL and its public access block, as they are now.
 //!
-//! Read with the bucket at every request, so that a change is obeyed by every gateway from the moment it returned
-//! (promise 10). Only the work of parsing is kept, beside the text that it was done for.
+//! Asked for with the bucket at every request, so that a change is obeyed by every gateway from the moment it returned
+//! (promise 10). Only the work is kept: of parsing, beside the text that it was done for, and of all the rest, beside
+//! an answer of the control plane for as long as that stays its answer.
 
 use crate::acl;
 use crate::context::account_of;
+use crate::error::S3Result;
 use crate::identity_rules::IdentityRules;
 use crate::limits::MAX_PARSED_POLICIES;
 use crate::principals::as_meant;
 use meta::acl::ObjectAcl;
 use meta::identity::BoundPrincipal;
+use meta::known::Known;
 use meta::object::{AccessRecord, BlockPublicAccess, BucketRecord};
 use meta::query::BucketAccess;
 use policy::{
     Acl, AclPermission, Acls, Attached, Caller, Context, Decision, Grant, Kind, ObjectOwnership, Policies,
     Policy, PublicAccessBlock, Request, ResourcePolicy,
 };
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -99,6 +103,11 @@ pub struct Asked<'a> {
 }
 
 impl BucketRules {
+    /// The rules that an answer of the control plane comes to.
+    pub fn of(found: &Known<BucketAccess>, parsed: &ParsedPolicies) -> S3Result<Arc<Self>> {
+        found.made(|found| Ok(Self::new(found.clone(), parsed)))
+    }
+
     pub fn new(found: BucketAccess, parsed: &ParsedPolicies) -> Self {
         let BucketAccess { bucket, access, account_block, bound, notifies, encryption, .. } = found;
         let policy = access.policy.as_deref().map(|text| parsed.parse(&bucket, text));
@@ -187,8 +196,11 @@ impl BucketRules {
             None => format!("arn:aws:s3:::{bucket}"),
             Some(key) => format!("arn:aws:s3:::{bucket}/{key}"),
         };
-        let mut context = asked.context.clone();
-        context.set("s3:ResourceAccount", self.account()).set("aws:ResourceAccount", self.account());
+        let mut context = Cow::Borrowed(asked.context);
+        if self.has_policy() || !asked.rules.are_none() {
+            let account = self.account();
+            context.to_mut().set("s3:ResourceAccount", account).set("aws:ResourceAccount", account);
+        }
         let caller = as_meant(asked.caller, asked.rules.id(), &self.bound);
         let request = Request {
             caller: &caller,

@@ -66,7 +66,7 @@ pub struct Known<'a> {
 }
 
 /// The condition keys of one request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Contexts {
     /// What holds whatever is asked for: for what a copy reads, and for questions beside the request's own.
     pub common: Context,

@@ -73,6 +73,11 @@ impl IdentityRules {
         self.own.is_empty()
     }
 
+    /// Whether nothing here says or limits anything.
+    pub fn are_none(&self) -> bool {
+        self.own.is_empty() && self.boundary.is_none() && self.session.is_none()
+    }
+
     /// Whether one of them asks for an object's tags. One that can't be read denies, whatever they are.
     pub fn asks_for_object_tags(&self) -> bool {
         let mut all = self.own.iter().chain(&self.boundary).chain(self.session.iter().flatten());

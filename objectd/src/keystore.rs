@@ -33,9 +33,9 @@ impl KeyStore for MetaKeys {
 }
 
 impl MetaKeys {
-    async fn lasting(&self, access_key_id: &str) -> S3Result<Option<KeyRecord>> {
+    async fn lasting(&self, access_key_id: &str) -> S3Result<Option<Arc<KeyRecord>>> {
         match self.meta.identify(access_key_id).await {
-            Ok(found) => self.record(found).map(Some),
+            Ok(found) => found.made(|found| self.record(found)).map(Some),
             Err(error) => match error.kind() {
                 // An id that no key can have is no key.
                 ErrorKind::NotFound(Entity::AccessKey) | ErrorKind::Invalid => Ok(None),
@@ -44,15 +44,15 @@ impl MetaKeys {
         }
     }
 
-    fn record(&self, found: Identified) -> S3Result<KeyRecord> {
+    fn record(&self, found: &Identified) -> S3Result<KeyRecord> {
         let status = |active| if active { KeyStatus::Active } else { KeyStatus::Disabled };
-        let key = match found.key {
+        let key = match &found.key {
             KnownKey::OfOwner(key) => {
                 return Ok(KeyRecord {
-                    secret: Secret::new(key.secret.0),
+                    secret: Secret::new(key.secret.0.as_str()),
                     status: status(key.enabled),
                     holder: Holder::root(&key.owner),
-                    owner: key.owner,
+                    owner: key.owner.clone(),
                 });
             }
             KnownKey::OfIdentity(key) => key,
@@ -60,20 +60,20 @@ impl MetaKeys {
         let secret = self.sealer.open(&of_key(&key.id), &key.secret.0).ok_or_else(|| {
             S3Error::internal(format!("the secret of key {} was not sealed with this pool's token", key.id))
         })?;
-        let who = match found.holder {
-            Some(user) => Who::User(Arc::new(user)),
+        let who = match &found.holder {
+            Some(user) => Who::User(Arc::new(user.clone())),
             None => Who::Root,
         };
         Ok(KeyRecord {
             secret: Secret::new(secret),
             status: status(key.active),
             owner: account_of(&key.account).to_owned(),
-            holder: Holder { account: key.account, who, temporary: None },
+            holder: Holder { account: key.account.clone(), who, temporary: None },
         })
     }
 
     /// Errors: `InvalidToken` for a token that isn't this key's; `ExpiredToken`.
-    async fn session(&self, access_key_id: &str, token: &str) -> S3Result<Option<KeyRecord>> {
+    async fn session(&self, access_key_id: &str, token: &str) -> S3Result<Option<Arc<KeyRecord>>> {
         let session = Session::open(&self.sealer, token).filter(|session| session.key_id == access_key_id);
         let session = session.ok_or_else(|| S3Error::new(S3Code::InvalidToken))?;
         if self.clock.wall().0 >= session.expires_ms {
@@ -81,18 +81,18 @@ impl MetaKeys {
         }
         let Some(who) = self.origin(&session).await? else { return Ok(None) };
         let temporary = Temporary { issued_ms: session.issued_ms, policies: session.policies };
-        Ok(Some(KeyRecord {
+        Ok(Some(Arc::new(KeyRecord {
             secret: Secret::new(session.secret),
             status: KeyStatus::Active,
             owner: account_of(&session.account).to_owned(),
             holder: Holder { account: session.account, who, temporary: Some(temporary) },
-        }))
+        })))
     }
 
     /// Who holds this key, if it works and is still of the one with this id.
     async fn key_holder(&self, key: &str, id: &str) -> S3Result<Option<Who>> {
         let key = self.lasting(key).await?.filter(|key| key.status == KeyStatus::Active);
-        Ok(key.map(|key| key.holder).filter(|now| now.id() == id).map(|now| now.who))
+        Ok(key.filter(|key| key.holder.id() == id).map(|key| key.holder.who.clone()))
     }
 
     /// Whom a session acts for; `None` if what it was made from is gone, or is another of the same name.

@@ -23,7 +23,7 @@ impl KeyStore for OneKey {
             owner: "owner".into(),
             holder: Holder::root("owner"),
         });
-        Box::pin(async move { Ok(record) })
+        Box::pin(async move { Ok(record.map(Arc::new)) })
     }
 }
 

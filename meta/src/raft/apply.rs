@@ -39,7 +39,7 @@ impl<K: Kv + Send + Sync + 'static> Machine<K> {
     }
 
     fn apply_all(&mut self, entries: impl Iterator<Item = Entry>) -> Result<Vec<BatchResult>, MetaError> {
-        let mut txn = Txn::new(self.view.kv());
+        let mut txn = Txn::new(&*self.view);
         let mut results = Vec::new();
         let mut applied = self.applied.clone();
         for entry in entries {
@@ -190,5 +190,7 @@ fn write_snapshot<K: Kv>(
         writer.block(&page)?;
     }
     let bytes = writer.finish()?;
+    // After this the log is purged up to the snapshot: a crash must not take the state back behind that.
+    view.settle()?;
     Ok((folder.publish(&temporary, meta)?, bytes))
 }

@@ -1,5 +1,5 @@
-//! The materialised state in sled. It can always be rebuilt, so it is never flushed but on a clean stop:
-//! durability is the log's.
+//! The materialised state in sled. It can always be rebuilt, so it is flushed only on a clean stop and with a snapshot,
+//! so that it does not have to be: durability is the log's.
 
 use crate::error::{ErrorKind, MetaError};
 use crate::limits::SLED_CACHE_BYTES;
@@ -26,11 +26,6 @@ impl SledKv {
             Ok(Err(error)) => Err(failed(error)),
             Err(_) => Err(MetaError::new(ErrorKind::Corrupt, "sled panicked while opening its files")),
         }
-    }
-
-    /// Writes what is only in memory to disk.
-    pub fn flush(&self) -> Result<(), MetaError> {
-        self.db.flush().map(|_| ()).map_err(failed)
     }
 }
 
@@ -72,5 +67,9 @@ impl Kv for SledKv {
             }
         }
         self.db.apply_batch(changes).map_err(failed)
+    }
+
+    fn flush(&self) -> Result<(), MetaError> {
+        self.db.flush().map(|_| ()).map_err(failed)
     }
 }

@@ -65,6 +65,24 @@ enum PoolTable {
     KeyUse = 42,
 }
 
+/// Tables of the pool that change while requests are served and that no request is judged by.
+const RESTLESS: [PoolTable; 5] =
+    [PoolTable::Counter, PoolTable::Log, PoolTable::Event, PoolTable::WebhookState, PoolTable::ProjectUsage];
+
+/// Whether a request may be judged by what this key holds: who somebody is, and who may do what with a bucket. True of
+/// some others too, which change seldom, so that no table that is still to come is forgotten.
+pub fn judges(key: &[u8]) -> bool {
+    match key {
+        [_, _, table, ..] if is_of_pool(key) => !RESTLESS.iter().any(|restless| *restless as u8 == *table),
+        _ => false,
+    }
+}
+
+/// Whether a key is of the pool's tables, which come before all others.
+pub fn is_of_pool(key: &[u8]) -> bool {
+    key.starts_with(&0u16.to_be_bytes())
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum IndexTable {
@@ -456,7 +474,12 @@ impl Named {
 
     /// The name in a key of this table.
     pub fn name(key: &[u8]) -> Option<String> {
-        let mut rest = key.get(3 + 8..)?.iter().copied();
+        let escaped = key.get(3 + 8..)?;
+        let plain = escaped.iter().position(|byte| *byte == 0)?;
+        if escaped[plain..].starts_with(&END) {
+            return String::from_utf8(escaped[..plain].to_vec()).ok();
+        }
+        let mut rest = escaped.iter().copied();
         let mut name = Vec::with_capacity(key.len());
         loop {
             match (rest.next()?, &mut rest) {

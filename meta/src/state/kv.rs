@@ -35,6 +35,9 @@ pub trait Read {
 /// An ordered map of bytes that takes batches whole or not at all.
 pub trait Kv: Read {
     fn apply(&self, batch: Batch) -> Result<(), MetaError>;
+
+    /// Makes what was applied durable, if it is kept anywhere but in memory.
+    fn flush(&self) -> Result<(), MetaError>;
 }
 
 /// A map in memory.
@@ -82,6 +85,10 @@ impl Kv for MemKv {
                 None => map.remove(&key),
             };
         }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), MetaError> {
         Ok(())
     }
 }

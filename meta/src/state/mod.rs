@@ -23,6 +23,7 @@ mod loss;
 mod membership;
 mod names;
 mod objects;
+pub mod over;
 mod policy_details;
 mod pool;
 mod quotas;

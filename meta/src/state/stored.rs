@@ -217,6 +217,11 @@ pub fn newest(view: &dyn Read, bucket: u64, key: &str) -> Result<Option<Stored>,
     found.map(|(slot, value)| Stored::decode(slot, &value)).transpose()
 }
 
+/// The only entry that a name can have in a bucket that never kept versions.
+pub fn only(view: &dyn Read, bucket: u64, key: &str) -> Result<Option<Stored>, MetaError> {
+    at(view, bucket, key, keys::PLAIN_SLOT)
+}
+
 /// The null version of a name. Its place and what is there are two reads, between which it may move.
 pub fn null(view: &dyn Read, bucket: u64, key: &str) -> Result<Option<Stored>, MetaError> {
     let place = || -> Result<u64, MetaError> {
@@ -259,15 +264,15 @@ pub enum Whole {
     DeleteMarker(VersionRef, u64),
 }
 
-/// The whole of the entry that a request means, if it is there.
+/// The whole of the entry of this name that `find` comes to, if it is there.
 pub fn load_whole(
     view: &dyn Read,
-    bucket: u64,
-    (key, version): (&str, Option<VersionRef>),
+    (bucket, key): (u64, &str),
+    find: impl Fn() -> Result<Option<Stored>, MetaError>,
     part: ObjectPart,
 ) -> Result<Option<Whole>, MetaError> {
     for _ in 0..BODY_ATTEMPTS {
-        let Some(mut stored) = find(view, bucket, key, version)? else { return Ok(None) };
+        let Some(mut stored) = find()? else { return Ok(None) };
         let (named, slot) = (stored.named(), stored.slot);
         let body = match stored.rest.as_mut().map(|rest| &mut rest.body) {
             None => return Ok(Some(Whole::DeleteMarker(named, stored.last_modified_ms))),

@@ -2,11 +2,11 @@
 //! refused command leaves nothing behind.
 
 use super::kv::{Batch, Pair, Read, Step};
+use super::over::Over;
 use crate::error::{ErrorKind, MetaError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::btree_map::Entry;
-use std::ops::Bound;
 
 /// A key and its pending change before, if it had one.
 type Undo = (Vec<u8>, Option<Option<Vec<u8>>>);
@@ -22,11 +22,6 @@ pub struct Txn<'a> {
 impl<'a> Txn<'a> {
     pub fn new(base: &'a dyn Read) -> Self {
         Self { base, pending: Batch::new(), undo: Vec::new() }
-    }
-
-    /// A view of a map with these values over its own.
-    pub fn over(base: &'a dyn Read, pending: Batch) -> Self {
-        Self { base, pending, undo: Vec::new() }
     }
 
     /// All the changes, to be applied as one batch.
@@ -79,105 +74,22 @@ impl<'a> Txn<'a> {
 
 impl Read for Txn<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
-        match self.pending.get(key) {
-            Some(change) => Ok(change.clone()),
-            None => self.base.get(key),
-        }
+        self.over().get(key)
     }
 
     fn scan(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Step) -> Result<(), MetaError> {
-        // Pending changes at or above `position` are still to be visited.
-        let mut position = from.to_vec();
-        let mut stopped = false;
-        self.base.scan(from, &mut |key, value| {
-            match self.visit_pending(&mut position, Some(key), visit) {
-                Step::Stop => stopped = true,
-                Step::Seek(to) if to.as_slice() > key => return Step::Seek(to),
-                Step::Seek(_) | Step::Next if self.pending.contains_key(key) => {
-                    match self.visit_one(key, visit) {
-                        Step::Stop => stopped = true,
-                        Step::Next => position = above(key),
-                        Step::Seek(to) => {
-                            position.clone_from(&to);
-                            return Step::Seek(to);
-                        }
-                    }
-                }
-                Step::Seek(_) | Step::Next => match visit(key, value) {
-                    Step::Stop => stopped = true,
-                    Step::Next => position = above(key),
-                    Step::Seek(to) => {
-                        position.clone_from(&to);
-                        return Step::Seek(to);
-                    }
-                },
-            }
-            if stopped { Step::Stop } else { Step::Next }
-        })?;
-        if !stopped {
-            self.visit_pending(&mut position, None, visit);
-        }
-        Ok(())
+        self.over().scan(from, visit)
     }
 
     fn last_below(&self, below: &[u8]) -> Result<Option<Pair>, MetaError> {
-        let mut found = self.base.last_below(below)?;
-        while let Some((key, _)) = &found {
-            if !self.pending.contains_key(key) {
-                break;
-            }
-            found = self.base.last_below(key)?;
-        }
-        let range = self.pending.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(below)));
-        let pending = range.rev().find_map(|(key, change)| Some((key, change.as_ref()?)));
-        Ok(match (found, pending) {
-            (Some(base), Some((key, _))) if base.0 > *key => Some(base),
-            (_, Some((key, value))) => Some((key.clone(), value.clone())),
-            (base, None) => base,
-        })
+        self.over().last_below(below)
     }
 }
 
 impl Txn<'_> {
-    /// Visits pending values from `position` to before `end`. Says `Stop` if the visitor did, `Seek` if it
-    /// asked for a key at or after `end`, else `Next`.
-    fn visit_pending(
-        &self,
-        position: &mut Vec<u8>,
-        end: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Step,
-    ) -> Step {
-        loop {
-            let upper = end.map_or(Bound::Unbounded, Bound::Excluded);
-            if end.is_some_and(|end| position.as_slice() >= end) {
-                return Step::Seek(position.clone());
-            }
-            let mut range = self.pending.range::<[u8], _>((Bound::Included(&position[..]), upper));
-            let Some((key, value)) = range.find_map(|(key, change)| Some((key, change.as_ref()?))) else {
-                return Step::Next;
-            };
-            match visit(key, value) {
-                Step::Stop => return Step::Stop,
-                Step::Next => *position = above(key),
-                Step::Seek(to) => *position = to,
-            }
-        }
+    fn over(&self) -> Over<'_> {
+        Over { base: self.base, changes: &self.pending }
     }
-
-    fn visit_one(&self, key: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Step) -> Step {
-        match self.pending.get(key) {
-            Some(Some(value)) => visit(key, value),
-            _ => Step::Next,
-        }
-    }
-}
-
-/// The lowest key above `key`.
-fn above(key: &[u8]) -> Vec<u8> {
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    next
 }
 
 /// A record of the state, if it is there.

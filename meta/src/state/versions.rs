@@ -114,7 +114,7 @@ pub fn put(
 
 /// What versions make of a change to a name.
 struct Place {
-    /// What was the newest so far.
+    /// What was the newest so far, if it isn't known to be what gives way: where there never were versions.
     newest: Option<Stored>,
     /// What gives way.
     displaced: Option<Stored>,
@@ -123,16 +123,20 @@ struct Place {
 
 impl Place {
     fn find(txn: &Txn<'_>, bucket: u64, key: &str, versioning: Versioning) -> Outcome<Self> {
-        let newest = stored::newest(txn, bucket, key)?;
-        let displaced = match versioning {
-            Versioning::Off | Versioning::Suspended => stored::null(txn, bucket, key)?,
-            Versioning::Enabled => None,
+        let (newest, displaced) = match versioning {
+            Versioning::Off => (None, stored::only(txn, bucket, key)?),
+            Versioning::Suspended => (stored::newest(txn, bucket, key)?, stored::null(txn, bucket, key)?),
+            Versioning::Enabled => (stored::newest(txn, bucket, key)?, None),
         };
         Ok(Self { newest, displaced, versioning })
     }
 
     fn current(&self) -> Option<&Stored> {
-        self.newest.as_ref().filter(|newest| !newest.kind.is_marker())
+        let newest = match self.versioning {
+            Versioning::Off => &self.displaced,
+            Versioning::Suspended | Versioning::Enabled => &self.newest,
+        };
+        newest.as_ref().filter(|newest| !newest.kind.is_marker())
     }
 
     /// The slot of what takes the place. A name that has nothing else is as in a bucket without versioning.
@@ -315,7 +319,11 @@ pub fn read(
 ) -> Outcome<FoundVersion> {
     let bucket = bucket(view, bucket_name)?;
     let config = of(view, bucket.id)?;
-    match stored::load_whole(view, bucket.id, (key, version), part)? {
+    let find = || match (version, config.versioning) {
+        (None, Versioning::Off) => stored::only(view, bucket.id, key),
+        _ => stored::find(view, bucket.id, key, version),
+    };
+    match stored::load_whole(view, (bucket.id, key), find, part)? {
         Some(Whole::Object(named, kept)) => {
             let version = shown(&config, named);
             let Kept { record, annotations, part_checksums, sealing } = *kept;

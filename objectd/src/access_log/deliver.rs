@@ -149,7 +149,7 @@ pub async fn check_target(
     shared: &Shared,
     source: &BucketRecord,
     (target, key): (&str, &str),
-) -> S3Result<BucketRules> {
+) -> S3Result<Arc<BucketRules>> {
     let refuse = |why: &'static str| {
         Err(S3Error::with(S3Code::InvalidTargetBucketForLogging, why).extra("TargetBucket", target))
     };
@@ -160,7 +160,7 @@ pub async fn check_target(
         }
         Err(error) => return Err(fault::meta(error)),
     };
-    let rules = BucketRules::new(found, &shared.parsed_policies);
+    let rules = BucketRules::of(&found, &shared.parsed_policies)?;
     if rules.record.owner != source.owner {
         return refuse("The owner for the bucket to be logged and the target bucket must be the same.");
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use aws_sigv4::sign::v4::calculate_signature;
 use http::StatusCode;
 use http::header::HeaderName;
 use http::request::Parts;
@@ -83,7 +83,7 @@ pub struct Authenticated {
 impl Authenticated {
     /// Of a claim whose signature was verified with its key, over this hash of the payload.
     fn signed(
-        (claim, key): (Claim, KeyRecord),
+        (claim, key): (Claim, &KeyRecord),
         query: Query,
         (content_sha256, payload): (String, PayloadAuth),
     ) -> Authenticated {
@@ -93,8 +93,8 @@ impl Authenticated {
             signature: Some(Signature { signed_ms, content_sha256 }),
             principal: Principal::Key {
                 access_key_id: claim.scope.access_key_id,
-                owner: key.owner,
-                holder: key.holder,
+                owner: key.owner.clone(),
+                holder: key.holder.clone(),
             },
             payload,
             query,
@@ -145,7 +145,7 @@ impl Authenticator {
             &claim.signature,
         );
         let payload = PayloadAuth::new(mode, Some(signer))?;
-        Ok(Authenticated::signed((claim, key), query, (payload_hash, payload)))
+        Ok(Authenticated::signed((claim, &key), query, (payload_hash, payload)))
     }
 
     /// Begins with a request whose signature, in the header, is made for another service than S3 and over the body's
@@ -188,21 +188,20 @@ impl Authenticator {
         let payload = PayloadAuth::new(PayloadMode::Unsigned, None)?;
         let unsigned = ("UNSIGNED-PAYLOAD".to_owned(), payload);
         // Its claim expires as a presigned request's does, and yet its credentials are in no query.
-        let signed = Authenticated::signed((claim, key), Query::parse(None)?, unsigned);
+        let signed = Authenticated::signed((claim, &key), Query::parse(None)?, unsigned);
         Ok(Authenticated { presigned: false, ..signed })
     }
 
     fn check_time(&self, claim: &Claim) -> S3Result<()> {
-        let now = Timestamp::from_wall(self.clock.wall())
-            .ok_or_else(|| S3Error::internal("the clock is out of the range of dates"))?;
-        let age_s = now.unix_s() - claim.timestamp.unix_s();
+        let now_s = i64::try_from(self.clock.wall().0 / 1000).map_err(S3Error::internal)?;
+        let age_s = now_s - claim.timestamp.unix_s();
         match claim.place {
             Place::Header if age_s.abs() > MAX_SKEW_S => Err(S3Error::new(S3Code::RequestTimeTooSkewed)
                 .extra("RequestTime", claim.timestamp.as_str())
-                .extra("ServerTime", now.extended())
+                .extra("ServerTime", shown(now_s))
                 .extra("MaxAllowedSkewMilliseconds", (MAX_SKEW_S * 1000).to_string())),
             Place::Header => Ok(()),
-            Place::Query { expires_s } => check_expiry(claim, &now, age_s, expires_s),
+            Place::Query { expires_s } => check_expiry(claim, now_s, expires_s),
         }
     }
 
@@ -234,7 +233,7 @@ impl Authenticator {
         Ok(())
     }
 
-    async fn key(&self, claim: &Claim) -> S3Result<KeyRecord> {
+    async fn key(&self, claim: &Claim) -> S3Result<Arc<KeyRecord>> {
         let access_key_id = claim.scope.access_key_id.as_str();
         match self.keys.key(access_key_id, claim.token.as_deref()).await? {
             Some(key) if key.status == KeyStatus::Active => Ok(key),
@@ -248,7 +247,7 @@ impl Authenticator {
 pub struct Begun {
     query: Query,
     claim: Claim,
-    key: KeyRecord,
+    key: Arc<KeyRecord>,
 }
 
 impl Begun {
@@ -263,7 +262,7 @@ impl Begun {
         }
         verified(parts, &query, &claim, &key, &payload_hash)?;
         let payload = PayloadAuth::new(PayloadMode::Sha256(hash), None)?;
-        Ok(Authenticated::signed((claim, key), query, (payload_hash, payload)))
+        Ok(Authenticated::signed((claim, &key), query, (payload_hash, payload)))
     }
 }
 
@@ -289,7 +288,13 @@ fn anonymous(parts: &Parts, query: Query) -> S3Result<Authenticated> {
     Ok(Authenticated { principal: Principal::Anonymous, payload, query, presigned: false, signature: None })
 }
 
-fn check_expiry(claim: &Claim, now: &Timestamp, age_s: i64, expires_s: i64) -> S3Result<()> {
+/// As error answers show a time.
+fn shown(unix_s: i64) -> String {
+    Timestamp::from_unix_s(unix_s).map(|time| time.extended()).unwrap_or_default()
+}
+
+fn check_expiry(claim: &Claim, now_s: i64, expires_s: i64) -> S3Result<()> {
+    let age_s = now_s - claim.timestamp.unix_s();
     // AWS answers the two range errors with 400; here whoever shows a signature that can't be valid is
     // denied, so that one status covers all of a presigned request's time rules.
     let range = |message: &'static str| {
@@ -313,7 +318,7 @@ fn check_expiry(claim: &Claim, now: &Timestamp, age_s: i64, expires_s: i64) -> S
         return Err(S3Error::with(S3Code::AccessDenied, "Request has expired")
             .extra("X-Amz-Expires", expires_s.to_string())
             .extra("Expires", expiry)
-            .extra("ServerTime", now.extended()));
+            .extra("ServerTime", shown(now_s)));
     }
     Ok(())
 }
@@ -378,15 +383,7 @@ fn payload_hash(parts: &Parts, query: &Query, claim: &Claim) -> S3Result<String>
 }
 
 fn signing_key(key: &KeyRecord, claim: &Claim) -> [u8; 32] {
-    let derived = generate_signing_key(
-        key.secret.reveal(),
-        claim.timestamp.system_time(),
-        &claim.scope.region,
-        &claim.scope.service,
-    );
-    let mut signing_key = [0; 32];
-    signing_key.copy_from_slice(derived.as_ref());
-    signing_key
+    key.secret.signing_key(&claim.scope, claim.timestamp.system_time())
 }
 
 fn verify(

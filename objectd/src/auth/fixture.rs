@@ -43,7 +43,7 @@ impl KeyStore for TwoKeys {
             owner: "owner".into(),
             holder: Holder::root("owner"),
         });
-        Box::pin(async move { Ok(record) })
+        Box::pin(async move { Ok(record.map(Arc::new)) })
     }
 }
 

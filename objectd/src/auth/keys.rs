@@ -3,21 +3,53 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use aws_sigv4::sign::v4::generate_signing_key;
 
 use super::holder::Holder;
+use super::scope::Scope;
 use crate::error::S3Result;
 
 /// A secret access key. Shown redacted; there is no way to print it but [`Secret::reveal`].
-#[derive(Clone)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    /// What was derived from it last, and for which scope: most requests of a day are signed for the same one.
+    derived: Mutex<Option<(Scope, SigningKey)>>,
+}
+
+/// What requests are signed with, for a day, a region and a service.
+pub type SigningKey = [u8; 32];
 
 impl Secret {
     pub fn new(secret: impl Into<String>) -> Secret {
-        Secret(secret.into())
+        Secret { text: secret.into(), derived: Mutex::default() }
     }
 
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The signing key for a scope, whose date is that of `time`.
+    pub(super) fn signing_key(&self, scope: &Scope, time: SystemTime) -> SigningKey {
+        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, key)) = derived.as_ref()
+            && (&of.date, &of.region, &of.service) == (&scope.date, &scope.region, &scope.service)
+        {
+            return *key;
+        }
+        let key = generate_signing_key(&self.text, time, &scope.region, &scope.service);
+        let mut signing_key = [0; 32];
+        signing_key.copy_from_slice(key.as_ref());
+        *derived = Some((scope.clone(), signing_key));
+        signing_key
+    }
+}
+
+impl Clone for Secret {
+    fn clone(&self) -> Self {
+        Self::new(self.text.as_str())
     }
 }
 
@@ -45,7 +77,7 @@ pub struct KeyRecord {
 }
 
 /// A future that borrows its maker; the trait below must be usable as `dyn`.
-pub type KeyFuture<'a> = Pin<Box<dyn Future<Output = S3Result<Option<KeyRecord>>> + Send + 'a>>;
+pub type KeyFuture<'a> = Pin<Box<dyn Future<Output = S3Result<Option<Arc<KeyRecord>>>> + Send + 'a>>;
 
 /// Where access keys are looked up: the control plane, through a cache that revocation empties.
 pub trait KeyStore: Send + Sync {

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rt::clock::WallMillis;
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
@@ -42,10 +41,6 @@ impl Timestamp {
         let format = format_description!("[year][month][day]T[hour][minute][second]Z");
         let text = OffsetDateTime::from_unix_timestamp(unix_s).ok()?.format(format).ok()?;
         Timestamp::parse_basic(&text)
-    }
-
-    pub fn from_wall(now: WallMillis) -> Option<Timestamp> {
-        Timestamp::from_unix_s(i64::try_from(now.0 / 1000).ok()?)
     }
 
     pub fn as_str(&self) -> &str {

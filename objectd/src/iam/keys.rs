@@ -12,7 +12,7 @@ use crate::http_date;
 use crate::xml::XmlWriter;
 use meta::error::ErrorKind;
 use meta::identity::{IdentityKey, IdentityKind, IdentityRecord, account_of};
-use meta::identity_command::{Identified, IdentityCommand, KnownKey};
+use meta::identity_command::{IdentityCommand, KnownKey};
 use rt::rng::SystemRng;
 
 /// Whose keys a call is about: the user that it names, else the caller; `None` for the account's root.
@@ -116,15 +116,19 @@ pub async fn delete(call: &Call<'_>) -> S3Result<XmlWriter> {
 pub async fn last_used(call: &Call<'_>) -> S3Result<XmlWriter> {
     let id = call.need("AccessKeyId")?;
     let (account, user) = match call.shared.meta.identify(id).await {
-        Ok(Identified { key: KnownKey::OfOwner(key), .. }) => (account_of(&key.owner).to_owned(), None),
-        Ok(Identified { key: KnownKey::OfIdentity(key), holder }) => (key.account, holder),
+        Ok(found) => match &found.key {
+            KnownKey::OfOwner(key) => (account_of(&key.owner).to_owned(), None),
+            KnownKey::OfIdentity(key) => {
+                (key.account.clone(), found.holder.as_ref().map(|holder| holder.record.clone()))
+            }
+        },
         Err(error) if matches!(error.kind(), ErrorKind::NotFound(_) | ErrorKind::Invalid) => {
             (String::new(), None)
         }
         Err(error) => return Err(fault::meta(error)),
     };
     let own = account == call.account();
-    let user = user.map(|user| user.record).filter(|_| own);
+    let user = user.filter(|_| own);
     let root = || format!("arn:aws:iam::{}:root", call.account());
     // Who may not is not told whether there is such a key.
     call.authorize(&user.as_ref().map_or_else(root, IdentityRecord::arn))?;
