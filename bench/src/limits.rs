@@ -27,6 +27,17 @@ pub const PERF_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a command line tool of a peer may take, in seconds.
 pub const PEER_TOOL_TIMEOUT_S: u64 = 120;
 
+/// How long a server of ours may take to tell its metrics.
+pub const METRICS_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this the metrics of disks tell of what was before it.
+pub const METRICS_AGE: Duration = Duration::from_secs(2);
+/// What a busy connection PUTs and GETs.
+pub const GATEWAY_OBJECT_BYTES: usize = 8 << 20;
+/// Between two looks at a gateway's memory.
+pub const GATEWAY_LOOK: Duration = Duration::from_millis(20);
+/// Between two lines about how far the ageing of a log is.
+pub const AGE_STEP: Duration = Duration::from_secs(2);
+
 /// How long system calls are counted, in a pass of its own.
 pub const CENSUS_TIME: Duration = Duration::from_secs(1);
 

@@ -4,10 +4,14 @@
 
 mod block;
 mod ceph;
+mod cleaner;
 mod counters;
 mod draw;
+mod idle;
 mod limits;
 mod machine;
+mod memory;
+mod metrics;
 mod options;
 mod packages;
 mod report;
@@ -32,6 +36,12 @@ struct Cli {
 enum What {
     /// Volumes with three replicas beside other block stores, all over vhost-user-blk.
     Block(block::Options),
+    /// Random writes into a log that is nearly full, beside one that is nearly empty.
+    Cleaner(cleaner::Options),
+    /// The memory of the index as a volume fills, and of a gateway with its connections.
+    Memory(memory::Options),
+    /// What everything costs when nobody asks for anything.
+    Idle(idle::Options),
     /// Draws reports that the others wrote with --json.
     Draw(draw::Options),
     /// Objects with three replicas beside other object stores, over plain HTTP with SigV4.
@@ -43,6 +53,9 @@ enum What {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().what {
         What::Block(options) => judged(block::run(&options), options.check()),
+        What::Cleaner(options) => judged(cleaner::run(&options), options.run.check),
+        What::Memory(options) => judged(memory::run(&options), options.run.check),
+        What::Idle(options) => judged(idle::run(&options), options.check),
         What::Draw(options) => draw::run(&options).map(|()| ExitCode::SUCCESS),
         What::S3(options) => judged(s3::run(&options), options.check()),
         What::Soak(options) => soak::run(&options).map(|verdict| match verdict {

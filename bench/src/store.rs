@@ -1,6 +1,7 @@
 //! Ours: `ashlar up`, as a user starts it.
 
 use crate::counters::{Member, Parts};
+use crate::metrics::Metrics;
 use crate::packages;
 use crate::server::Server;
 use anyhow::{Context, Result, bail};
@@ -79,10 +80,29 @@ impl Store {
         Ok(socket)
     }
 
-    /// A variable of `env.sh`, such as AWS_ENDPOINT_URL.
+    /// What its metrics say now; those of disks are up to a second old.
+    pub fn metrics(&self) -> Result<Metrics> {
+        Metrics::fetch(self.variable("ASHLAR_ADMIN")?)
+    }
+
+    /// A variable of `env.sh`.
     pub fn variable(&self, name: &str) -> Result<&str> {
         let found = self.environment.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| &**value).with_context(|| format!("env.sh has no {name}"))
+    }
+
+    /// Another S3 gateway, as a process of its own, so that what it costs is told apart from the rest; and its URL.
+    pub fn start_gateway(&self) -> Result<(Server, String)> {
+        let mut command = Command::new(&self.binary);
+        command.args(["objectd", "--listen", "127.0.0.1:0", "--node", "bench", "--gateway", "bench"]);
+        command.args(["--meta", self.variable("ASHLAR_ADMIN")?, "--token-file"]);
+        command.arg(self.folder.join("ashlar").join("secrets").join("daemon.token"));
+        let log = self.folder.join("gateway.log");
+        let mut server = Server::start("ashlar objectd", command.stdout(Stdio::piped()), log)?;
+        let ready = wait_until_ready(&mut server)?;
+        let url = ready.split(' ').find_map(|word| word.strip_prefix("s3="));
+        let url = url.with_context(|| format!("{ready:?} has no s3=URL"))?.to_owned();
+        Ok((server, url))
     }
 
     /// The one process, whose parts are told apart by their threads' names.
@@ -130,18 +150,23 @@ fn beside_us() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Waits for the line that says so, and keeps reading after it so that the pipe never fills.
-fn wait_until_ready(server: &mut Server) -> Result<()> {
+/// Waits for the line that says so and answers it, and keeps reading after it so that the pipe never fills.
+fn wait_until_ready(server: &mut Server) -> Result<String> {
     let stdout = server.take_stdout().context("the server's output is piped")?;
     let (tell, told) = sync_channel(1);
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             if line.starts_with("ready") {
-                let _ = tell.try_send(());
+                let _ = tell.try_send(line);
             }
         }
     });
-    server.wait_until("line that starts with \"ready\"", || told.try_recv().is_ok())
+    let mut ready = None;
+    server.wait_until("line that starts with \"ready\"", || {
+        ready = told.try_recv().ok();
+        ready.is_some()
+    })?;
+    ready.context("it was just there")
 }
 
 /// The variables that `env.sh` exports: lines of `export NAME=VALUE`, the value perhaps in quotes.

@@ -43,6 +43,8 @@ struct Shared {
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub operations: u64,
+    /// With those that did not count.
+    pub all_operations: u64,
     pub latencies: Latencies,
 }
 
@@ -114,6 +116,11 @@ impl Drivers {
         self.phase.counted_only.load(Ordering::SeqCst)
     }
 
+    /// Whether a client has given up; [`end`](Self::end) says why.
+    pub fn has_failed(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Ends the clients, after what is in flight, and adds up what they counted.
     pub fn end(self) -> Result<Outcome> {
         self.set(Phase::End);
@@ -121,6 +128,7 @@ impl Drivers {
         for thread in self.threads {
             let outcome = thread.join().map_err(|_| anyhow!("a client panicked"))??;
             all.operations += outcome.operations;
+            all.all_operations += outcome.all_operations;
             all.latencies.append(outcome.latencies);
         }
         Ok(all)
@@ -142,6 +150,7 @@ impl Shared {
 
     fn done(&self, outcome: &mut Outcome, started: Instant, ended: Instant) {
         let phase = self.phase();
+        outcome.all_operations += 1;
         if phase == Phase::Count as u8 {
             outcome.operations += 1;
             outcome.latencies.push(ended - started);
@@ -204,17 +213,31 @@ fn drive_file(task: &Task, shared: &Shared) -> Result<Outcome> {
 
 /// Writes the area of a volume once, and flushes.
 pub fn fill(socket: &Path, shape: Shape) -> Result<()> {
-    let mut client = Client::connect(socket)?;
-    if client.capacity()? < shape.size {
-        bail!("{} has {} bytes and not {}", socket.display(), client.capacity()?, shape.size);
+    let capacity = Client::connect(socket)?.capacity()?;
+    if capacity < shape.size {
+        bail!("{} has {capacity} bytes and not {}", socket.display(), shape.size);
     }
-    let mut offsets = (0..shape.area).step_by(MAX_REQUEST_BYTES);
+    let requests = Requests { direction: Direction::Write, bytes: MAX_REQUEST_BYTES, depth: 8 };
+    ask(socket, requests, (0..shape.area).step_by(MAX_REQUEST_BYTES))
+}
+
+/// Requests that are alike but for their place.
+#[derive(Debug, Clone, Copy)]
+pub struct Requests {
+    pub direction: Direction,
+    pub bytes: usize,
+    pub depth: usize,
+}
+
+/// Asks for each of these places once, so many at a time, and flushes.
+pub fn ask(socket: &Path, requests: Requests, mut offsets: impl Iterator<Item = u64>) -> Result<()> {
+    let mut client = Client::connect(socket)?;
     let mut in_flight = 0;
-    let mut free = (0..8).collect::<Vec<_>>();
+    let mut free = (0..requests.depth).collect::<Vec<_>>();
     loop {
         while let Some(slot) = free.pop() {
             let Some(offset) = offsets.next() else { break };
-            client.submit(Direction::Write, offset, MAX_REQUEST_BYTES, slot);
+            client.submit(requests.direction, offset, requests.bytes, slot);
             in_flight += 1;
         }
         if in_flight == 0 {

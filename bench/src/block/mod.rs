@@ -1,24 +1,24 @@
 //! `bench block`: volumes with three replicas beside other block stores, all driven by the same client.
 
-mod client;
-mod drive;
-mod qsd;
+pub mod client;
+pub mod drive;
+pub mod measure;
+pub mod qsd;
 mod raw;
-mod rbd;
+pub mod rbd;
 mod recovery;
-mod side;
-mod workload;
+pub mod side;
+pub mod workload;
 
-use crate::counters::{Asked, Census};
-use crate::limits::{CENSUS_TIME, WARM_UP_PART};
-use crate::machine::{pause, say, say_aside};
+use crate::counters::Census;
+use crate::machine::{say, say_aside};
 use crate::options::{Run, parse_size, size_text};
 use crate::report::bound::{Against, Bound};
-use crate::report::figure::{IOPS, P50, Sample, THROUGHPUT, count};
+use crate::report::figure::{IOPS, P50, THROUGHPUT, count};
 use crate::report::turns::in_turn;
 use crate::report::{OURS, Report, RowName, Verdict};
 use anyhow::{Result, bail};
-use drive::Drivers;
+use measure::{Turn, measure};
 use side::Side;
 use std::path::PathBuf;
 use workload::{
@@ -104,11 +104,12 @@ pub fn run(options: &Options) -> Result<Verdict> {
     report.bounds = bounds();
 
     let mut census = Census::default();
+    let turn = Turn { time: options.run.time(), shape, folder: folder.path() };
     in_turn(&mut report, options.run.rounds, &workloads, |workload, side, report| {
         let side = &sides[side];
-        let sample = measure(side, workload, (options, shape, folder.path()), (&mut census, report))?;
+        let measured = measure(side, workload, turn, (&mut census, report))?;
         side.settle()?;
-        Ok(sample)
+        Ok(measured.map(|measured| measured.sample))
     })?;
     recovery::run(&mut sides[OURS], &mut report, (options, shape))?;
     options.run.finish(&report)
@@ -159,42 +160,6 @@ fn start_sides(
 
 const NO_VITASTOR: &str = "Debian has no package of it and this program installs nothing from elsewhere; \
                            build it from https://vitastor.io and measure it with its own fio engine";
-
-/// One run of one workload on one side; `None` if the side is not made for it.
-fn measure(
-    side: &Side,
-    workload: &Workload,
-    (options, shape, folder): (&Options, Shape, &std::path::Path),
-    (census, report): (&mut Census, &mut Report),
-) -> Result<Option<Sample>> {
-    let time = options.run.time();
-    let Some(drivers) = Drivers::start(side, workload, shape)? else { return Ok(None) };
-    pause(time / WARM_UP_PART);
-    let meter = crate::counters::Meter::start(&side.members, folder)?;
-    drivers.count();
-    pause(time);
-    drivers.idle();
-    let usage = meter.read()?;
-    let mut sample = Sample::default();
-    let counted = census.system_calls(&side.members, report, || {
-        drivers.count_only();
-        pause(time.min(CENSUS_TIME));
-        drivers.idle();
-        Ok(drivers.counted_only())
-    });
-    let mut result = drivers.end()?;
-    let seconds = usage.elapsed.as_secs_f64();
-    let bytes = result.operations * workload.request_bytes as u64;
-    sample.put(&IOPS, count(result.operations) / seconds);
-    sample.put(&THROUGHPUT, count(bytes) / count(1 << 20) / seconds);
-    sample.put_latencies(&mut result.latencies);
-    let written_bytes = if workload.is_write() { bytes } else { 0 };
-    usage.put(&mut sample, Asked { operations: result.operations, written_bytes });
-    if let Some(counted) = counted? {
-        counted.put(&mut sample);
-    }
-    Ok(Some(sample))
-}
 
 /// The targets of volumes: the first number must hold, the second is aimed at.
 fn bounds() -> Vec<Bound> {
