@@ -14,9 +14,18 @@ const YIELDS: &str = "syscalls:sys_enter_sched_yield";
 const RING_CALLS: &str = "syscalls:sys_enter_io_uring_enter";
 
 /// How long a store at rest is looked at.
-const REST: Duration = Duration::from_secs(2);
+const REST: Duration = Duration::from_secs(4);
 /// What the daemon's own timers count, a little.
-const AT_REST_TOO: [&str; 4] = ["calls", "switches", ALLOCATIONS, ALLOCATED];
+const AT_REST_TOO: [&str; 8] = [
+    "calls",
+    "switches",
+    ALLOCATIONS,
+    ALLOCATED,
+    "ashlar_meta_queries_total",
+    "ashlar_meta_proposals_total",
+    "ashlar_meta_log_flush_seconds_count",
+    "ashlar_meta_log_bytes_total",
+];
 /// Looking itself costs memory.
 const LOOKED: [&str; 2] = [ALLOCATIONS, ALLOCATED];
 const ALLOCATIONS: &str = "ashlar_process_allocations_total";

@@ -59,7 +59,7 @@ const PUTS_ONE_BY_ONE: &[Bound] = &[
     // A write and a flush on each disk.
     at_most(REQUESTS, 6.1),
     at_most(COMMANDS, 1.1),
-    at_most(QUERIES, 2.5),
+    at_most(QUERIES, 2.8),
     // measured 170
     at_most(LOG_BYTES, 200.0),
     // measured 86
@@ -115,7 +115,7 @@ const LISTS: &[Bound] = &[
 
 #[test]
 fn objects_cost_what_they_did() {
-    let store = store_without_holes("448M");
+    let store = store_without_holes("256M");
     let runtime = runtime();
     let client = S3Client::of(&store);
     // Each connection's, before anything is counted.
