@@ -38,9 +38,6 @@ pub const GATEWAY_LOOK: Duration = Duration::from_millis(20);
 /// Between two lines about how far the ageing of a log is.
 pub const AGE_STEP: Duration = Duration::from_secs(2);
 
-/// How long servers may take to end when the run is interrupted, before they are killed.
-pub const INTERRUPT_PATIENCE: Duration = Duration::from_secs(10);
-
 /// How long system calls are counted, in a pass of its own.
 pub const CENSUS_TIME: Duration = Duration::from_secs(1);
 
@@ -101,8 +98,14 @@ pub const S3_EVENTS: usize = S3_MAX_CONNECTIONS;
 pub const S3_REFUSED_PAUSE: Duration = Duration::from_millis(1);
 /// Connections that put what is there before the rounds.
 pub const S3_FILL_CONNECTIONS: usize = 32;
+/// Keys of the largest bucket that pages are read of.
+pub const S3_MAX_LISTED_KEYS: u64 = 100_000_000;
+/// The volume that is written to while objects are worked on.
+pub const S3_MIXED_VOLUME_BYTES: u64 = 1 << 30;
 /// Of each of our disks; the files are sparse.
 pub const S3_DISK_MIB: u64 = 16 << 10;
+/// Of all objects that Ceph's gateway has to hold at once.
+pub const RGW_DATA_MIB: u64 = 8 << 10;
 /// What Garage's nodes say they can hold; a weight, not a limit.
 pub const GARAGE_CAPACITY: &str = "100G";
 

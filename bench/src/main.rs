@@ -8,7 +8,6 @@ mod cleaner;
 mod counters;
 mod draw;
 mod idle;
-mod interrupt;
 mod limits;
 mod machine;
 mod memory;
@@ -45,6 +44,10 @@ enum What {
     Idle(idle::Options),
     /// Draws reports that the others wrote with --json.
     Draw(draw::Options),
+    /// Pages of buckets with up to millions of keys, beside other object stores.
+    List(s3::list::Options),
+    /// GET, PUT, LIST and DELETE of mixed sizes at once, also while a volume is written to.
+    Mixed(s3::mixed::Options),
     /// Objects with three replicas beside other object stores, over plain HTTP with SigV4.
     S3(s3::Options),
     /// Real daemons under load and faults, mixed by a seed, for as long as you like.
@@ -58,6 +61,8 @@ fn main() -> ExitCode {
         What::Memory(options) => judged(memory::run(&options), options.run.check),
         What::Idle(options) => judged(idle::run(&options), options.check),
         What::Draw(options) => draw::run(&options).map(|()| ExitCode::SUCCESS),
+        What::List(options) => judged(s3::list::run(&options), options.check()),
+        What::Mixed(options) => judged(s3::mixed::run(&options), options.check()),
         What::S3(options) => judged(s3::run(&options), options.check()),
         What::Soak(options) => soak::run(&options).map(|verdict| match verdict {
             soak::Verdict::Held => ExitCode::SUCCESS,

@@ -7,18 +7,9 @@ use anyhow::{Result, bail};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
     MakeBucket,
-    Put {
-        key: String,
-        body: Body,
-    },
-    Get {
-        key: String,
-        body: Body,
-    },
-    Delete {
-        key: String,
-    },
-    #[cfg_attr(not(test), expect(dead_code, reason = "pages come with the mode that lists"))]
+    Put { key: String, body: Body },
+    Get { key: String, body: Body },
+    Delete { key: String },
     List(List),
 }
 
@@ -33,6 +24,15 @@ pub enum Kind {
 
 impl Kind {
     pub const ALL: [Self; 4] = [Self::Put, Self::Get, Self::List, Self::Delete];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Put => "PUT",
+            Self::Get => "GET",
+            Self::List => "LIST",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// A page of a bucket (`ListObjectsV2`).
@@ -41,15 +41,14 @@ pub struct List {
     pub prefix: String,
     pub start_after: String,
     pub order: Order,
-    pub max_keys: usize,
-    /// What the page must hold; none if others change the bucket meanwhile.
-    pub page: Option<Page>,
+    pub max_keys: u64,
+    /// What the page must hold.
+    pub page: Page,
 }
 
 /// Whether keys are folded at slashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    #[cfg_attr(not(test), expect(dead_code, reason = "pages come with the mode that lists"))]
     Flat,
     Delimiter,
 }
@@ -57,7 +56,7 @@ pub enum Order {
 /// The ends of a page, and how many entries it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    pub entries: usize,
+    pub entries: u64,
     pub first: String,
     pub last: String,
 }
@@ -151,7 +150,6 @@ impl List {
                 String::from_utf8_lossy(&answer[answer.len().saturating_sub(80)..])
             );
         }
-        let Some(page) = &self.page else { return Ok(()) };
         let (open, close): (&[u8], &[u8]) = match self.order {
             Order::Flat => (b"<Key>", b"</Key>"),
             Order::Delimiter => (b"<CommonPrefixes><Prefix>", b"</Prefix>"),
@@ -168,8 +166,8 @@ impl List {
         }
         let (first, last) = ends.map_or_else(Default::default, |(first, last)| (entry(first), entry(last)));
         let found = Page { entries, first, last };
-        if found != *page {
-            bail!("a page after {:?} holds {found:?} and not {page:?}", self.start_after);
+        if found != self.page {
+            bail!("a page after {:?} holds {found:?} and not {:?}", self.start_after, self.page);
         }
         Ok(())
     }
@@ -179,17 +177,21 @@ impl List {
 mod tests {
     use super::*;
 
-    fn list(order: Order, page: Option<Page>) -> List {
+    fn list(order: Order, page: Page) -> List {
         List { prefix: String::new(), start_after: "0001/000002".into(), order, max_keys: 1000, page }
+    }
+
+    fn page(entries: u64, first: &str, last: &str) -> Page {
+        Page { entries, first: first.into(), last: last.into() }
     }
 
     #[test]
     fn queries_are_in_order_and_escaped() {
         assert_eq!(
-            Ask::List(list(Order::Flat, None)).query(),
+            Ask::List(list(Order::Flat, page(2, "a", "b"))).query(),
             "list-type=2&max-keys=1000&start-after=0001%2F000002"
         );
-        let folded = List { prefix: "a/".into(), ..list(Order::Delimiter, None) };
+        let folded = List { prefix: "a/".into(), ..list(Order::Delimiter, page(1, "1/", "1/")) };
         assert_eq!(
             Ask::List(folded).query(),
             "delimiter=%2F&list-type=2&max-keys=1000&prefix=a%2F&start-after=0001%2F000002"
@@ -202,14 +204,13 @@ mod tests {
         let page =
             |entries, first: &str, last: &str| Page { entries, first: first.into(), last: last.into() };
         let flat = b"<ListBucketResult><Contents><Key>a</Key></Contents><Contents><Key>b</Key></Contents></ListBucketResult>";
-        list(Order::Flat, Some(page(2, "a", "b"))).check(flat).unwrap();
-        list(Order::Flat, None).check(flat).unwrap();
+        list(Order::Flat, page(2, "a", "b")).check(flat).unwrap();
         for wrong in [page(3, "a", "b"), page(2, "a", "c"), page(2, "0", "b"), page(0, "", "")] {
-            assert!(list(Order::Flat, Some(wrong.clone())).check(flat).is_err(), "{wrong:?}");
+            assert!(list(Order::Flat, wrong.clone()).check(flat).is_err(), "{wrong:?}");
         }
-        assert!(list(Order::Flat, None).check(&flat[..60]).is_err(), "cut off");
+        assert!(list(Order::Flat, page(2, "a", "b")).check(&flat[..60]).is_err(), "cut off");
         let folded = b"<ListBucketResult><Prefix></Prefix><CommonPrefixes><Prefix>1/</Prefix></CommonPrefixes></ListBucketResult>";
-        list(Order::Delimiter, Some(page(1, "1/", "1/"))).check(folded).unwrap();
-        list(Order::Delimiter, Some(page(0, "", ""))).check(flat).unwrap();
+        list(Order::Delimiter, page(1, "1/", "1/")).check(folded).unwrap();
+        list(Order::Delimiter, page(0, "", "")).check(flat).unwrap();
     }
 }

@@ -32,20 +32,22 @@ const RPC_SECRET: &str = "a31f2b0fd2a9b1a4b1f4a4d7a8f4d9a5b6c7d8e9f0a1b2c3d4e5f6
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     ThreeSynced,
+    /// For what only reads: it is filled in minutes and not in hours.
+    ThreeUnsynced,
     OneUnsynced,
 }
 
 impl Shape {
     pub fn name(self) -> &'static str {
         match self {
-            Self::ThreeSynced => NAME,
+            Self::ThreeSynced | Self::ThreeUnsynced => NAME,
             Self::OneUnsynced => NAME_UNSAFE,
         }
     }
 
     fn nodes(self) -> usize {
         match self {
-            Self::ThreeSynced => 3,
+            Self::ThreeSynced | Self::ThreeUnsynced => 3,
             Self::OneUnsynced => 1,
         }
     }
@@ -55,6 +57,9 @@ impl Shape {
             Self::ThreeSynced => {
                 "3 nodes, 3 replicas, LMDB, metadata_fsync and data_fsync on, no compression; a PUT is answered when \
                  two of three nodes have it (its write quorum)"
+            }
+            Self::ThreeUnsynced => {
+                "3 nodes, 3 replicas, LMDB, no compression; fsync off, as only reads are measured"
             }
             Self::OneUnsynced => {
                 "1 node, 1 replica, LMDB, no fsync, no compression; a power cut loses what was answered"
@@ -116,7 +121,8 @@ pub fn start(folder: &Path, shape: Shape, binary: &Path) -> Result<Side> {
         target: Arc::new(Target { addresses, identity, bucket: BUCKET.to_owned() }),
         stamps: Arc::default(),
         kept: Vec::new(),
-        _keeper: Keeper::Servers { _servers: nodes.into_iter().map(|node| node.server).collect() },
+        socket: None,
+        keeper: Keeper::Servers(nodes.into_iter().map(|node| node.server).collect()),
     })
 }
 
@@ -209,7 +215,9 @@ mod tests {
     fn configurations_say_what_the_report_says() {
         let address = SocketAddr::from(([127, 0, 0, 1], 3900));
         let text = |shape| config_text(Path::new("/data"), shape, address, address);
-        for (shape, nodes, synced) in [(Shape::ThreeSynced, 3, true), (Shape::OneUnsynced, 1, false)] {
+        for (shape, nodes, synced) in
+            [(Shape::ThreeSynced, 3, true), (Shape::ThreeUnsynced, 3, false), (Shape::OneUnsynced, 1, false)]
+        {
             for line in [
                 format!("replication_factor = {nodes}"),
                 format!("metadata_fsync = {synced}"),

@@ -8,9 +8,12 @@ mod ask;
 mod bodies;
 mod connection;
 mod garage;
+pub mod list;
 mod loader;
+pub mod mixed;
 mod peers;
 mod plan;
+mod rgw;
 mod rows;
 mod side;
 mod sign;
@@ -19,15 +22,17 @@ use crate::counters::{Asked, Census, Meter, Usage};
 use crate::limits::{CENSUS_TIME, S3_PREPARED_PER_S, S3_SHARED_WINDOW_BYTES, WARM_UP_PART};
 use crate::machine::{pause, say, say_aside};
 use crate::options::Run;
-use crate::report::figure::{Better, Figure, Sample, THROUGHPUT, count};
+use crate::report::figure::{Better, Figure, P50, P99, Sample, THROUGHPUT, count};
 use crate::report::turns::in_turn;
 use crate::report::{Report, Verdict};
 use anyhow::{Context, Result, bail};
+use ask::Kind;
 use bodies::{Bodies, Body};
+use garage::Shape;
 use loader::{Clients, Load, Plan, Window};
 use peers::Access;
 use plan::{AtRandom, InTurn, Objects, Work};
-use rows::{Kind, ROWS, Row};
+use rows::{ROWS, Row, What};
 use side::Side;
 use sign::Identity;
 use std::net::SocketAddr;
@@ -56,6 +61,7 @@ impl Options {
 }
 
 /// Where a side's S3 API is.
+#[derive(Clone)]
 pub struct Target {
     /// Connections are spread over all of them.
     pub addresses: Vec<SocketAddr>,
@@ -92,12 +98,12 @@ pub fn run(options: &Options) -> Result<Verdict> {
         bail!("no row's name contains {:?}", options.run.only.as_deref().unwrap_or_default());
     }
     let (folder, facts) = options.run.begin()?;
-    let (mut sides, missing) = options.access.start_sides(&options.run, folder.path())?;
+    let (mut sides, missing) = options.access.start_sides(&options.run, folder.path(), Shape::ThreeSynced)?;
     let mut bench = Bench::new(&options.run, &options.access, folder.path());
     for side in &mut sides {
         say(&format!("{}: {}", side.name, side.durability));
         side.make_bucket(&bench.load(side, 1))?;
-        for row in rows.iter().map(|(_, row)| row).filter(|row| row.kind == Kind::Get) {
+        for row in rows.iter().map(|(_, row)| row).filter(|row| row.what == What::Get) {
             say_aside(&format!("putting objects for {} into {}", row.name(), side.name));
             side.fill(&bench.load(side, 1), row.len_bytes, row.objects(options.objects))?;
         }
@@ -135,17 +141,19 @@ impl<'a> Bench<'a> {
     }
 
     fn measure(&mut self, side: &Side, row: &Row, report: &mut Report) -> Result<Sample> {
-        match row.kind {
-            Kind::Get => {
+        match row.what {
+            What::Get => {
                 let objects = side.kept(row.len_bytes).context("the objects were put before the rounds")?;
-                self.timed(side, row, report, |thread| AtRandom::get(objects, thread as u64 + 1))
+                let load = self.load(side, row.connections);
+                self.timed(side, &load, report, |thread| AtRandom::get(objects, thread as u64 + 1))
             }
-            Kind::Put => {
+            What::Put => {
                 let first = side.stamps.load(Ordering::Relaxed);
                 let objects = Objects { folder: "put", len_bytes: row.len_bytes, first, end: u64::MAX };
                 self.prepare(objects);
+                let load = self.load(side, row.connections);
                 let sample =
-                    self.timed(side, row, report, |_| InTurn::new(Work::Put, objects, &side.stamps))?;
+                    self.timed(side, &load, report, |_| InTurn::new(Work::Put, objects, &side.stamps))?;
                 // Small objects may stay, as they would in a store that is used; large ones would fill the disk.
                 if row.len_bytes >= S3_SHARED_WINDOW_BYTES {
                     let end = side.stamps.load(Ordering::Relaxed);
@@ -153,7 +161,7 @@ impl<'a> Bench<'a> {
                 }
                 Ok(sample)
             }
-            Kind::Delete => self.delete(side, row),
+            What::Delete => self.delete(side, row),
         }
     }
 
@@ -170,13 +178,12 @@ impl<'a> Bench<'a> {
     fn timed<P: Plan + 'static>(
         &mut self,
         side: &Side,
-        row: &Row,
+        load: &Load,
         report: &mut Report,
         plan: impl FnMut(usize) -> P,
     ) -> Result<Sample> {
         let time = self.run.time();
-        let load = self.load(side, row.connections);
-        let clients = Clients::start(&load, plan)?;
+        let clients = Clients::start(load, plan)?;
         pause(time / WARM_UP_PART);
         let meter = Meter::start(&side.members, self.folder)?;
         clients.count();
@@ -222,7 +229,15 @@ impl<'a> Bench<'a> {
         if bytes > 0 {
             sample.put(&THROUGHPUT, count(bytes) / count(1 << 20) / seconds);
         }
+        let mut by_kind = Vec::new();
+        for kind in Kind::ALL.into_iter().filter(|&kind| window.served[kind as usize] < operations) {
+            let latencies = &mut window.latencies[kind as usize];
+            by_kind.push((P50.of_part(kind.name()), latencies.at_us(500)));
+            by_kind.push((P99.of_part(kind.name()), latencies.at_us(990)));
+        }
         sample.put_latencies(&mut window.take_latencies());
+        // No numbers where a row has one kind of request only.
+        by_kind.iter().for_each(|(figure, value)| sample.put(figure, *value));
         usage.put(&mut sample, Asked { operations, written_bytes: window.sent_bytes });
         sample.put(&CLIENT_CPU, window.client_cpu.as_secs_f64() * 1e6 / count(operations));
         let threads = count(self.access.threads as u64);

@@ -2,6 +2,7 @@
 
 use super::connection::Payload;
 use super::garage::{self, Shape};
+use super::rgw;
 use super::side::Side;
 use crate::limits::{S3_MAX_CONNECTIONS, S3_MAX_THREADS};
 use crate::machine::say;
@@ -41,21 +42,25 @@ pub enum Peer {
     Rustfs,
 }
 
-const NO_RGW: &str = "not set up by this tool yet";
 const NO_RUSTFS: &str = "not set up by this tool: RustFS 1.0.1 is on no registry that this program installs from, and \
                          building it needs a newer rustc than this workspace's";
 
 impl Access {
-    /// Ours and those peers that are there; the others with the reason.
+    /// Ours and those peers that are there; the others with the reason. Garage gets the shape that suits the mode.
     #[expect(clippy::type_complexity, reason = "sides and a list of names with reasons")]
-    pub fn start_sides(&self, run: &Run, folder: &Path) -> Result<(Vec<Side>, Vec<(String, String)>)> {
+    pub fn start_sides(
+        &self,
+        run: &Run,
+        folder: &Path,
+        shape: Shape,
+    ) -> Result<(Vec<Side>, Vec<(String, String)>)> {
         let (mut sides, mut missing) = (vec![Side::ours(folder, run.ashlar())?], Vec::new());
         for peer in &self.peers {
             let (name, started) = match peer {
                 Peer::None => continue,
-                Peer::Garage => self.start_garage(run, folder, Shape::ThreeSynced)?,
+                Peer::Garage => self.start_garage(run, folder, shape)?,
                 Peer::GarageUnsynced => self.start_garage(run, folder, Shape::OneUnsynced)?,
-                Peer::Rgw => ("rgw", Err(NO_RGW.to_owned())),
+                Peer::Rgw => (rgw::NAME, rgw::start(folder, run.install_peers)?),
                 Peer::Rustfs => (super::RUSTFS, Err(NO_RUSTFS.to_owned())),
             };
             match started {

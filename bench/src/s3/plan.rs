@@ -20,8 +20,12 @@ impl Objects {
         self.end - self.first
     }
 
-    fn key(&self, stamp: u64) -> String {
-        format!("{}/{}/{stamp:010}", self.folder, self.len_bytes)
+    pub fn prefix(&self) -> String {
+        format!("{}/{}/", self.folder, self.len_bytes)
+    }
+
+    pub fn key(&self, stamp: u64) -> String {
+        format!("{}{stamp:010}", self.prefix())
     }
 
     pub fn body(&self, stamp: u64) -> Body {

@@ -8,13 +8,13 @@ use crate::report::figure::{Figure, THROUGHPUT};
 /// A size of object under one kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
-    pub kind: Kind,
+    pub what: What,
     pub len_bytes: usize,
     pub connections: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum What {
     Put,
     Get,
     Delete,
@@ -25,29 +25,29 @@ const MIB: usize = 1 << 20;
 /// Of large objects this part is put: a thousand of 8 MiB would be 24 GiB on three replicas.
 const LARGE_PART: u64 = 32;
 
-const fn row(kind: Kind, len_bytes: usize) -> Row {
-    Row { kind, len_bytes, connections: if len_bytes >= MIB { 4 } else { 16 } }
+const fn row(what: What, len_bytes: usize) -> Row {
+    Row { what, len_bytes, connections: if len_bytes >= MIB { 4 } else { 16 } }
 }
 
 /// Every row, in the order of the result.
 pub const ROWS: &[Row] = &[
-    row(Kind::Put, KIB),
-    row(Kind::Get, KIB),
-    row(Kind::Put, 4 * KIB),
-    row(Kind::Get, 4 * KIB),
-    row(Kind::Put, 128 * KIB),
-    row(Kind::Get, 128 * KIB),
-    row(Kind::Put, 8 * MIB),
-    row(Kind::Get, 8 * MIB),
-    row(Kind::Delete, KIB),
+    row(What::Put, KIB),
+    row(What::Get, KIB),
+    row(What::Put, 4 * KIB),
+    row(What::Get, 4 * KIB),
+    row(What::Put, 128 * KIB),
+    row(What::Get, 128 * KIB),
+    row(What::Put, 8 * MIB),
+    row(What::Get, 8 * MIB),
+    row(What::Delete, KIB),
 ];
 
 impl Row {
     pub fn name(&self) -> String {
-        let kind = match self.kind {
-            Kind::Put => "PUT",
-            Kind::Get => "GET",
-            Kind::Delete => "DELETE",
+        let kind = match self.what {
+            What::Put => "PUT",
+            What::Get => "GET",
+            What::Delete => "DELETE",
         };
         let size = match self.len_bytes {
             len if len >= MIB => format!("{} MiB", len / MIB),
@@ -80,20 +80,20 @@ impl Row {
 
 /// The targets of objects. RustFS's are kept though this tool can't build it: they are then shown as not measured.
 pub fn bounds() -> Vec<Bound> {
-    let of = |kind, len_bytes, against: Against, limits| {
-        let row = row(kind, len_bytes);
+    let of = |what, len_bytes, against: Against, limits| {
+        let row = row(what, len_bytes);
         Bound::new(&row.name(), &row.headline(), against, limits)
     };
     let peer = |side: &str| Against::Peer { side: side.to_owned(), share: 1.0 };
     let best = || Against::BestOf { sides: [garage::NAME, super::RUSTFS].map(str::to_owned).into() };
-    let get = |len_bytes| of(Kind::Get, len_bytes, best(), (1.2, Some(2.0)));
+    let get = |len_bytes| of(What::Get, len_bytes, best(), (1.2, Some(2.0)));
     vec![
-        of(Kind::Put, 4 * KIB, peer(garage::NAME), (20.0, Some(40.0))),
+        of(What::Put, 4 * KIB, peer(garage::NAME), (20.0, Some(40.0))),
         get(KIB),
         get(4 * KIB),
         get(128 * KIB),
-        of(Kind::Put, 8 * MIB, peer(garage::NAME), (4.0, Some(6.0))),
-        of(Kind::Get, 8 * MIB, peer(super::RUSTFS), (1.0, Some(1.3))),
+        of(What::Put, 8 * MIB, peer(garage::NAME), (4.0, Some(6.0))),
+        of(What::Get, 8 * MIB, peer(super::RUSTFS), (1.0, Some(1.3))),
     ]
 }
 

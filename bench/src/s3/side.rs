@@ -5,13 +5,14 @@ use super::ask::Ask;
 use super::loader::{Clients, Load, Plan};
 use super::plan::{InTurn, Objects, Work};
 use super::sign::Identity;
+use crate::ceph::Ceph;
 use crate::counters::{self, Member};
 use crate::limits::{S3_DISK_MIB, S3_FILL_CONNECTIONS};
 use crate::report::SideFacts;
 use crate::server::Server;
 use crate::store::{self, Store};
-use anyhow::{Context, Result, ensure};
-use std::path::Path;
+use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,13 +26,16 @@ pub struct Side {
     pub stamps: Arc<AtomicU64>,
     /// Objects that were put before the rounds, and stay.
     pub kept: Vec<Objects>,
+    /// Of the volume that it serves beside its objects.
+    pub socket: Option<PathBuf>,
     /// Ends with the side.
-    pub _keeper: Keeper,
+    pub keeper: Keeper,
 }
 
 pub enum Keeper {
-    Ours { _store: Box<Store> },
-    Servers { _servers: Vec<Server> },
+    Ours(Box<Store>),
+    Servers(#[expect(dead_code, reason = "dropping them ends them")] Vec<Server>),
+    Ceph(#[expect(dead_code, reason = "dropping it ends it")] Ceph),
 }
 
 pub const BUCKET: &str = "bench";
@@ -63,7 +67,8 @@ impl Side {
             target: Arc::new(target),
             stamps: Arc::default(),
             kept: Vec::new(),
-            _keeper: Keeper::Ours { _store: Box::new(ours) },
+            socket: None,
+            keeper: Keeper::Ours(Box::new(ours)),
         })
     }
 
@@ -87,6 +92,14 @@ impl Side {
         Clients::do_all(&load, |_| Once(false))
             .with_context(|| format!("making a bucket of {}", self.name))?;
         Ok(())
+    }
+
+    /// Makes a volume and attaches it; answers its socket and the process behind it.
+    pub fn attach_volume(&mut self, size_bytes: u64) -> Result<(PathBuf, u32)> {
+        let Keeper::Ours(store) = &mut self.keeper else { bail!("{} has no volumes", self.name) };
+        let socket = store.attach_new("bench", size_bytes)?;
+        self.socket = Some(socket.clone());
+        Ok((socket, store.server.pid()))
     }
 
     /// New numbers for so many objects.
