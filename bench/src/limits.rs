@@ -38,6 +38,9 @@ pub const GATEWAY_LOOK: Duration = Duration::from_millis(20);
 /// Between two lines about how far the ageing of a log is.
 pub const AGE_STEP: Duration = Duration::from_secs(2);
 
+/// How long servers may take to end when the run is interrupted, before they are killed.
+pub const INTERRUPT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long system calls are counted, in a pass of its own.
 pub const CENSUS_TIME: Duration = Duration::from_secs(1);
 

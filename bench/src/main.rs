@@ -8,6 +8,7 @@ mod cleaner;
 mod counters;
 mod draw;
 mod idle;
+mod interrupt;
 mod limits;
 mod machine;
 mod memory;

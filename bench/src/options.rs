@@ -1,5 +1,6 @@
 //! What every mode that measures can be told.
 
+use crate::interrupt;
 use crate::machine::{Facts, say_aside};
 use crate::report::{Report, Verdict};
 use anyhow::{Context, Result};
@@ -46,6 +47,7 @@ impl Run {
             .prefix("ashlar-bench-")
             .tempdir_in(self.dir.canonicalize().with_context(|| format!("finding {}", self.dir.display()))?)
             .with_context(|| format!("making a folder in {}", self.dir.display()))?;
+        interrupt::clean_up(folder.path())?;
         let facts = Facts::collect(folder.path());
         facts.print();
         Ok((folder, facts))
