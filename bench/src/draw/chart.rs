@@ -32,13 +32,21 @@ const NOTE_LETTERS: usize = 150;
 struct Chart {
     svg: Svg,
     y: f64,
+    /// Peers in the order in which the reports name them: each keeps its color in all of them.
+    peers: Vec<String>,
 }
 
 pub fn draw(title: &str, reports: &[Report]) -> String {
-    let mut chart = Chart { svg: Svg::new(WIDTH), y: MARGIN + 14.0 };
+    let mut peers = Vec::new();
+    for side in reports.iter().flat_map(|report| report.sides.iter().skip(1)) {
+        if !peers.contains(&side.name) {
+            peers.push(side.name.clone());
+        }
+    }
+    let mut chart = Chart { svg: Svg::new(WIDTH), y: MARGIN + 14.0, peers };
     chart.svg.text((MARGIN, chart.y), Anchor::Start, TITLE, title);
     chart.y += 20.0;
-    let how = "Medians over the rounds, with the range from the slowest to the fastest round; each row has its own scale.";
+    let how = "Medians over the rounds, with the range from the slowest to the fastest round; each row has its own scale where there are peers.";
     chart.note(how);
     for report in reports {
         chart.report(report);
@@ -56,10 +64,11 @@ impl Chart {
         self.svg.text((MARGIN, self.y), Anchor::Start, SECTION, &report.title);
         let settings = report.settings.iter().map(|(name, value)| format!("{name} {value}"));
         let settings = settings.collect::<Vec<_>>().join(" · ");
-        self.svg.text((WIDTH - MARGIN, self.y), Anchor::End, NOTE, &settings);
-        self.y += 10.0;
+        self.y += 18.0;
+        self.note(&settings);
+        self.y -= 8.0;
         for (index, side) in report.sides.iter().enumerate() {
-            self.side(color(index), &format!("{}: {}", side.name, side.durability));
+            self.side(self.color(report, index), &format!("{}: {}", side.name, side.durability));
         }
         for (name, why) in &report.missing {
             self.side("#ffffff", &format!("{name}: not measured: {why}"));
@@ -83,9 +92,8 @@ impl Chart {
     fn row(&mut self, report: &Report, row: &Row) {
         let Some(figure) = report.figure(&row.headline) else { return };
         let spreads = (0..report.sides.len()).map(|side| row.spread(side, &row.headline)).collect::<Vec<_>>();
-        let longest = spreads.iter().flatten().map(|spread| spread.max).fold(0.0, f64::max);
+        let longest = longest(report, row);
         self.y += 24.0;
-        self.svg.text((MARGIN, self.y), Anchor::Start, ROW, &row.workload);
         let better = match figure.better {
             Better::Higher => "",
             Better::Lower => ", less is better",
@@ -94,12 +102,13 @@ impl Chart {
             ("IOPS", _) => "IOPS".to_owned(),
             (name, unit) => format!("{name}, {unit}"),
         };
-        self.svg.text((BAR_X, self.y), Anchor::Start, NOTE, &format!("{unit}{better}"));
+        self.svg.pair((MARGIN, self.y), (ROW, &row.workload), (NOTE, &format!("{unit}{better}")));
         self.y += 6.0;
         for (side, spread) in spreads.iter().enumerate() {
             let Some(spread) = spread else { continue };
             let ratio = (side != OURS).then(|| row.ratio(side, &row.headline)).flatten();
-            self.bar(&report.sides[side].name, color(side), Scaled { spread: *spread, longest }, ratio);
+            let color = self.color(report, side);
+            self.bar(&report.sides[side].name, color, Scaled { spread: *spread, longest }, ratio);
         }
     }
 
@@ -125,6 +134,14 @@ impl Chart {
             self.svg.text((WIDTH - MARGIN, baseline), Anchor::End, NOTE, &text);
         }
         self.y += BAR_STEP;
+    }
+
+    fn color(&self, report: &Report, side: usize) -> &'static str {
+        let peer = self.peers.iter().position(|peer| *peer == report.sides[side].name);
+        match (side, peer) {
+            (OURS, _) | (_, None) => OUR_COLOR,
+            (_, Some(peer)) => PEER_COLORS[peer % PEER_COLORS.len()],
+        }
     }
 
     fn note(&mut self, text: &str) {
@@ -164,11 +181,18 @@ struct Scaled {
     longest: f64,
 }
 
-fn color(side: usize) -> &'static str {
-    match side {
-        OURS => OUR_COLOR,
-        peer => PEER_COLORS[(peer - 1) % PEER_COLORS.len()],
-    }
+/// What the longest bar stands for: in a row, or, where ours stands alone, in all rows of the same figure.
+fn longest(report: &Report, row: &Row) -> f64 {
+    let alike = |other: &&Row| match report.sides.len() {
+        1 => other.headline == row.headline,
+        _ => other.workload == row.workload,
+    };
+    let sides = 0..report.sides.len();
+    let spreads = report.rows.iter().filter(alike).flat_map(|row| {
+        let of_row = sides.clone().filter_map(|side| row.spread(side, &row.headline));
+        of_row.collect::<Vec<_>>()
+    });
+    spreads.map(|spread| spread.max).fold(0.0, f64::max)
 }
 
 /// Breaks at spaces; a longer word stays whole.
@@ -225,6 +249,31 @@ mod tests {
         assert_eq!(bars(&svg), [BAR_WIDTH * 350.0 / 400.0, BAR_WIDTH * 100.0 / 400.0, BAR_WIDTH]);
         assert!(svg.contains(">350 (300-400)<") && svg.contains(">ours / it: 3.50 x<"), "{svg}");
         assert!(svg.contains(">Volumes &amp; more<") && svg.contains("less is better"));
+    }
+
+    #[test]
+    fn ours_alone_has_one_scale_for_alike_rows() {
+        let mut report = Report::new("memory", "", Facts::default(), vec![SideFacts::new("ashlar", "")]);
+        for (row, iops) in [("a", 100.0), ("b", 200.0)] {
+            let mut sample = Sample::default();
+            sample.put(&IOPS, iops);
+            report.add(&RowName::new(row, &IOPS), OURS, sample);
+        }
+        assert_eq!(bars(&draw("", &[report])), [BAR_WIDTH / 2.0, BAR_WIDTH]);
+    }
+
+    #[test]
+    fn a_peer_keeps_its_color() {
+        let mut other = report();
+        other.sides[1].name = "ceph".into();
+        let color = |svg: &str, of: &str| {
+            let (before, _) = svg.split_once(&format!(">{of}: on disk<")).unwrap();
+            before.rsplit("fill=\"").nth(1).map(|rest| rest[..7].to_owned())
+        };
+        let svg = draw("", &[report(), other.clone()]);
+        assert_ne!(color(&svg, "qsd"), color(&svg, "ceph"));
+        let again = draw("", &[report(), other, report()]);
+        assert_eq!(again.matches(PEER_COLORS[0]).count(), 4, "a mark and a bar in two reports");
     }
 
     #[test]

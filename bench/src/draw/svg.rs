@@ -48,6 +48,23 @@ impl Svg {
         ));
     }
 
+    /// A text with another behind it, wherever the first ends.
+    pub fn pair(&mut self, (x, y): (f64, f64), (style, text): (Style, &str), (next, behind): (Style, &str)) {
+        let weight = |style: Style| if style.is_bold { " font-weight=\"600\"" } else { "" };
+        self.line(&format!(
+            "<text x=\"{x:.1}\" y=\"{y:.1}\"><tspan font-size=\"{}\" fill=\"{}\"{}>{}</tspan>\
+             <tspan dx=\"10\" font-size=\"{}\" fill=\"{}\"{}>{}</tspan></text>",
+            style.size,
+            style.color,
+            weight(style),
+            escape(text),
+            next.size,
+            next.color,
+            weight(next),
+            escape(behind)
+        ));
+    }
+
     pub fn rect(&mut self, rect: Rect, radius: f64, color: &str) {
         let Rect { x, y, width, height } = rect;
         self.line(&format!(
