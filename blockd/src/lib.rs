@@ -7,6 +7,7 @@ pub mod client;
 pub mod error;
 mod fast_map;
 pub mod limits;
+mod link;
 pub mod replica;
 pub mod server;
 pub mod store;

@@ -2,12 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use crate::limits::MAX_POOLED_BYTES;
+use crate::limits::{MAX_MOVED_BUFFERS, MAX_POOLED_BYTES};
 use bytes::Bytes;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
 
 /// What every buffer's address is a multiple of, in bytes: the largest logical block that devices have.
 pub const ALIGN: usize = 4096;
@@ -15,7 +16,8 @@ pub const ALIGN: usize = 4096;
 /// A fixed-size buffer whose address is a multiple of [`ALIGN`].
 ///
 /// Its memory comes from, and goes back to, a small pool of the thread: disk buffers come and go with every
-/// operation, and fresh ones cost page faults besides the allocator's work.
+/// operation, and fresh ones cost page faults besides the allocator's work. What is read on one thread and let go
+/// of on another comes back through a pool of the process.
 pub struct AlignedBuf {
     start: NonNull<u8>,
     len: usize,
@@ -42,7 +44,14 @@ impl AlignedBuf {
 
     fn pooled(len: usize) -> Option<Self> {
         let class = class_of(len);
-        let start = POOL.try_with(|pool| pool.borrow_mut().take(class)).ok().flatten()?;
+        let take = |pool: &RefCell<Pool>| {
+            let mut pool = pool.borrow_mut();
+            pool.take(class).or_else(|| {
+                SHARED.lock().unwrap_or_else(PoisonError::into_inner).give(class, &mut pool);
+                pool.take(class)
+            })
+        };
+        let start = POOL.try_with(take).ok().flatten()?;
         Some(Self { start, len, class })
     }
 
@@ -79,7 +88,7 @@ fn layout_of(class: u32) -> Layout {
         .expect("the alignment is a power of two and the length is bounded")
 }
 
-/// Memory of one thread's buffers that are gone.
+/// Memory of buffers that are gone: of one thread, or what threads had too much of.
 #[derive(Default)]
 struct Pool {
     /// By class. Everything in it was allocated with its class's layout and is initialised.
@@ -91,7 +100,25 @@ thread_local! {
     static POOL: RefCell<Pool> = RefCell::default();
 }
 
+/// What threads had too much of.
+static SHARED: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), bytes: 0 });
+
+// SAFETY: what is in a pool belongs to nobody else, and plain memory may be used and freed on any thread.
+unsafe impl Send for Pool {}
+
 impl Pool {
+    /// Moves some buffers of a class to another pool, as far as that has room.
+    fn give(&mut self, class: u32, to: &mut Self) {
+        for _ in 0..MAX_MOVED_BUFFERS {
+            let Some(start) = self.take(class) else { return };
+            if !to.keep(start, class) {
+                let back = self.keep(start, class);
+                assert!(back, "there is room where it was taken from");
+                return;
+            }
+        }
+    }
+
     fn take(&mut self, class: u32) -> Option<NonNull<u8>> {
         let start = self.free.get_mut(class as usize)?.pop()?;
         self.bytes -= bytes_of(class);
@@ -154,7 +181,16 @@ impl std::fmt::Debug for AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        let kept = POOL.try_with(|pool| pool.borrow_mut().keep(self.start, self.class));
+        let keep = |pool: &RefCell<Pool>| {
+            let mut pool = pool.borrow_mut();
+            pool.keep(self.start, self.class) || {
+                let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+                pool.give(self.class, &mut shared);
+                drop(shared);
+                pool.keep(self.start, self.class)
+            }
+        };
+        let kept = POOL.try_with(keep);
         if !kept.unwrap_or(false) {
             // SAFETY: `start` was allocated with its class's layout, and the pool did not take it.
             unsafe { dealloc(self.start.as_ptr(), layout_of(self.class)) }
@@ -193,6 +229,22 @@ mod tests {
         drop(again);
         let zeroed = AlignedBuf::zeroed(4 * ALIGN);
         assert!(zeroed.as_ptr() == at && zeroed.iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn what_one_thread_has_too_much_of_another_uses_again() {
+        // All that this thread's pool holds, and as much again, which goes to the process's.
+        let count = 2 * MAX_POOLED_BYTES / ALIGN;
+        let read: Vec<_> = (0..count)
+            .map(|_| {
+                let mut buf = AlignedBuf::zeroed(ALIGN);
+                buf[0] = 9;
+                buf
+            })
+            .collect();
+        drop(read);
+        let again = std::thread::spawn(|| AlignedBuf::recycled(ALIGN)[0]).join().unwrap();
+        assert_eq!(again, 9);
     }
 
     #[test]

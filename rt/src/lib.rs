@@ -9,6 +9,7 @@ pub mod clock;
 pub mod device;
 pub mod framed;
 pub mod limits;
+pub mod local;
 pub mod memory;
 pub mod net;
 pub mod ring;

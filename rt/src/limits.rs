@@ -22,8 +22,10 @@ pub const SHORT_TURN: Duration = Duration::from_micros(30);
 /// Between two looks the processor is offered to others. If it comes back only after this long, it is wanted.
 pub const CONTENDED: Duration = Duration::from_micros(100);
 
-/// Bytes of disk buffers that a thread keeps to use again.
+/// Bytes of disk buffers that a thread keeps to use again, and the process besides them.
 pub const MAX_POOLED_BYTES: usize = 8 << 20;
+/// Disk buffers that move at once between a thread's pool and the process's: a lock for so many operations.
+pub const MAX_MOVED_BUFFERS: usize = 32;
 
 /// Bytes a connection's receive buffer starts with; it holds some sixty 4 KiB writes.
 pub const RECEIVE_BUFFER_BYTES: usize = 256 << 10;

@@ -5,9 +5,10 @@ use super::core::{CoreInput, CoreOutput, CoreStats, Peer, VolumeCore};
 use super::{VolumeConfig, VolumeOp};
 use crate::ClientError;
 use crate::limits::CONNECT_TIMEOUT;
+use crate::link;
 use bytes::Bytes;
 use proto::VolumeId;
-use proto::message::Reply;
+use proto::message::{Reply, Request};
 use rt::clock::{Clock, Instant, SystemClock};
 use rt::framed::{FrameConn, OwnerTag, Progress};
 use rt::ring::{Completion, Reactor};
@@ -52,7 +53,7 @@ pub struct VolumeDriver {
 
 struct Link {
     serial: u64,
-    frames: FrameConn,
+    conn: link::Link<Request, Reply>,
 }
 
 /// Bits of a token's id that hold the peer's number; the rest is the connection's serial number.
@@ -122,7 +123,7 @@ impl VolumeDriver {
         let Ok(number) = u16::try_from(id & ((1 << PEER_BITS) - 1)) else { return };
         let peer = Peer(number);
         let Some(link) = self.link(peer).filter(|link| link.serial == id >> PEER_BITS) else { return };
-        match link.frames.on_completion(completion) {
+        match link.conn.on_completion(completion) {
             Progress::Connected => self.step(CoreInput::Connected(peer), reactor),
             Progress::Received => self.take_replies(peer, reactor),
             Progress::Sent => {}
@@ -141,7 +142,7 @@ impl VolumeDriver {
         }
         for number in 0..self.links.len() {
             let Some(link) = &mut self.links[number] else { continue };
-            if let Err(error) = link.frames.pump(reactor) {
+            if let Err(error) = link.conn.pump(reactor) {
                 tracing::warn!(volume = self.volume.0, peer = number, %error, "giving a connection up");
                 self.disconnected(
                     Peer(u16::try_from(number).expect("peers are numbered in 16 bits")),
@@ -157,14 +158,14 @@ impl VolumeDriver {
             // A pump brought something about: it must not wait until something else happens.
             return Some(self.clock.now());
         }
-        let links = self.links.iter().flatten().filter_map(|link| link.frames.next_deadline());
+        let links = self.links.iter().flatten().filter_map(|link| link.conn.next_deadline());
         links.chain(self.core.next_deadline()).min()
     }
 
     /// Time has passed. Harmless when nothing is due.
     pub fn on_deadline(&mut self, reactor: &mut Reactor) {
         let now = self.clock.now();
-        self.links.iter_mut().flatten().for_each(|link| link.frames.on_deadline(now, reactor));
+        self.links.iter_mut().flatten().for_each(|link| link.conn.on_deadline(now, reactor));
         if self.core.next_deadline().is_some_and(|due| due <= now) {
             self.step(CoreInput::Tick, reactor);
         }
@@ -182,13 +183,9 @@ impl VolumeDriver {
     fn take_replies(&mut self, peer: Peer, reactor: &mut Reactor) {
         // The core may drop the connection while it takes a reply, so it is looked up each time.
         while let Some(link) = self.link(peer) {
-            let reply = match link.frames.next_frame() {
+            match link.conn.next_message() {
                 Ok(None) => return,
-                Ok(Some((header, payload))) => Reply::decode(&header, &payload),
-                Err(error) => Err(error),
-            };
-            match reply {
-                Ok(reply) => self.step(CoreInput::Reply(peer, reply), reactor),
+                Ok(Some(reply)) => self.step(CoreInput::Reply(peer, reply), reactor),
                 Err(error) => {
                     tracing::warn!(volume = self.volume.0, peer = peer.0, %error, "a chunk server sent no frame");
                     self.disconnected(peer, reactor);
@@ -226,7 +223,7 @@ impl VolumeDriver {
             }
             CoreOutput::Send(peer, request) => {
                 let Some(link) = self.link(peer) else { return };
-                if link.frames.queue(request.encode()).is_err() {
+                if link.conn.queue(request).is_err() {
                     tracing::warn!(volume = self.volume.0, peer = peer.0, "a chunk server takes no requests");
                     self.links[usize::from(peer.0)] = None;
                     self.inputs.push_back(CoreInput::Disconnected(peer));
@@ -249,8 +246,12 @@ impl VolumeDriver {
         self.links[number] = None;
         self.serial += 1;
         let tag = OwnerTag { owner: self.owner, id: self.serial << PEER_BITS | u64::from(peer.0) };
-        match FrameConn::connect(reactor, tag, addr, now + CONNECT_TIMEOUT) {
-            Ok(frames) => self.links[number] = Some(Link { serial: self.serial, frames }),
+        let conn = match link::door(addr).and_then(|door| door.connect(reactor, tag)) {
+            Some(local) => Ok(link::Link::Local(local)),
+            None => FrameConn::connect(reactor, tag, addr, now + CONNECT_TIMEOUT).map(link::Link::Tcp),
+        };
+        match conn {
+            Ok(conn) => self.links[number] = Some(Link { serial: self.serial, conn }),
             Err(error) => {
                 tracing::warn!(volume = self.volume.0, %addr, %error, "a connection could not be started");
                 self.inputs.push_back(CoreInput::Disconnected(peer));

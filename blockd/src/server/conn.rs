@@ -2,14 +2,15 @@
 
 use crate::fast_map::FastMap;
 use crate::limits::{MAX_CLOSING_TICKS, MAX_OWED_READ_BYTES};
+use crate::link::Link;
 use proto::frame::FrameError;
 use proto::limits::MAX_REQUESTS_PER_CONNECTION;
 use proto::message::{Reply, Request, RequestBody};
-use rt::framed::{FrameConn, QueueFull};
+use rt::framed::QueueFull;
 
 /// A connection, and what its client has asked and not been answered yet.
 pub(super) struct Conn {
-    pub frames: FrameConn,
+    pub link: Link<Reply, Request>,
     /// Bytes of each read to answer, by sequence.
     reads: FastMap<u64, usize>,
     read_bytes: usize,
@@ -21,9 +22,9 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub fn new(frames: FrameConn) -> Self {
+    pub fn new(link: Link<Reply, Request>) -> Self {
         Self {
-            frames,
+            link,
             reads: FastMap::default(),
             read_bytes: 0,
             closing: false,
@@ -38,8 +39,7 @@ impl Conn {
         if self.closing || self.is_busy() {
             return Ok(None);
         }
-        let Some((header, payload)) = self.frames.next_frame()? else { return Ok(None) };
-        let request = Request::decode(&header, &payload)?;
+        let Some(request) = self.link.next_message()? else { return Ok(None) };
         // A verify's answer is short, but the blocks are in memory while it is made.
         if let RequestBody::Read { range, .. } | RequestBody::Verify { range } = &request.body {
             self.read_bytes += range.len_bytes();
@@ -52,7 +52,7 @@ impl Conn {
 
     /// Whether the client must take answers before it is heard again.
     pub fn is_busy(&self) -> bool {
-        self.frames.is_busy()
+        self.link.is_busy()
             || self.read_bytes > MAX_OWED_READ_BYTES
             || self.reads.len() > MAX_REQUESTS_PER_CONNECTION
     }
@@ -64,10 +64,10 @@ impl Conn {
     }
 
     /// Queues a reply.
-    pub fn reply(&mut self, reply: &Reply) -> Result<(), QueueFull> {
+    pub fn reply(&mut self, reply: Reply) -> Result<(), QueueFull> {
         if let Some(bytes) = self.reads.remove(&reply.sequence) {
             self.read_bytes -= bytes;
         }
-        self.frames.queue(reply.encode())
+        self.link.queue(reply)
     }
 }

@@ -7,10 +7,12 @@ use super::status::{ServerStatus, Shared};
 use super::{ServerConfig, disk};
 use crate::fast_map::FastMap;
 use crate::limits::{MAX_CONNECTIONS, MAX_DISK_OPERATIONS, SERVER_REACTOR};
+use crate::link::{self, Link, OpenDoor};
 use crate::replica::{ConnId, Replica, ReplicaConfig, ReplicaInput, ReplicaOutput};
 use crate::store::limits::TICK_INTERVAL;
 use crate::store::{IoId, Store};
 use crate::{Error, ErrorKind};
+use proto::message::{Reply, Request};
 use rt::clock::{Clock, Instant};
 use rt::device::BlockDevice;
 use rt::framed::{self, FrameConn, FrameListener, OwnerTag, Progress};
@@ -26,6 +28,8 @@ use std::time::Duration;
 const NETWORK: u8 = 1;
 const DISK: u8 = 2;
 const PREFILL: u8 = 3;
+/// Somebody of this process is at the door.
+const DOOR: u8 = 4;
 
 /// One disk being served.
 pub(super) struct Shard {
@@ -34,6 +38,7 @@ pub(super) struct Shard {
     disk: Fd,
     prefill: Prefill,
     listener: FrameListener,
+    door: OpenDoor,
     conns: FastMap<u64, Conn>,
     next_conn: u64,
     /// Connections that have something to send or to receive anew.
@@ -75,6 +80,8 @@ impl Shard {
         let listening = |error| Error::io(format_args!("listening at {}", config.listen), error);
         let tag = OwnerTag { owner: NETWORK, id: 0 };
         let listener = FrameListener::bind(tag, config.listen).map_err(listening)?;
+        let door = link::Listener::new(&reactor, Token::new(DOOR, 0, 0));
+        let door = OpenDoor::open(listener.addr(), door);
         let status = ServerStatus { disk: config.disk, ..ServerStatus::default() };
         let now = clock.now();
         let mut shard = Self {
@@ -83,6 +90,7 @@ impl Shard {
             disk: Arc::new(OwnedFd::from(device.into_file())),
             prefill,
             listener,
+            door,
             conns: FastMap::default(),
             next_conn: 1,
             touched: Vec::new(),
@@ -166,6 +174,10 @@ impl Shard {
             for (token, op) in self.prefill.filled(completion.op) {
                 self.push(token, op);
             }
+        } else if token.owner() == DOOR {
+            while let Some(local) = self.door.listener().accept(self.next_tag()) {
+                self.take_in(Link::Local(local));
+            }
         } else if FrameListener::is_accept(token) {
             self.on_accept(completion);
         } else if framed::is_connection(token) {
@@ -200,19 +212,27 @@ impl Shard {
         self.submit(ReplicaInput::DiskDone { io, buf, result });
     }
 
+    /// The tag of the next connection.
+    fn next_tag(&self) -> OwnerTag {
+        OwnerTag { owner: NETWORK, id: self.next_conn }
+    }
+
+    fn take_in(&mut self, link: Link<Reply, Request>) {
+        if self.conns.len() >= MAX_CONNECTIONS || self.phase != Phase::Serving {
+            tracing::warn!(disk = %self.status.disk, "a connection too many was closed");
+            return;
+        }
+        let id = self.next_conn;
+        self.next_conn += 1;
+        self.conns.insert(id, Conn::new(link));
+        self.submit(ReplicaInput::Connected(ConnId(id)));
+        self.touch(id);
+    }
+
     fn on_accept(&mut self, completion: Completion) {
-        let tag = OwnerTag { owner: NETWORK, id: self.next_conn };
         let accepted = self.listener.on_completion(completion);
-        match accepted.and_then(|socket| FrameConn::accepted(tag, socket)) {
-            Ok(_) if self.conns.len() >= MAX_CONNECTIONS || self.phase != Phase::Serving => {
-                tracing::warn!(disk = %self.status.disk, "a connection too many was closed");
-            }
-            Ok(frames) => {
-                self.next_conn += 1;
-                self.conns.insert(tag.id, Conn::new(frames));
-                self.submit(ReplicaInput::Connected(ConnId(tag.id)));
-                self.touch(tag.id);
-            }
+        match accepted.and_then(|socket| FrameConn::accepted(self.next_tag(), socket)) {
+            Ok(frames) => self.take_in(Link::Tcp(frames)),
             Err(error) => tracing::warn!(disk = %self.status.disk, %error, "accepting a connection failed"),
         }
         if let Err(error) = self.listener.accept(&mut self.reactor) {
@@ -222,12 +242,12 @@ impl Shard {
 
     fn on_conn(&mut self, id: u64, completion: Completion) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        match conn.frames.on_completion(completion) {
+        match conn.link.on_completion(completion) {
             Progress::Closed(error) => {
                 tracing::debug!(disk = %self.status.disk, conn = id, %error, "a connection ended");
                 self.close(id);
             }
-            Progress::Sent if conn.closing && !conn.frames.has_queued() => self.close(id),
+            Progress::Sent if conn.closing && !conn.link.has_queued() => self.close(id),
             Progress::Connected | Progress::Received | Progress::Sent => {
                 self.take_requests(id);
                 self.touch(id);
@@ -270,7 +290,7 @@ impl Shard {
             match output {
                 ReplicaOutput::Send(conn, reply) => {
                     let Some(to) = self.conns.get_mut(&conn.0) else { continue };
-                    if to.reply(&reply).is_err() {
+                    if to.reply(reply).is_err() {
                         tracing::warn!(disk = %self.status.disk, conn = conn.0, "a client takes no answers; closing");
                         self.close(conn.0);
                     } else {
@@ -341,11 +361,11 @@ impl Shard {
             conn.touched = false;
             let deaf = conn.closing || conn.is_busy();
             let reactor = &mut self.reactor;
-            let pumped = if deaf { conn.frames.pump_sends(reactor) } else { conn.frames.pump(reactor) };
+            let pumped = if deaf { conn.link.pump_sends(reactor) } else { conn.link.pump(reactor) };
             if let Err(error) = pumped {
                 tracing::error!(disk = %self.status.disk, conn = id, %error, "closing a connection");
                 self.close(id);
-            } else if conn.closing && !conn.frames.has_queued() {
+            } else if conn.closing && !conn.link.has_queued() {
                 self.close(id);
             }
         }

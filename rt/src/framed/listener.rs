@@ -17,7 +17,7 @@ pub struct OwnerTag {
 }
 
 impl OwnerTag {
-    pub(super) fn token(self, kind: u8) -> Token {
+    pub(crate) fn token(self, kind: u8) -> Token {
         Token::new(self.owner, kind, self.id)
     }
 }

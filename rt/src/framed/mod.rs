@@ -26,9 +26,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Kinds of operation in a connection's tokens; an owner keeps off them.
-const CONNECT: u8 = 0xf0;
-const RECEIVE: u8 = 0xf1;
-const SEND: u8 = 0xf2;
+pub(crate) const CONNECT: u8 = 0xf0;
+pub(crate) const RECEIVE: u8 = 0xf1;
+pub(crate) const SEND: u8 = 0xf2;
 const ACCEPT: u8 = 0xf3;
 
 /// Whether a completion belongs to a connection; its token's `id` says to which.

@@ -1,7 +1,7 @@
 //! The kernel's side of the reactor, and nothing else: tests have a shim here that injects faults.
 
-use super::ReactorLimits;
 use super::polling::{Next, Polling, Wait};
+use super::{ReactorLimits, Waker};
 use crate::clock::{Clock, SystemClock};
 use crate::limits::POLL;
 use io_uring::types::{SubmitArgs, Timespec};
@@ -101,24 +101,34 @@ impl Kernel {
     }
 
     /// Submits what was pushed and waits for one completion at least, or until `timeout`; `Some(ZERO)`
-    /// does not wait. Signals and timeouts are not errors.
-    pub fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// does not wait, and nor does a wake-up that came before. Signals and timeouts are not errors.
+    pub fn enter(&mut self, timeout: Option<Duration>, waker: &Waker) -> io::Result<()> {
         #[cfg(test)]
         let timeout = match &self.shim {
             Some(shim) if shim.holds() => Some(Duration::ZERO),
             _ => timeout,
         };
-        if timeout == Some(Duration::ZERO) || self.has_completions() {
+        if timeout == Some(Duration::ZERO) || self.has_completions() || waker.is_signalled() {
             return self.call(0, timeout);
         }
         if timeout.is_some_and(|timeout| timeout <= POLL) {
-            return self.call(1, timeout);
+            return self.sleep(timeout, waker);
         }
         let (mut wait, next) = self.polling.begin(SystemClock.now());
-        let seen = next == Next::Look && self.look(&mut wait)?;
-        let outcome = if self.has_completions() { Ok(()) } else { self.call(u32::from(!seen), timeout) };
+        let seen = next == Next::Look && self.look(&mut wait, waker)?;
+        let outcome = match (self.has_completions() || waker.is_signalled(), seen) {
+            (true, _) => Ok(()),
+            (false, true) => self.call(0, timeout),
+            (false, false) => self.sleep(timeout, waker),
+        };
         self.polling.end(&wait, SystemClock.now());
         outcome
+    }
+
+    /// Submits and waits for a completion, unless a wake-up came first.
+    fn sleep(&mut self, timeout: Option<Duration>, waker: &Waker) -> io::Result<()> {
+        let want = u32::from(waker.falls_asleep());
+        self.call(want, timeout)
     }
 
     fn has_completions(&mut self) -> bool {
@@ -126,12 +136,12 @@ impl Kernel {
     }
 
     /// Submits, and looks for completions for a moment: whether a call brings some at once.
-    fn look(&mut self, wait: &mut Wait) -> io::Result<bool> {
+    fn look(&mut self, wait: &mut Wait, waker: &Waker) -> io::Result<bool> {
         if !self.ring.submission().is_empty() {
             self.call(0, Some(Duration::ZERO))?;
         }
         loop {
-            if self.has_completions() || self.ring.submission().taskrun() {
+            if self.has_completions() || self.ring.submission().taskrun() || waker.is_signalled() {
                 return Ok(true);
             }
             std::thread::yield_now();

@@ -8,12 +8,14 @@
 #![allow(unsafe_code)]
 
 mod kernel;
+mod notes;
 mod op;
 mod polling;
 #[cfg(test)]
 pub(crate) mod shim;
 mod waker;
 
+pub use notes::Notes;
 pub use op::{Fd, Op, RecvOrder};
 pub use waker::Waker;
 
@@ -98,6 +100,8 @@ pub struct Reactor {
     reaped: Vec<Reaped>,
     scratches: Vec<Scratch>,
     waker: Waker,
+    notes: Notes,
+    read_notes: Vec<Token>,
 }
 
 struct Slot {
@@ -132,6 +136,7 @@ impl Reactor {
     pub fn new(limits: ReactorLimits) -> io::Result<Self> {
         let kernel = Kernel::new(limits)?;
         let capacity = kernel.completion_capacity();
+        let waker = Waker::new()?;
         let mut reactor = Self {
             kernel,
             slots: Slab::with_capacity(64),
@@ -143,7 +148,9 @@ impl Reactor {
             finished: Vec::new(),
             reaped: Vec::new(),
             scratches: Vec::new(),
-            waker: Waker::new()?,
+            notes: Notes::new(waker.clone()),
+            waker,
+            read_notes: Vec::new(),
         };
         reactor.watch_waker();
         Ok(reactor)
@@ -190,16 +197,34 @@ impl Reactor {
     pub fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
         self.start_backlog();
         let timeout = if self.finished.is_empty() { timeout } else { Some(Duration::ZERO) };
-        self.kernel.enter(timeout)?;
+        let entered = self.kernel.enter(timeout, &self.waker);
+        // Also after an error, so that nobody takes this thread for asleep.
+        if self.waker.awakes() {
+            self.read_notes();
+        }
+        entered?;
         self.reap();
         self.start_backlog();
         out.append(&mut self.finished);
         Ok(())
     }
 
+    fn read_notes(&mut self) {
+        let mut tokens = std::mem::take(&mut self.read_notes);
+        self.notes.take(&mut tokens);
+        let note = |token| Completion { token, op: Op::Note, result: Ok(0), more: false };
+        self.finished.extend(tokens.drain(..).map(note));
+        self.read_notes = tokens;
+    }
+
     /// A handle for other threads to end this reactor's wait.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
+    }
+
+    /// For what happens on other threads of this process and completes here.
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
     }
 
     /// Operations pushed and not completed.
@@ -266,7 +291,6 @@ impl Reactor {
         assert_eq!(slot.generation, generation, "the kernel completes an operation once");
         if slot.token == WAKER {
             self.slots.remove(key);
-            self.waker.arrived();
             self.watch_waker();
             return;
         }
@@ -337,7 +361,7 @@ impl Reactor {
         let step = Duration::from_millis(100);
         let mut steps = DROP_WAIT_MS / 100;
         while self.owed > 0 && steps > 0 {
-            self.kernel.enter(Some(step))?;
+            self.kernel.enter(Some(step), &self.waker)?;
             let mut reaped = std::mem::take(&mut self.reaped);
             self.kernel.reap(&mut reaped);
             steps -= u64::from(reaped.is_empty());

@@ -34,6 +34,8 @@ pub enum Op {
     WaitEvent { fd: Fd },
     /// Waits until `fd` can be read (or written, with `POLLOUT`); the result is the `poll` bits.
     Poll { fd: Fd, events: u32 },
+    /// Another thread's note (see [`Notes`](super::Notes)); never pushed.
+    Note,
 }
 
 /// Whether a receive looks for data at once.
@@ -105,6 +107,7 @@ impl Op {
                 .rw_flags(libc::RWF_NOWAIT)
                 .build(),
             Op::Poll { fd, events } => opcode::PollAdd::new(at(fd), *events).build(),
+            Op::Note => unreachable!("a note is no operation of the kernel"),
         }
     }
 

@@ -1,10 +1,21 @@
 //! Wakes a reactor from another thread.
+//!
+//! A wake-up costs a system call and, on an idle processor, an interrupt. So a reactor says when it sleeps, and
+//! looks once more at what was put before it right after it said so: who finds it awake only leaves word, who finds
+//! it asleep pays. It is the event index of virtio, for threads.
 
 use super::Fd;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::{fmt, io};
+
+/// The reactor's thread looks at everything before it sleeps.
+const AWAKE: u8 = 0;
+/// It waits in the kernel, or is about to.
+const ASLEEP: u8 = 1;
+/// Somebody woke it, and it has not looked since.
+const SIGNALLED: u8 = 2;
 
 /// A handle that makes [`Reactor::wait`](super::Reactor::wait) return. Clones wake the same reactor.
 ///
@@ -12,8 +23,7 @@ use std::{fmt, io};
 #[derive(Clone)]
 pub struct Waker {
     event: Fd,
-    /// Set while a wake-up is on its way, so that a thousand wakes cost one system call.
-    pending: Arc<AtomicBool>,
+    state: Arc<AtomicU8>,
 }
 
 impl Waker {
@@ -25,17 +35,17 @@ impl Waker {
         }
         // SAFETY: the call succeeded, so `fd` is open and nobody else's.
         let event = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
-        Ok(Self { event, pending: Arc::default() })
+        Ok(Self { event, state: Arc::new(AtomicU8::new(AWAKE)) })
     }
 
     /// Makes the reactor's present or next `wait` return.
     pub fn wake(&self) {
-        if self.pending.swap(true, Ordering::SeqCst) {
+        if self.state.swap(SIGNALLED, Ordering::SeqCst) != ASLEEP {
             return;
         }
         let one = 1u64.to_ne_bytes();
-        // SAFETY: the eight bytes outlive the call. It can't fail or block: the count never gets near
-        // its maximum, since it is read before `pending` lets another one in.
+        // SAFETY: the eight bytes outlive the call. It can't fail or block: it is made once a sleep, and the
+        // count, which the reactor's read resets, never gets near its maximum.
         unsafe { libc::write(self.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
@@ -43,9 +53,19 @@ impl Waker {
         self.event.clone()
     }
 
-    /// Called once the wake-up arrived and before its cause is looked for.
-    pub(super) fn arrived(&self) {
-        self.pending.store(false, Ordering::SeqCst);
+    /// Whether somebody wakes the reactor, seen without a system call.
+    pub(super) fn is_signalled(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == SIGNALLED
+    }
+
+    /// The reactor's thread is about to sleep; `false` if it must look again instead.
+    pub(super) fn falls_asleep(&self) -> bool {
+        self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Called at the end of a wait, before the causes of wake-ups are looked for; whether there may be any.
+    pub(super) fn awakes(&self) -> bool {
+        self.state.swap(AWAKE, Ordering::SeqCst) == SIGNALLED
     }
 }
 

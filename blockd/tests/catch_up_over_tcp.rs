@@ -1,0 +1,4 @@
+//! The tests of `catch_up`, over TCP.
+
+#[path = "catch_up.rs"]
+mod catch_up;

@@ -1,0 +1,4 @@
+//! The tests of `faults`, over TCP.
+
+#[path = "faults.rs"]
+mod faults;
