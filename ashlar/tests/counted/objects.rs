@@ -79,8 +79,9 @@ const GETS: &[Bound] = &[
     at_most(QUERIES, 3.1),
     // measured 4.2
     at_most("calls", 8.0),
-    // measured 0.72
-    at_most("switches", 2.0),
+    // measured 0.72, and 2.04 once on a machine with five times as much to do as it can: how many requests a thread
+    // finds when it wakes is the machine's business, one by one would be 8
+    at_most("switches", 5.0),
     // measured 514 and 519
     at_most(ALLOCATIONS, 545.0),
     // measured 49,700
