@@ -42,8 +42,7 @@ pub enum Peer {
     Rustfs,
 }
 
-const NO_RUSTFS: &str = "not set up by this tool: RustFS 1.0.1 is on no registry that this program installs from, and \
-                         building it needs a newer rustc than this workspace's";
+const NO_RUSTFS: &str = "not set up by this tool: RustFS 1.0.1 needs a newer rustc than this workspace's";
 
 impl Access {
     /// Ours and those peers that are there; the others with the reason. Garage gets the shape that suits the mode.
