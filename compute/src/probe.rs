@@ -1,6 +1,10 @@
 //! Does KVM work here? Opening `/dev/kvm` does not tell: in some nested machines it opens and every guest
 //! hangs or QEMU aborts. So a tiny guest is booted through the firmware's 32-bit code to a boot sector of
 //! nine bytes that tells QEMU to exit with a status of its choice, against a deadline.
+//!
+//! Nor does that guest tell enough where the kernel offers KVM without the processor's virtualization (PVM, in
+//! machines that are guests themselves): it runs there, and ordinary kernels break sooner or later, at an instruction
+//! that has to be emulated and can't be. So such a processor is not asked at all.
 
 use crate::error::ComputeError;
 use crate::limits::{LOG_TAIL_BYTES, PROBE_DEADLINE};
@@ -62,6 +66,12 @@ pub(crate) async fn probe(qemu: &Path, dir: &Path) -> Result<Acceleration, Compu
     if let Err(error) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
         return Ok(Acceleration::emulation(format!("/dev/kvm can't be opened ({error})")));
     }
+    let processor = tokio::fs::read_to_string("/proc/cpuinfo").await.unwrap_or_default();
+    if cfg!(target_arch = "x86_64") && !has_virtualization(&processor) {
+        return Ok(Acceleration::emulation(
+            "/dev/kvm opens, but the processor has neither VT-x nor AMD-V, without which ordinary guests break",
+        ));
+    }
     let image = dir.join("kvm-probe.img");
     tokio::fs::write(&image, boot_sector())
         .await
@@ -99,6 +109,12 @@ pub(crate) async fn probe(qemu: &Path, dir: &Path) -> Result<Acceleration, Compu
     Ok(answer)
 }
 
+/// Whether `/proc/cpuinfo` shows Intel's or AMD's virtualization among the processor's flags.
+fn has_virtualization(cpuinfo: &str) -> bool {
+    let flags = cpuinfo.lines().find_map(|line| line.strip_prefix("flags")).unwrap_or_default();
+    flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm")
+}
+
 /// `mov al, 0x10; mov dx, 0x501; out dx, al; hlt; jmp hlt`, and the mark of a bootable sector.
 fn boot_sector() -> Vec<u8> {
     // QEMU's disks are whole cylinders in the firmware's eyes; a floppy's size always works.
@@ -111,6 +127,15 @@ fn boot_sector() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_s_flags_tell_whether_it_virtualizes() {
+        let cpuinfo =
+            |flags: &str| format!("processor\t: 0\nflags\t\t: fpu {flags} cx16\nvmx flags\t: ept\n");
+        assert!(has_virtualization(&cpuinfo("vmx")) && has_virtualization(&cpuinfo("svm")));
+        // Hyper-V's guests have `vmmcall`, and flags of no virtualization may begin like it.
+        assert!(!has_virtualization(&cpuinfo("vmmcall svm_lock")) && !has_virtualization(""));
+    }
 
     #[test]
     fn the_boot_sector_is_bootable() {
