@@ -1,6 +1,6 @@
 //! Objects over HTTP.
 
-use crate::bounds::{Bound, at_most, check};
+use crate::bounds::{Bound, at_most, check, none_or_at_most};
 use crate::disks::store_without_holes;
 use crate::meter::Meter;
 use trial::harness::noise;
@@ -37,15 +37,15 @@ const PUTS: &[Bound] = &[
     // measured 15,740: thrice the block, and a header a batch.
     at_most(DISK_WRITTEN, 20_000.0),
     at_most(COMMANDS, 1.05),
-    at_most(QUERIES, 2.2),
+    none_or_at_most(QUERIES, 2.2),
     // measured 129
     at_most(LOG_BYTES, 170.0),
-    // measured 21.9
-    at_most("calls", 40.0),
-    // measured 10.9
-    at_most("switches", 20.0),
-    // measured 507 to 513
-    at_most(ALLOCATIONS, 540.0),
+    // measured 15.2
+    at_most("calls", 28.0),
+    // measured 6.8
+    at_most("switches", 13.0),
+    // measured 250
+    at_most(ALLOCATIONS, 280.0),
     // measured 98,600
     at_most(ALLOCATED, 120_000.0),
 ];
@@ -59,24 +59,25 @@ const PUTS_ONE_BY_ONE: &[Bound] = &[
     // A write and a flush on each disk.
     at_most(REQUESTS, 6.1),
     at_most(COMMANDS, 1.1),
-    at_most(QUERIES, 2.8),
+    none_or_at_most(QUERIES, 2.8),
     // measured 170
     at_most(LOG_BYTES, 200.0),
-    // measured 86
-    at_most("calls", 110.0),
-    // measured 49 to 54
-    at_most("switches", 65.0),
-    // measured 582 to 588
-    at_most(ALLOCATIONS, 630.0),
-    // measured 112,300
-    at_most(ALLOCATED, 140_000.0),
+    // measured 58
+    at_most("calls", 80.0),
+    // measured 35
+    at_most("switches", 48.0),
+    // measured 388: a batch of the control plane is for one PUT alone.
+    at_most(ALLOCATIONS, 440.0),
+    // measured 112,000 to 142,000
+    at_most(ALLOCATED, 200_000.0),
 ];
 
+/// Of objects that nobody has read yet: what was read is kept for a while.
 const GETS: &[Bound] = &[
     at_most("ashlar_disk_read_bytes_total", 4096.0),
     at_most("ashlar_disk_reads_total", 1.0),
     at_most(REQUESTS, 1.02),
-    at_most(QUERIES, 3.1),
+    none_or_at_most(QUERIES, 3.1),
     // measured 4.2
     at_most("calls", 8.0),
     // measured 0.72, and 2.04 once on a machine with five times as much to do as it can: how many requests a thread
@@ -92,7 +93,7 @@ const GETS_ONE_BY_ONE: &[Bound] = &[
     at_most("ashlar_disk_read_bytes_total", 4096.0),
     at_most("ashlar_disk_reads_total", 1.0),
     at_most(REQUESTS, 1.02),
-    at_most(QUERIES, 3.2),
+    none_or_at_most(QUERIES, 3.2),
     // measured 16.0
     at_most("calls", 21.0),
     // measured 7.8
@@ -105,7 +106,7 @@ const GETS_ONE_BY_ONE: &[Bound] = &[
 
 /// A page of a thousand keys.
 const LISTS: &[Bound] = &[
-    at_most(QUERIES, 3.5),
+    none_or_at_most(QUERIES, 3.5),
     // measured 1.6 to 3.3: an answer of 300 KiB must not be many small sends.
     at_most("calls", 12.0),
     // measured 10,540: ten a key.
@@ -133,7 +134,7 @@ fn objects_cost_what_they_did() {
     run("4 KiB PUTs over 16 connections", together, Ask::put("/counted/a-"), PUTS);
     run("4 KiB PUTs over one connection", one_by_one, Ask::put("/counted/b-"), PUTS_ONE_BY_ONE);
     run("4 KiB GETs over 16 connections", together, Ask::get("/counted/a-"), GETS);
-    run("4 KiB GETs over one connection", one_by_one, Ask::get("/counted/a-"), GETS_ONE_BY_ONE);
+    run("4 KiB GETs over one connection", one_by_one, Ask::get("/counted/b-"), GETS_ONE_BY_ONE);
     run("LIST of 1,000 keys", (1, PAGES), Ask::list("/counted?list-type=2"), LISTS);
 }
 
