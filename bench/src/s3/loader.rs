@@ -8,7 +8,7 @@ use super::ask::{Ask, Kind};
 use super::bodies::Bodies;
 use super::connection::{Connection, Done, Outcome, Payload, Shared};
 use super::sign::Signer;
-use crate::limits::{REQUEST_TIMEOUT_S, S3_BUFFER_BYTES, S3_EVENTS, S3_REFUSED_PAUSE};
+use crate::limits::{S3_BUFFER_BYTES, S3_EVENTS, S3_REFUSED_PAUSE, S3_REQUEST_TIMEOUT_S};
 use crate::machine::pause;
 use crate::report::figure::Latencies;
 use anyhow::{Context, Result, anyhow, bail};
@@ -254,9 +254,9 @@ impl<P: Plan> Worker<P> {
     }
 
     fn wait(&self, events: &mut Vec<epoll::Event>) -> Result<()> {
-        let timeout = Timespec { tv_sec: REQUEST_TIMEOUT_S.cast_signed(), tv_nsec: 0 };
+        let timeout = Timespec { tv_sec: S3_REQUEST_TIMEOUT_S.cast_signed(), tv_nsec: 0 };
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&timeout)) {
-            Ok(0) => bail!("{}: no answer for {REQUEST_TIMEOUT_S} s", self.shared.target.addresses[0]),
+            Ok(0) => bail!("{}: no answer for {S3_REQUEST_TIMEOUT_S} s", self.shared.target.addresses[0]),
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("waiting for answers"),
         }
