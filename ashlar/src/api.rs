@@ -260,6 +260,13 @@ pub struct CopyVolume {
     pub node: Option<String>,
 }
 
+/// How far an export or import is that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyView {
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+}
+
 /// The answer of an export or import.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Copied {
@@ -305,6 +312,9 @@ pub struct VolumeView {
     pub epoch: u32,
     pub created_ms: u64,
     pub attachment: Option<AttachmentView>,
+    /// The import or export of it that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyView>,
 }
 
 /// Where a volume is served.

@@ -16,6 +16,10 @@ pub const MAX_CONFIG_BYTES: u64 = 64 << 10;
 pub const MAX_DOMAIN_BYTES: usize = 253;
 /// What takes longer than this shows that it is waited for.
 pub const QUIET_WAIT: Duration = Duration::from_secs(2);
+/// A start that takes longer says so in the log, again and again.
+pub const MOUNT_SIGN: Duration = Duration::from_secs(2);
+/// How often the CLI looks how far long work is.
+pub const PROGRESS_POLL: Duration = Duration::from_millis(300);
 /// Longest answer of the admin API that the CLI reads.
 pub const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// Longest request body that the agent reads.

@@ -3,8 +3,8 @@
 use super::Shared;
 use super::deleter::Deletion;
 use crate::api::{
-    AttachVolume, AttachmentView, CopyVolume, DetachVolume, ReplicaView, ResizeVolume, VolumeDetail,
-    VolumeView,
+    AttachVolume, AttachmentView, CopyView, CopyVolume, DetachVolume, ReplicaView, ResizeVolume,
+    VolumeDetail, VolumeView,
 };
 use crate::error::{Error, Exit};
 use crate::fleet::{DaemonId, DaemonKind, Seen, Task};
@@ -151,6 +151,13 @@ impl Shared {
         })
     }
 
+    /// How far the import or export is that some machine has begun.
+    fn copy(&self, volume: &str) -> Option<CopyView> {
+        let reports = self.fleet.seen().into_iter().filter(|seen| seen.silent.is_none());
+        let mut copies = reports.flat_map(|seen| seen.report.copies);
+        copies.find(|copy| copy.volume == volume).map(|copy| copy.far)
+    }
+
     pub fn view(&self, volume: &VolumeRecord) -> VolumeView {
         let attachment = volume.attachment.as_ref().map(|attachment| {
             let agent = self.fleet.seen().into_iter().find(|seen| is_agent(seen, attachment.node));
@@ -174,6 +181,7 @@ impl Shared {
             epoch: volume.epoch.0,
             created_ms: volume.created_ms,
             attachment,
+            copy: self.copy(&volume.name),
         }
     }
 }

@@ -29,6 +29,7 @@ pub async fn export(agent: &Agent, name: &str, file: &Path) -> Result<Copied, Er
     let (pieces, receiver) = mpsc::channel::<Piece>(PIECES);
     let writer = in_uring(file, move |path| write_file(path, record.size_bytes, receiver));
     let mut copied = Copied { bytes: record.size_bytes, data_bytes: 0 };
+    let copying = agent.copies.begin(name, record.size_bytes);
     let read = async {
         let mut offset = 0;
         while offset < record.size_bytes {
@@ -46,6 +47,7 @@ pub async fn export(agent: &Agent, name: &str, file: &Path) -> Result<Copied, Er
                 }
             }
             offset += len;
+            copying.done(len);
         }
         drop(pieces);
         Ok(())
@@ -75,6 +77,7 @@ pub async fn import(agent: &Agent, name: &str, file: &Path) -> Result<Copied, Er
     let (pieces, mut receiver) = mpsc::channel::<Piece>(PIECES);
     let reader = in_uring(file, move |path| read_file(path, size, pieces));
     let mut copied = Copied { bytes: size, data_bytes: 0 };
+    let copying = agent.copies.begin(name, size);
     let write = async {
         let failed = |error| {
             let exit = if matches!(error, blockd::Error { kind: blockd::ErrorKind::NoSpace, .. }) {
@@ -85,12 +88,14 @@ pub async fn import(agent: &Agent, name: &str, file: &Path) -> Result<Copied, Er
             Error::new(exit, format!("can't write '{name}': {error}"))
         };
         while let Some((offset, data)) = receiver.recv().await {
+            let len = data.len() as u64;
             if data.iter().all(|byte| *byte == 0) {
-                volume.trim(offset, data.len() as u64).await.map_err(failed)?;
+                volume.trim(offset, len).await.map_err(failed)?;
             } else {
-                copied.data_bytes += data.len() as u64;
+                copied.data_bytes += len;
                 volume.write(offset, data).await.map_err(failed)?;
             }
+            copying.done(len);
         }
         volume.flush().await.map_err(failed)
     };

@@ -1,5 +1,6 @@
 //! The agent of this machine: serves volumes as vhost-user-blk sockets and runs VMs on them.
 
+mod copies;
 mod copy;
 mod metrics;
 mod moving;
@@ -40,6 +41,7 @@ pub struct Agent {
     served: Mutex<BTreeMap<String, Served>>,
     moves: Mutex<moving::Moves>,
     takeovers: Mutex<takeover::Takeovers>,
+    copies: copies::Copies,
     /// One change of attachments at a time: an attach is several steps, and two must not mix.
     changes: tokio::sync::Mutex<()>,
 }
@@ -68,6 +70,7 @@ impl Agent {
             served: Mutex::default(),
             moves: Mutex::default(),
             takeovers: Mutex::default(),
+            copies: copies::Copies::default(),
             changes: tokio::sync::Mutex::new(()),
         })
     }
@@ -435,6 +438,7 @@ impl Part for Agent {
             }],
             attachments: self.attachments(attachments),
             vms: self.compute.list(),
+            copies: self.copies.report(),
             metrics: metrics::of(self),
             ..Report::default()
         }

@@ -2,6 +2,7 @@
 
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::output::{show, table};
+use crate::cli::progress::waiting;
 use crate::error::Error;
 use meta::audit::{Verified, verify};
 use meta::query::{Answer, Query};
@@ -34,10 +35,14 @@ pub fn run(command: Command) -> Result<(), Error> {
     let Command::Verify { dir, offline, client } = command;
     let known = if offline { Vec::new() } else { known(&client)? };
     let mut logs = Vec::new();
-    for (name, dir) in folders(&dir)? {
-        let known = known.iter().find(|head| head.log == name);
-        logs.push(Log { found: verify(&dir, known)?, name });
+    let found = folders(&dir)?;
+    let sign = waiting(String::new());
+    for (at, (name, dir)) in found.iter().enumerate() {
+        sign.say(format!("reading log {name}, {} of {}", at + 1, found.len()));
+        let known = known.iter().find(|head| head.log == *name);
+        logs.push(Log { found: verify(dir, known)?, name: name.clone() });
     }
+    drop(sign);
     if logs.is_empty() {
         return Err(Error::usage(format!("{} holds no audit log", dir.display())));
     }

@@ -2,10 +2,10 @@
 
 use crate::api::ErrorBody;
 use crate::cli::Format;
-use crate::cli::output::waiting;
+use crate::cli::progress::{Bar, Far, Unit, bar, waiting};
 use crate::error::{Error, Exit};
-use crate::limits::{CONNECT_TIMEOUT, MAX_ANSWER_BYTES, QUIET_WAIT, REQUEST_TIMEOUT};
-use reqwest::Method;
+use crate::limits::{CONNECT_TIMEOUT, MAX_ANSWER_BYTES, PROGRESS_POLL, QUIET_WAIT, REQUEST_TIMEOUT};
+use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -108,15 +108,78 @@ impl Client {
     /// Asks the control plane itself, as daemons do.
     pub fn ask(&self, query: meta::query::Query) -> Result<meta::query::Answer, Error> {
         let meta = meta::Client::remote(&self.url, &self.token)?;
+        self.signed("waiting for the control plane", async { Ok(meta.query(query).await?) })
+    }
+
+    /// The same, one of many questions; who asks them shows how far it is.
+    pub fn ask_quietly(&self, query: meta::query::Query) -> Result<meta::query::Answer, Error> {
+        let meta = meta::Client::remote(&self.url, &self.token)?;
         Ok(self.runtime.block_on(meta.query(query))?)
+    }
+
+    /// The same for work that says how far it is: `look` finds that in the answer to `GET watched`, once it is there.
+    pub fn post_watched<Q: Serialize, A: DeserializeOwned, W: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Q,
+        (what, wait): (&str, Duration),
+        (watched, look): (&str, impl Fn(W) -> Option<Far>),
+    ) -> Result<A, Error> {
+        let answer = self.exchange((Method::POST, path), Some(body), REQUEST_TIMEOUT + wait);
+        self.runtime.block_on(async {
+            tokio::pin!(answer);
+            if let Ok(answer) = tokio::time::timeout(QUIET_WAIT, &mut answer).await {
+                return understood(answer?);
+            }
+            let mut spinner = Some(waiting(what.to_owned()));
+            let mut shown: Option<Bar> = None;
+            loop {
+                if let Ok(answer) = tokio::time::timeout(PROGRESS_POLL, &mut answer).await {
+                    return understood(answer?);
+                }
+                // The work goes on whether this is answered or not.
+                let seen = self.exchange((Method::GET, watched), None::<&()>, REQUEST_TIMEOUT).await;
+                let far = seen.and_then(understood).ok().and_then(&look);
+                if let Some(far) = far {
+                    // The one is gone before the other is drawn.
+                    drop(spinner.take());
+                    shown.get_or_insert_with(|| bar(what.to_owned(), Unit::Bytes)).at(far);
+                }
+            }
+        })
     }
 
     fn call<Q: Serialize, A: DeserializeOwned>(
         &self,
-        (method, path): (Method, &str),
+        request: (Method, &str),
         body: Option<&Q>,
         (what, timeout): (&str, Duration),
     ) -> Result<A, Error> {
+        let answer = self.exchange(request, body, timeout);
+        understood(self.signed(what, answer)?)
+    }
+
+    /// Waits, and after a while shows that it does.
+    fn signed<T>(&self, what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.runtime.block_on(async {
+            tokio::pin!(work);
+            match tokio::time::timeout(QUIET_WAIT, &mut work).await {
+                Ok(done) => done,
+                Err(_) => {
+                    let _sign = waiting(what.to_owned());
+                    work.await
+                }
+            }
+        })
+    }
+
+    /// One request and its answer as it came.
+    async fn exchange<Q: Serialize>(
+        &self,
+        (method, path): (Method, &str),
+        body: Option<&Q>,
+        timeout: Duration,
+    ) -> Result<(StatusCode, Vec<u8>), Error> {
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.url))
@@ -125,39 +188,15 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = async {
-            let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
-            let mut bytes = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
-                if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-                    return Err(Error::failed("the daemon's answer is too long"));
-                }
-                bytes.extend_from_slice(&chunk);
+        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(Error::failed("the daemon's answer is too long"));
             }
-            Ok((response.status(), bytes))
-        };
-        let (status, bytes) = self.runtime.block_on(async {
-            tokio::pin!(answer);
-            match tokio::time::timeout(QUIET_WAIT, &mut answer).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    let _sign = waiting(what.to_owned());
-                    answer.await
-                }
-            }
-        })?;
-        if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| {
-                Error::failed(format!(
-                    "can't understand the daemon's answer ({error}); is it another version than this CLI?"
-                ))
-            });
+            bytes.extend_from_slice(&chunk);
         }
-        let message = match serde_json::from_slice::<ErrorBody>(&bytes) {
-            Ok(body) => body.error.message,
-            Err(_) => format!("the daemon answered {status}"),
-        };
-        Err(Error::new(Exit::of_status(status.as_u16()), message))
+        Ok((response.status(), bytes))
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
@@ -166,6 +205,22 @@ impl Client {
         }
         Error::new(Exit::Unavailable, format!("no daemon answers at {}; start one: ashlar up", self.url))
     }
+}
+
+/// What the bytes of an answer say.
+fn understood<A: DeserializeOwned>((status, bytes): (StatusCode, Vec<u8>)) -> Result<A, Error> {
+    if status.is_success() {
+        return serde_json::from_slice(&bytes).map_err(|error| {
+            Error::failed(format!(
+                "can't understand the daemon's answer ({error}); is it another version than this CLI?"
+            ))
+        });
+    }
+    let message = match serde_json::from_slice::<ErrorBody>(&bytes) {
+        Ok(body) => body.error.message,
+        Err(_) => format!("the daemon answered {status}"),
+    };
+    Err(Error::new(Exit::of_status(status.as_u16()), message))
 }
 
 fn from_env_file(data: &Path) -> Result<(String, String), Error> {

@@ -3,17 +3,23 @@
 use crate::api::{AddDisk, DiskDetail, LoseDisk, ReplaceDisk, SetDiskState};
 use crate::cli::Format;
 use crate::cli::client::{Client, ClientArgs, path};
-use crate::cli::output::{fields, print, show, table, waiting};
+use crate::cli::output::{fields, print, show, table};
+use crate::cli::progress::{Far, Unit, Waiting, bar, waiting};
 use crate::daemon::disk_and_size;
 use crate::error::{Error, Exit};
+use crate::limits::PROGRESS_POLL;
 use blockd::ErrorKind;
 use blockd::store::check::{CheckReport, check};
 use meta::record::DiskAdmin;
 use proto::size;
-use rt::device::{Access, FileDevice};
+use rt::device::{Access, BlockDevice, FileDevice};
 use serde_json::Value;
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// What is read of a disk between two words about it.
+const SHOWN_BYTES: u64 = 16 << 20;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -40,6 +46,9 @@ pub enum Command {
         old: String,
         /// A disk of the pool; add it first: ashlar disk add
         new: String,
+        /// Return only when everything has moved
+        #[arg(long)]
+        wait: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -50,6 +59,9 @@ pub enum Command {
         /// Stop emptying it
         #[arg(long)]
         undo: bool,
+        /// Return only when nothing is left on it
+        #[arg(long, conflicts_with = "undo")]
+        wait: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -81,19 +93,11 @@ pub fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::List { client } => list(&client),
         Command::Add { disk, node, client } => add(&client, &disk, node),
-        Command::Replace { old, new, client } => {
-            let body = ReplaceDisk { new };
-            let answer: Value = Client::new(&client)?.post(&path(&["disks", &old, "replace"]), &body)?;
-            show(client.output, &answer, |answer| {
-                format!(
-                    "{} takes the place of {} in {} groups; ashlar status shows how far it is\n",
-                    body.new, old, answer["groups"]
-                )
-            })
-        }
-        Command::Drain { disk, undo, client } => {
+        Command::Replace { old, new, wait, client } => replace(&client, &old, new, wait),
+        Command::Drain { disk, undo, wait, client } => {
             let state = if undo { DiskAdmin::Active } else { DiskAdmin::Draining };
-            set_state(&client, &disk, state)
+            set_state(&client, &disk, state)?;
+            if wait { emptied(&Client::new(&client)?, &disk) } else { Ok(()) }
         }
         Command::Remove { disk, lost: true, accept_data_loss, client } => {
             lose(&client, &disk, accept_data_loss)
@@ -156,6 +160,49 @@ fn add(client: &ClientArgs, text: &str, node: Option<String>) -> Result<(), Erro
     })
 }
 
+fn replace(client: &ClientArgs, old: &str, new: String, wait: bool) -> Result<(), Error> {
+    let body = ReplaceDisk { new };
+    let connection = Client::new(client)?;
+    let answer: Value = connection.post(&path(&["disks", old, "replace"]), &body)?;
+    show(client.output, &answer, |answer| {
+        format!(
+            "{} takes the place of {} in {} groups; ashlar status shows how far it is\n",
+            body.new, old, answer["groups"]
+        )
+    })?;
+    if wait { emptied(&connection, old) } else { Ok(()) }
+}
+
+/// Waits until a disk is a member of no group, and shows how far that is.
+fn emptied(client: &Client, disk: &str) -> Result<(), Error> {
+    let sign = bar(format!("emptying {disk}"), Unit::Groups);
+    let mut first = None;
+    loop {
+        let disks: Vec<DiskDetail> = client.get("/v1/disks")?;
+        let left = left_on(&disks, disk)?;
+        if left == 0 {
+            return Ok(());
+        }
+        sign.at(Far::left(*first.get_or_insert(left), left));
+        client.pause(PROGRESS_POLL);
+    }
+}
+
+/// Groups that the disk, by id, its beginning or path, is still a member of.
+fn left_on(disks: &[DiskDetail], name: &str) -> Result<u64, Error> {
+    let is_it = |disk: &&DiskDetail| disk.path == name || disk.id.starts_with(name);
+    let Some(disk) = disks.iter().find(is_it) else {
+        return Err(Error::new(Exit::NotFound, format!("{name} is no longer a disk of the pool")));
+    };
+    if disk.state == DiskAdmin::Active {
+        return Err(Error::new(
+            Exit::Conflict,
+            format!("somebody had {name} used again: it is not being emptied"),
+        ));
+    }
+    Ok(u64::from(disk.in_sync) + u64::from(disk.catching_up) + u64::from(disk.out))
+}
+
 fn set_state(client: &ClientArgs, disk: &str, state: DiskAdmin) -> Result<(), Error> {
     let answer: Value =
         Client::new(client)?.post(&path(&["disks", disk, "state"]), &SetDiskState { state })?;
@@ -188,10 +235,7 @@ fn lose(client: &ClientArgs, disk: &str, accept_data_loss: bool) -> Result<(), E
 }
 
 fn check_disk(path: &Path, output: Format) -> Result<(), Error> {
-    let sign = waiting(format!("reading {}", path.display()));
-    let report = read(path);
-    drop(sign);
-    let report = report?;
+    let report = read(path)?;
     show(output, &report, |report| check_table(path, report))?;
     if report.is_clean() {
         return Ok(());
@@ -216,13 +260,58 @@ fn read(path: &Path) -> Result<CheckReport, Error> {
             _ => Error::failed(why),
         }
     })?;
-    check(&device).map_err(|error| {
+    check(&Watched::new(device, path)).map_err(|error| {
         let why = format!("can't check {}: {error}", path.display());
         match error.kind {
             ErrorKind::NotADisk => Error::usage(why),
             _ => Error::failed(why),
         }
     })
+}
+
+/// A disk that tells how much of it was read. How much there will be is not known before.
+struct Watched {
+    device: FileDevice,
+    name: String,
+    read_bytes: Cell<u64>,
+    sign: Waiting,
+}
+
+impl Watched {
+    fn new(device: FileDevice, path: &Path) -> Self {
+        let name = path.display().to_string();
+        let sign = waiting(format!("reading {name}"));
+        Self { device, name, read_bytes: Cell::new(0), sign }
+    }
+}
+
+impl BlockDevice for Watched {
+    fn len_bytes(&self) -> u64 {
+        self.device.len_bytes()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.device.read_at(buf, offset)?;
+        let before = self.read_bytes.get();
+        let after = before + buf.len() as u64;
+        self.read_bytes.set(after);
+        if before / SHOWN_BYTES != after / SHOWN_BYTES {
+            self.sign.say(format!(
+                "reading {}: {} so far",
+                self.name,
+                size::show(after / SHOWN_BYTES * SHOWN_BYTES)
+            ));
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.device.write_at(buf, offset)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.device.flush()
+    }
 }
 
 fn check_table(path: &Path, report: &CheckReport) -> String {

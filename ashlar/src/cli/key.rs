@@ -2,7 +2,9 @@
 
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::output::{fields, show, table};
+use crate::cli::progress::{Far, Unit, bar};
 use crate::error::{Error, Exit};
+use crate::limits::PROGRESS_POLL;
 use crate::pool_key;
 use meta::query::{Answer, Query};
 use meta::sealing::{PoolKeyId, PoolKeyRecord};
@@ -29,6 +31,9 @@ pub enum Command {
     },
     /// Have the keys of all objects encrypted anew with the newest key, once all gateways have it; returns at once
     Rewrap {
+        /// Return only when no object needs an older key
+        #[arg(long)]
+        wait: bool,
         #[command(flatten)]
         file: FileArgs,
         #[command(flatten)]
@@ -59,7 +64,7 @@ pub fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::List { file, client } => list(file, client),
         Command::Rotate { file, client } => rotate(file, client),
-        Command::Rewrap { file, client } => rewrap(file, client),
+        Command::Rewrap { wait, file, client } => rewrap(file, client, wait),
     }
 }
 
@@ -122,8 +127,9 @@ fn rotate(file: FileArgs, args: ClientArgs) -> Result<(), Error> {
     })
 }
 
-fn rewrap(file: FileArgs, args: ClientArgs) -> Result<(), Error> {
-    let (path, mut file) = file.open(&Client::new(&args)?)?;
+fn rewrap(file: FileArgs, args: ClientArgs, wait: bool) -> Result<(), Error> {
+    let client = Client::new(&args)?;
+    let (path, mut file) = file.open(&client)?;
     file.rewrap = true;
     file.replace(&path).map_err(Error::failed)?;
     let view = Rotated { key: file.newest().id.to_string(), file: path.display().to_string() };
@@ -133,7 +139,22 @@ fn rewrap(file: FileArgs, args: ClientArgs) -> Result<(), Error> {
             ("file", view.file.clone()),
             ("now", "ashlar key list shows how many objects still need the older keys".to_owned()),
         ])
-    })
+    })?;
+    if wait { rewrapped(&client, file.newest().id) } else { Ok(()) }
+}
+
+/// Waits until nothing needs another key than this one, and shows how far that is.
+fn rewrapped(client: &Client, newest: PoolKeyId) -> Result<(), Error> {
+    let sign = bar("encrypting keys anew".to_owned(), Unit::Objects);
+    let mut first = None;
+    loop {
+        let left = known(client)?.iter().filter(|key| key.id != newest).map(|key| key.uses).sum();
+        if left == 0 {
+            return Ok(());
+        }
+        sign.at(Far::left(*first.get_or_insert(left), left));
+        client.pause(PROGRESS_POLL);
+    }
 }
 
 impl FileArgs {
@@ -175,7 +196,7 @@ fn pool(client: &Client) -> Result<String, Error> {
 }
 
 fn known(client: &Client) -> Result<Vec<PoolKeyRecord>, Error> {
-    match client.ask(Query::PoolKeys)? {
+    match client.ask_quietly(Query::PoolKeys)? {
         Answer::PoolKeys(keys) => Ok(keys),
         _ => Err(Error::failed("the control plane's answer is not about keys")),
     }

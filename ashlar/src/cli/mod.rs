@@ -10,6 +10,7 @@ mod key;
 mod node;
 mod output;
 mod policy;
+mod progress;
 mod project;
 mod scrub;
 mod scrub_objects;

@@ -2,13 +2,8 @@
 
 use crate::cli::Format;
 use crate::error::Error;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::Write;
-use std::time::Duration;
-
-/// How often a sign of life moves.
-const TICK: Duration = Duration::from_millis(200);
 
 /// Prints `value` as JSON, or the table that `rows` makes of it.
 pub fn show<T: Serialize>(format: Format, value: &T, table: impl FnOnce(&T) -> String) -> Result<(), Error> {
@@ -22,32 +17,6 @@ pub fn show<T: Serialize>(format: Format, value: &T, table: impl FnOnce(&T) -> S
         Format::Table => table(value),
     };
     print(&text)
-}
-
-/// A sign on stderr, if that is a terminal, that something is waited for and for how long; until dropped.
-pub fn waiting(what: String) -> Waiting {
-    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let spinner = ProgressBar::new_spinner().with_style(style).with_message(what);
-    spinner.enable_steady_tick(TICK);
-    Waiting(spinner)
-}
-
-/// See [`waiting`].
-#[must_use]
-pub struct Waiting(ProgressBar);
-
-impl Waiting {
-    /// Says something else from now on.
-    pub fn say(&self, what: String) {
-        self.0.set_message(what);
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
 }
 
 /// Prints text; a reader that has gone away (`| head`) is not an error.

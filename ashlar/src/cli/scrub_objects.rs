@@ -2,7 +2,8 @@
 
 use crate::api::{ObjectScrubView, StartObjectScrub};
 use crate::cli::client::{Client, ClientArgs};
-use crate::cli::output::{fields, show, waiting};
+use crate::cli::output::{fields, show};
+use crate::cli::progress::waiting;
 use crate::error::Error;
 use crate::limits::OBJECT_SCRUB_POLL;
 use objectd::scrub::{Phase, Report};

@@ -6,6 +6,7 @@ use crate::api::{
 use crate::cli::Format;
 use crate::cli::client::{Client, ClientArgs, path};
 use crate::cli::output::{fields, print, show, table};
+use crate::cli::progress::Far;
 use crate::error::Error;
 use proto::size;
 use serde_json::Value;
@@ -249,8 +250,17 @@ fn confirmed(name: &str) -> Result<bool, Error> {
 
 fn copy(client: &ClientArgs, name: &str, body: CopyVolume, what: &str) -> Result<(), Error> {
     let waiting = format!("{what} of {name}");
-    let copied: Copied =
-        Client::new(client)?.post_slowly(&path(&["volumes", name, what]), &body, (&waiting, COPY_WAIT))?;
+    // All volumes and not this one alone: to show one, its disks are asked.
+    let far = |volumes: Vec<VolumeView>| {
+        let copy = volumes.into_iter().find(|volume| volume.name == name)?.copy?;
+        Some(Far::of(copy.done_bytes, copy.total_bytes))
+    };
+    let copied: Copied = Client::new(client)?.post_watched(
+        &path(&["volumes", name, what]),
+        &body,
+        (&waiting, COPY_WAIT),
+        ("/v1/volumes", far),
+    )?;
     show(client.output, &copied, |copied| {
         format!(
             "{what} of {name}: {}, of which {} data\n",

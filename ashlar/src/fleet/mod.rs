@@ -9,8 +9,8 @@ pub mod link;
 mod task;
 
 pub use task::{
-    AttachmentReport, DaemonId, DaemonKind, DescribedVm, Door, LogMark, Metric, Order, Outcome, Poll,
-    Rebuild, Report, Settled, Task,
+    AttachmentReport, CopyReport, DaemonId, DaemonKind, DescribedVm, Door, LogMark, Metric, Order, Outcome,
+    Poll, Rebuild, Report, Settled, Task,
 };
 
 use crate::error::{Error, Exit};

@@ -1,6 +1,6 @@
 //! What daemons and the admin API say to each other.
 
-use crate::api::{DiskView, ServiceView};
+use crate::api::{CopyView, DiskView, ServiceView};
 use crate::error::{Error, Exit};
 use compute::{Acceleration, VmInfo, VmSpec};
 use meta::record::Secret;
@@ -164,6 +164,17 @@ pub struct Report {
     /// Of a gateway: how far its object log is settled.
     #[serde(default)]
     pub logs: Vec<LogMark>,
+    /// Of an agent: images on their way into or out of volumes.
+    #[serde(default)]
+    pub copies: Vec<CopyReport>,
+}
+
+/// How far a volume's import or export is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyReport {
+    pub volume: String,
+    pub far: CopyView,
 }
 
 /// Below this mark nothing is on its way any more to an object log.

@@ -14,7 +14,7 @@ use crate::error::{Error, Exit};
 use crate::fleet::{DaemonId, DaemonKind, Part, Performing, Rebuild, Report, Task};
 use crate::folder::Folder;
 use crate::keeper::Keeper;
-use crate::limits::MAX_SHELF_DISKS;
+use crate::limits::{MAX_SHELF_DISKS, MOUNT_SIGN};
 use blockd::server::{ChunkServer, ServerStatus};
 use meta::record::NodeRecord;
 use proto::DiskId;
@@ -106,9 +106,11 @@ impl Shelf {
             starting.push((slot, first_try));
         }
         let mut slots = Vec::new();
-        for (slot, first_try) in starting {
+        for (slot, mut first_try) in starting {
             // A keeper that panicked has dropped it: then the slot serves nothing, and says nothing.
-            let _ = first_try.await;
+            while tokio::time::timeout(MOUNT_SIGN, &mut first_try).await.is_err() {
+                tracing::info!(disk = %slot.spec.path.display(), "still mounting: what was written is read again");
+            }
             slots.push(slot);
         }
         slots

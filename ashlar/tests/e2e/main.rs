@@ -21,6 +21,7 @@ mod lifecycle;
 mod migrate;
 mod million;
 mod policies;
+mod progress;
 mod quotas;
 mod s3_suite;
 mod surface;

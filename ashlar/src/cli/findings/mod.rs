@@ -6,6 +6,7 @@ mod survey;
 
 use crate::cli::client::{Client, ClientArgs};
 use crate::cli::output::show;
+use crate::cli::progress::waiting;
 use crate::error::{Error, Exit};
 use rt::clock::{Clock, SystemClock};
 use serde::Serialize;
@@ -76,7 +77,10 @@ struct Found {
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
-    let survey = survey::take(&Client::new(&args.client)?)?;
+    let sign = waiting("reading accounts, users, buckets and their policies".to_owned());
+    let survey = survey::take(&Client::new(&args.client)?);
+    drop(sign);
+    let survey = survey?;
     let now_ms = SystemClock.wall().0.saturating_add(u64::from(args.days_ahead) * DAY_MS);
     let mut found = rules::findings(&survey, now_ms / 1000);
     found.sort();

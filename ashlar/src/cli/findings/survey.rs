@@ -56,7 +56,7 @@ fn strange() -> Error {
 }
 
 fn ask(client: &Client, query: IdentityQuery) -> Result<IdentityAnswer, Error> {
-    match client.ask(Query::Identity(query))? {
+    match client.ask_quietly(Query::Identity(query))? {
         Answer::Identity(answer) => Ok(answer),
         _ => Err(strange()),
     }
@@ -132,7 +132,7 @@ fn buckets(client: &Client) -> Result<Vec<Bucket>, Error> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let query = Query::Buckets { prefix: String::new(), after, limit: MAX_PAGE };
-        let Answer::Buckets(page) = client.ask(query)? else { return Err(strange()) };
+        let Answer::Buckets(page) = client.ask_quietly(query)? else { return Err(strange()) };
         for bucket in page.buckets {
             match look(client, bucket.name) {
                 Ok(found) => all.push(found),
@@ -148,10 +148,10 @@ fn buckets(client: &Client) -> Result<Vec<Bucket>, Error> {
 }
 
 fn look(client: &Client, name: String) -> Result<Bucket, Error> {
-    let Answer::BucketAccess(access) = client.ask(Query::BucketAccess { name: name.clone() })? else {
+    let Answer::BucketAccess(access) = client.ask_quietly(Query::BucketAccess { name: name.clone() })? else {
         return Err(strange());
     };
-    let Answer::Versioning(kept) = client.ask(Query::Versioning { bucket: name })? else {
+    let Answer::Versioning(kept) = client.ask_quietly(Query::Versioning { bucket: name })? else {
         return Err(strange());
     };
     let account = account_of(&access.bucket.owner).to_owned();
