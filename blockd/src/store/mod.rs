@@ -14,6 +14,8 @@ mod flush;
 mod index;
 pub mod limits;
 mod log;
+#[doc(hidden)]
+pub mod micro;
 mod mount;
 mod queue;
 mod read;

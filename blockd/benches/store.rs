@@ -1,0 +1,98 @@
+//! The chunk store's batches and index by themselves: `cargo bench -p blockd`.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+
+use blockd::store::micro::{BenchIndex, build_batch, parse_batch};
+use divan::counter::BytesCount;
+use divan::{Bencher, black_box};
+use proto::checksum::crc32;
+use proto::message::BlockRange;
+use proto::units::{BLOCK_LEN, BLOCKS_PER_CHUNK};
+use proto::{ChunkIndex, VolumeId};
+
+/// 4 GiB: its slots take 16 MiB, more than the caches hold.
+const BLOCKS: u32 = 1 << 20;
+
+fn main() {
+    divan::main();
+}
+
+/// Writes of one block each, all over a volume.
+fn writes(count: u32, data: &[u8]) -> Vec<(BlockRange, [u8; 4], &[u8])> {
+    let crc = crc32(data).to_le_bytes();
+    let range = |at: u32| {
+        let (chunk, first) = place(scattered(at));
+        BlockRange { volume: VolumeId(1), chunk: ChunkIndex(chunk), first, count: 1 }
+    };
+    (0..count).map(|at| (range(at), crc, data)).collect()
+}
+
+/// Another block for each number, in no order that a cache could follow.
+fn scattered(at: u32) -> u32 {
+    at.wrapping_mul(0x9e37_79b1) & (BLOCKS - 1)
+}
+
+fn place(block: u32) -> (u32, u16) {
+    (block / BLOCKS_PER_CHUNK, (block % BLOCKS_PER_CHUNK) as u16)
+}
+
+/// With the copies of the blocks and their checksums.
+#[divan::bench(args = [1, 16, 64])]
+fn batch_build(bencher: Bencher<'_, '_>, count: u32) {
+    let data = vec![7; BLOCK_LEN];
+    let writes = writes(count, &data);
+    bencher.counter(BytesCount::new(count as usize * BLOCK_LEN)).bench(|| build_batch(black_box(&writes)));
+}
+
+#[divan::bench(args = [1, 16, 64])]
+fn batch_parse(bencher: Bencher<'_, '_>, count: u32) {
+    let data = vec![7; BLOCK_LEN];
+    let batch = build_batch(&writes(count, &data));
+    bencher.counter(BytesCount::new(batch.len())).bench(|| parse_batch(black_box(&batch)).unwrap());
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    Sequential,
+    Random,
+}
+
+impl Order {
+    fn block(self, at: u32) -> u32 {
+        match self {
+            Order::Sequential => at & (BLOCKS - 1),
+            Order::Random => scattered(at),
+        }
+    }
+}
+
+fn full() -> BenchIndex {
+    let mut index = BenchIndex::default();
+    for block in 0..BLOCKS {
+        let (chunk, at) = place(block);
+        index.insert(chunk, at, block + 1, 1);
+    }
+    index
+}
+
+/// Into an index that is full already, as in a volume that has been in use.
+#[divan::bench(args = [Order::Sequential, Order::Random])]
+fn index_insert(bencher: Bencher<'_, '_>, order: Order) {
+    let mut index = full();
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        let (chunk, block) = place(order.block(at));
+        index.insert(chunk, block, at, u64::from(at) + 1);
+    });
+}
+
+#[divan::bench(args = [Order::Sequential, Order::Random])]
+fn index_lookup(bencher: Bencher<'_, '_>, order: Order) {
+    let index = full();
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        let (chunk, block) = place(order.block(at));
+        index.lookup(chunk, block)
+    });
+}

@@ -1,0 +1,65 @@
+//! The store's hot pieces one by one, for the micro-benchmarks in `benches/`. Not for use.
+
+use super::batch::BatchBuilder;
+use super::index::{Index, OnEqual};
+use proto::disk::batch::HEADER_BYTES;
+use proto::disk::{BatchHeader, DataKind, DiskError, Entry, Slot};
+use proto::message::BlockRange;
+use proto::units::BLOCK_LEN;
+use proto::{ChunkIndex, Version, VolumeId};
+use rt::buf::AlignedBuf;
+
+/// The index of a disk with one volume.
+#[derive(Debug, Default)]
+pub struct BenchIndex(Index);
+
+impl BenchIndex {
+    const VOLUME: VolumeId = VolumeId(1);
+
+    /// One block was written.
+    pub fn insert(&mut self, chunk: u32, block: u16, location: u32, version: u64) {
+        let slot = Slot { location, crc: location, version: Version(version) };
+        let at = (Self::VOLUME, ChunkIndex(chunk), block);
+        self.0.apply(at, OnEqual::Keep, std::iter::once(slot), |_| {});
+    }
+
+    pub fn lookup(&self, chunk: u32, block: u16) -> Slot {
+        self.0.slot(Self::VOLUME, ChunkIndex(chunk), block)
+    }
+
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.memory_bytes()
+    }
+}
+
+/// A batch of writes of one block each, laid out and checked as they go to the device.
+pub fn build_batch(blocks: &[(BlockRange, [u8; 4], &[u8])]) -> AlignedBuf {
+    let entries = blocks.iter().map(|(range, crcs, _)| entry(*range, crcs).len_bytes()).sum();
+    let mut builder = BatchBuilder::new(entries, blocks.len());
+    for (range, crcs, data) in blocks {
+        builder.entry(&entry(*range, crcs));
+        assert_eq!(builder.copy_block(data).to_le_bytes(), *crcs);
+    }
+    builder.finish(|header| header.sequence = 1)
+}
+
+fn entry(range: BlockRange, crcs: &[u8]) -> Entry<'_> {
+    Entry::Data { kind: DataKind::Write, range, version: Version(1), crcs }
+}
+
+/// Reads a batch as recovery does: header, entries, and every block's checksum. Its data blocks.
+pub fn parse_batch(bytes: &[u8]) -> Result<u32, DiskError> {
+    let header = BatchHeader::decode(&bytes[..HEADER_BYTES])?;
+    let (head, mut data) = bytes.split_at(usize::from(header.header_blocks) * BLOCK_LEN);
+    for entry in proto::disk::batch::entries(header.check_entries(head)?) {
+        let Entry::Data { crcs, .. } = entry? else { continue };
+        for crc in crcs.chunks_exact(4) {
+            let (block, rest) = data.split_at(BLOCK_LEN);
+            if proto::checksum::crc32(block).to_le_bytes() != crc {
+                return Err(DiskError::BodyChecksum);
+            }
+            data = rest;
+        }
+    }
+    Ok(header.data_blocks)
+}
