@@ -37,8 +37,9 @@ pub(super) struct Shard {
     replica: Replica<Store>,
     disk: Fd,
     prefill: Prefill,
-    listener: FrameListener,
+    /// Before the listener: it closes while the port is still this server's.
     door: OpenDoor,
+    listener: FrameListener,
     conns: FastMap<u64, Conn>,
     next_conn: u64,
     /// Connections that have something to send or to receive anew.
