@@ -58,7 +58,7 @@ impl Side {
             name: store::NAME,
             version: ours.version(),
             durability:
-                "three replicas on three files, a checksum per 4 KiB; O_DIRECT; a write is acked when the \
+                "three replicas on three files, all in one process, a checksum per 4 KiB; O_DIRECT; a write is acked when the \
                          devices of all three have it, a flush is fdatasync on all three"
                     .into(),
             members: ours.members(),

@@ -60,7 +60,7 @@ impl Side {
             name: store::NAME.to_owned(),
             version: ours.version(),
             durability:
-                "three replicas on three files, a checksum per 4 KiB; a PUT is answered when the devices of \
+                "three replicas on three files, all in one process, a checksum per 4 KiB; a PUT is answered when the devices of \
                          all three have object and index entry (flushed)"
                     .to_owned(),
             members: ours.members(),
