@@ -4,12 +4,12 @@ use crate::block::client::Client;
 use crate::block::side::{Disks, Side};
 use crate::block::{Shape, qsd, rbd};
 use crate::counters::Meter;
-use crate::machine::{pause, say};
+use crate::machine::pause;
 use crate::options::Run;
 use crate::report::bound::{Against, Bound};
 use crate::report::figure::{Better, Figure, MEMORY, Sample, count};
 use crate::report::turns::in_turn;
-use crate::report::{Report, RowName, Verdict};
+use crate::report::{Report, RowName, Verdict, take_in};
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -75,13 +75,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
             Peer::Qsd => (qsd::NAME, qsd::start(folder.path(), SHAPE, options.install_peers)?),
             Peer::Ceph => (rbd::NAME, rbd::start(folder.path(), SHAPE, options.install_peers)?),
         };
-        match started {
-            Ok(side) => sides.push(side),
-            Err(why) => {
-                say(&format!("{name}: not measured: {why}"));
-                missing.push((name.to_owned(), why));
-            }
-        }
+        take_in(name, started, &mut sides, &mut missing);
     }
     for side in &sides {
         side.fill(SHAPE)?;

@@ -15,6 +15,7 @@ mod memory;
 mod metrics;
 mod options;
 mod packages;
+mod phase;
 mod report;
 mod s3;
 mod server;

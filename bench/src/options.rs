@@ -2,8 +2,8 @@
 
 use crate::interrupt;
 use crate::machine::{Facts, say_aside};
-use crate::report::{Report, Verdict};
-use anyhow::{Context, Result};
+use crate::report::{Report, RowName, Verdict};
+use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -55,6 +55,20 @@ impl Run {
 
     pub fn wants(&self, workload: &str) -> bool {
         self.only.as_ref().is_none_or(|only| workload.contains(only))
+    }
+
+    /// The rows that are wanted, with their names; an error if there are none.
+    pub fn rows<R>(
+        &self,
+        rows: impl Iterator<Item = R>,
+        name: impl Fn(&R) -> RowName,
+    ) -> Result<Vec<(RowName, R)>> {
+        let named = rows.map(|row| (name(&row), row));
+        let wanted = named.filter(|(name, _)| self.wants(&name.workload)).collect::<Vec<_>>();
+        if wanted.is_empty() {
+            bail!("no row's name contains {:?}", self.only.as_deref().unwrap_or_default());
+        }
+        Ok(wanted)
     }
 
     /// Prints the report and keeps it where that was asked for.

@@ -7,36 +7,18 @@ use super::side::{Disks, Side};
 use super::workload::{Offsets, Workload};
 use crate::limits::{MAX_DEPTH, MAX_REQUEST_BYTES};
 use crate::machine::now;
+use crate::phase::{Phase, Signal};
 use crate::report::figure::Latencies;
 use anyhow::{Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// What the clients' operations count as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Phase {
-    /// Nothing: warming up, or between two counts.
-    Idle,
-    /// Operations and their latencies.
-    Count,
-    /// Operations alone, while something else is counted.
-    CountOnly,
-    End,
-}
-
 /// The clients of one side.
 pub struct Drivers {
-    phase: Arc<Shared>,
+    signal: Arc<Signal>,
     threads: Vec<JoinHandle<Result<Outcome>>>,
-}
-
-struct Shared {
-    phase: AtomicU8,
-    counted_only: AtomicU64,
 }
 
 /// What was done while it counted.
@@ -61,8 +43,7 @@ struct Task {
 impl Drivers {
     /// Starts the clients; `None` if the side has no clients for this.
     pub fn start(side: &Side, workload: &Workload, shape: Shape) -> Result<Option<Self>> {
-        let shared =
-            Arc::new(Shared { phase: AtomicU8::new(Phase::Idle as u8), counted_only: AtomicU64::new(0) });
+        let signal = Arc::new(Signal::new(Phase::Idle));
         let task = |path: &PathBuf, share| Task {
             path: path.clone(),
             workload: workload.clone(),
@@ -73,11 +54,11 @@ impl Drivers {
         match &side.disks {
             Disks::Sockets(sockets) => {
                 for socket in sockets {
-                    let (task, shared) = (task(socket, (0, 1)), Arc::clone(&shared));
+                    let (task, signal) = (task(socket, (0, 1)), Arc::clone(&signal));
                     threads.push(
                         thread::Builder::new()
                             .name("client".into())
-                            .spawn(move || drive_queue(&task, &shared))?,
+                            .spawn(move || drive_queue(&task, &signal))?,
                     );
                 }
             }
@@ -85,35 +66,35 @@ impl Drivers {
             Disks::Files(files) => {
                 for file in files {
                     for share in 0..workload.depth as u64 {
-                        let (task, shared) =
-                            (task(file, (share, workload.depth as u64)), Arc::clone(&shared));
+                        let (task, signal) =
+                            (task(file, (share, workload.depth as u64)), Arc::clone(&signal));
                         threads.push(
                             thread::Builder::new()
                                 .name("client".into())
-                                .spawn(move || drive_file(&task, &shared))?,
+                                .spawn(move || drive_file(&task, &signal))?,
                         );
                     }
                 }
             }
         }
-        Ok(Some(Self { phase: shared, threads }))
+        Ok(Some(Self { signal, threads }))
     }
 
     pub fn count(&self) {
-        self.set(Phase::Count);
+        self.signal.set(Phase::Count);
     }
 
     pub fn count_only(&self) {
-        self.set(Phase::CountOnly);
+        self.signal.set(Phase::CountOnly);
     }
 
     pub fn idle(&self) {
-        self.set(Phase::Idle);
+        self.signal.set(Phase::Idle);
     }
 
     /// Operations since [`count_only`](Self::count_only).
     pub fn counted_only(&self) -> u64 {
-        self.phase.counted_only.load(Ordering::SeqCst)
+        self.signal.counted_only()
     }
 
     /// Whether a client has given up; [`end`](Self::end) says why.
@@ -123,7 +104,7 @@ impl Drivers {
 
     /// Ends the clients, after what is in flight, and adds up what they counted.
     pub fn end(self) -> Result<Outcome> {
-        self.set(Phase::End);
+        self.signal.set(Phase::End);
         let mut all = Outcome::default();
         for thread in self.threads {
             let outcome = thread.join().map_err(|_| anyhow!("a client panicked"))??;
@@ -133,35 +114,22 @@ impl Drivers {
         }
         Ok(all)
     }
-
-    fn set(&self, phase: Phase) {
-        self.phase.phase.store(phase as u8, Ordering::SeqCst);
-    }
 }
 
-impl Shared {
-    fn phase(&self) -> u8 {
-        self.phase.load(Ordering::Relaxed)
-    }
-
-    fn is_over(&self) -> bool {
-        self.phase() == Phase::End as u8
-    }
-
-    fn done(&self, outcome: &mut Outcome, started: Instant, ended: Instant) {
-        let phase = self.phase();
-        outcome.all_operations += 1;
-        if phase == Phase::Count as u8 {
-            outcome.operations += 1;
-            outcome.latencies.push(ended - started);
-        } else if phase == Phase::CountOnly as u8 {
-            self.counted_only.fetch_add(1, Ordering::Relaxed);
+impl Outcome {
+    fn count(&mut self, signal: &Signal, started: Instant, ended: Instant) {
+        self.all_operations += 1;
+        if signal.is(Phase::Count) {
+            self.operations += 1;
+            self.latencies.push(ended - started);
+        } else if signal.is(Phase::CountOnly) {
+            signal.count_one();
         }
     }
 }
 
 /// Keeps a vhost-user-blk queue at its depth.
-fn drive_queue(task: &Task, shared: &Shared) -> Result<Outcome> {
+fn drive_queue(task: &Task, signal: &Signal) -> Result<Outcome> {
     let Workload { direction, depth, request_bytes, .. } = task.workload;
     let mut client = Client::connect(&task.path)?;
     let mut offsets = Offsets::new(&task.workload, task.area, task.share);
@@ -172,11 +140,11 @@ fn drive_queue(task: &Task, shared: &Shared) -> Result<Outcome> {
         client.submit(direction, offsets.next(), request_bytes, slot);
     }
     let mut done = Vec::with_capacity(depth);
-    while !shared.is_over() {
+    while !signal.is(Phase::End) {
         client.wait(|slot| done.push(slot))?;
         let end = now();
         for slot in done.drain(..) {
-            shared.done(&mut outcome, started[slot], end);
+            outcome.count(signal, started[slot], end);
             started[slot] = end;
             client.submit(direction, offsets.next(), request_bytes, slot);
         }
@@ -193,17 +161,17 @@ fn drive_queue(task: &Task, shared: &Shared) -> Result<Outcome> {
 }
 
 /// One request in flight at a file, of as many as there are threads.
-fn drive_file(task: &Task, shared: &Shared) -> Result<Outcome> {
+fn drive_file(task: &Task, signal: &Signal) -> Result<Outcome> {
     let mut file = Direct::open(&task.path)?;
     let mut offsets = Offsets::new(&task.workload, task.area, task.share);
     let mut outcome = Outcome::default();
-    while !shared.is_over() {
+    while !signal.is(Phase::End) {
         let start = now();
         match task.workload.direction {
             Direction::Write => file.write(offsets.next())?,
             Direction::Read => file.read(offsets.next())?,
         }
-        shared.done(&mut outcome, start, now());
+        outcome.count(signal, start, now());
     }
     if task.workload.direction == Direction::Write {
         file.flush()?;

@@ -16,7 +16,7 @@ use crate::options::{Run, parse_size, size_text};
 use crate::report::bound::{Against, Bound};
 use crate::report::figure::{IOPS, P50, THROUGHPUT, count};
 use crate::report::turns::in_turn;
-use crate::report::{OURS, Report, RowName, Verdict};
+use crate::report::{OURS, Report, RowName, Verdict, take_in};
 use anyhow::{Result, bail};
 use measure::{Turn, measure};
 use side::Side;
@@ -147,13 +147,7 @@ fn start_sides(
             Peer::Ceph => (rbd::NAME, rbd::start(folder, shape, options.run.install_peers)?),
             Peer::Vitastor => ("vitastor", Err(NO_VITASTOR.to_owned())),
         };
-        match started {
-            Ok(side) => sides.push(side),
-            Err(why) => {
-                say(&format!("{name}: not measured: {why}"));
-                missing.push((name.to_owned(), why));
-            }
-        }
+        take_in(name, started, &mut sides, &mut missing);
     }
     Ok((sides, missing))
 }

@@ -62,6 +62,22 @@ impl SideFacts {
     }
 }
 
+/// Takes a side in that was started, or says aloud, and keeps for the report, why it is missing.
+pub fn take_in<S>(
+    name: &str,
+    started: Result<S, String>,
+    sides: &mut Vec<S>,
+    missing: &mut Vec<(String, String)>,
+) {
+    match started {
+        Ok(side) => sides.push(side),
+        Err(why) => {
+            machine::say(&format!("{name}: not measured: {why}"));
+            missing.push((name.to_owned(), why));
+        }
+    }
+}
+
 /// A row's name and the figure that speaks for it.
 #[derive(Debug, Clone)]
 pub struct RowName {

@@ -17,7 +17,7 @@ use crate::report::bound::{Against, Bound};
 use crate::report::figure::P50;
 use crate::report::turns::in_turn;
 use crate::report::{Report, RowName, Verdict};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -90,11 +90,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
             options.connections.iter().map(move |&connections| Row { keys, order, connections })
         })
     });
-    let rows = rows.filter(|row| options.run.wants(&row.name()));
-    let rows = rows.map(|row| (RowName::new(row.name(), &REQUESTS), row)).collect::<Vec<_>>();
-    if rows.is_empty() {
-        bail!("no row's name contains {:?}", options.run.only.as_deref().unwrap_or_default());
-    }
+    let rows = options.run.rows(rows, |row| RowName::new(row.name(), &REQUESTS))?;
     let (folder, facts) = options.run.begin()?;
     // Nothing is written while pages are read, and with fsync Garage would take half an hour to fill.
     let (sides, missing) = options.access.start_sides(&options.run, folder.path(), Shape::ThreeUnsynced)?;

@@ -10,12 +10,12 @@ use super::connection::{Connection, Done, Outcome, Payload, Shared};
 use super::sign::Signer;
 use crate::limits::{S3_BUFFER_BYTES, S3_EVENTS, S3_REFUSED_PAUSE, S3_REQUEST_TIMEOUT_S};
 use crate::machine::pause;
+use crate::phase::{Phase, Signal};
 use crate::report::figure::Latencies;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::event::epoll;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -36,19 +36,6 @@ pub struct Load {
     pub connections: usize,
     pub threads: usize,
     pub payload: Payload,
-}
-
-/// What requests count as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Phase {
-    /// Nothing: warming up, or between two counts.
-    Idle,
-    /// Requests, bytes and latencies.
-    Count,
-    /// Requests alone, while something else is counted.
-    CountOnly,
-    End,
 }
 
 /// What was counted.
@@ -108,11 +95,6 @@ pub struct Clients {
     threads: Vec<JoinHandle<Result<Window>>>,
 }
 
-struct Signal {
-    phase: AtomicU8,
-    counted_only: AtomicU64,
-}
-
 impl Clients {
     /// Starts the threads, each with a plan of its own; nothing counts yet.
     pub fn start<P: Plan + 'static>(load: &Load, plan: impl FnMut(usize) -> P) -> Result<Self> {
@@ -125,8 +107,7 @@ impl Clients {
     }
 
     fn start_in<P: Plan + 'static>(phase: Phase, load: &Load, plan: impl FnMut(usize) -> P) -> Result<Self> {
-        let signal = Signal { phase: AtomicU8::new(phase as u8), counted_only: AtomicU64::new(0) };
-        let signal = Arc::new(signal);
+        let signal = Arc::new(Signal::new(phase));
         let count = load.threads.min(load.connections).max(1);
         let plans = (0..count).map(plan).collect::<Vec<_>>();
         let mut threads = Vec::new();
@@ -142,25 +123,25 @@ impl Clients {
     }
 
     pub fn count(&self) {
-        self.set(Phase::Count);
+        self.signal.set(Phase::Count);
     }
 
     pub fn count_only(&self) {
-        self.set(Phase::CountOnly);
+        self.signal.set(Phase::CountOnly);
     }
 
     pub fn idle(&self) {
-        self.set(Phase::Idle);
+        self.signal.set(Phase::Idle);
     }
 
     /// Requests since [`count_only`](Self::count_only).
     pub fn counted_only(&self) -> u64 {
-        self.signal.counted_only.load(Ordering::SeqCst)
+        self.signal.counted_only()
     }
 
     /// Ends the clients, after what is in flight, and adds up what they counted.
     pub fn end(self) -> Result<Window> {
-        self.set(Phase::End);
+        self.signal.set(Phase::End);
         self.join()
     }
 
@@ -170,10 +151,6 @@ impl Clients {
             window.add(thread.join().map_err(|_| anyhow!("a client panicked"))??);
         }
         Ok(window)
-    }
-
-    fn set(&self, phase: Phase) {
-        self.signal.phase.store(phase as u8, Ordering::SeqCst);
     }
 }
 
@@ -214,8 +191,8 @@ impl<P: Plan> Worker<P> {
         let mut events = Vec::with_capacity(S3_EVENTS);
         while self.in_flight > 0 {
             self.wait(&mut events)?;
-            let phase = signal.phase.load(Ordering::Relaxed);
-            let (is_counting, is_over) = (phase == Phase::Count as u8, phase == Phase::End as u8);
+            let (is_counting, is_over) = (signal.is(Phase::Count), signal.is(Phase::End));
+            let is_counting_only = signal.is(Phase::CountOnly);
             match (is_counting, counting_since) {
                 (true, None) => counting_since = Some(cpu_of_this_thread()),
                 (false, Some(before)) => {
@@ -230,8 +207,8 @@ impl<P: Plan> Worker<P> {
                 self.in_flight -= 1;
                 if is_counting {
                     window.count(&done);
-                } else if phase == Phase::CountOnly as u8 && done.outcome == Outcome::Served {
-                    signal.counted_only.fetch_add(1, Ordering::Relaxed);
+                } else if is_counting_only && done.outcome == Outcome::Served {
+                    signal.count_one();
                 }
                 match done.outcome {
                     Outcome::Served => self.plan.served(&done.ask),

@@ -18,7 +18,7 @@ use crate::options::Run;
 use crate::report::figure::{IOPS, P50, P99, Sample, count};
 use crate::report::turns::in_turn;
 use crate::report::{OURS, Report, RowName, Verdict};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,11 +75,7 @@ impl Row {
 pub fn run(options: &Options) -> Result<Verdict> {
     let rows = options.connections.iter().map(|&connections| Row { connections, volume: Volume::Idle });
     let rows = rows.chain([Row { connections: WITH_VOLUME, volume: Volume::Written }]);
-    let rows = rows.filter(|row| options.run.wants(&row.name()));
-    let rows = rows.map(|row| (RowName::new(row.name(), &REQUESTS), row)).collect::<Vec<_>>();
-    if rows.is_empty() {
-        bail!("no row's name contains {:?}", options.run.only.as_deref().unwrap_or_default());
-    }
+    let rows = options.run.rows(rows, |row| RowName::new(row.name(), &REQUESTS))?;
     let (folder, facts) = options.run.begin()?;
     let (mut sides, missing) = options.access.start_sides(&options.run, folder.path(), Shape::ThreeSynced)?;
     let mut bench = Bench::new(&options.run, &options.access, folder.path());

@@ -25,7 +25,7 @@ use crate::options::Run;
 use crate::report::figure::{Better, Figure, P50, P99, Sample, THROUGHPUT, count};
 use crate::report::turns::in_turn;
 use crate::report::{Report, Verdict};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ask::Kind;
 use bodies::{Bodies, Body};
 use garage::Shape;
@@ -92,11 +92,7 @@ struct Bench<'a> {
 /// Runs the comparison and prints it.
 pub fn run(options: &Options) -> Result<Verdict> {
     let rows = ROWS.iter().flat_map(|row| row.with_connections(&options.connections));
-    let rows = rows.filter(|row| options.run.wants(&row.name()));
-    let rows = rows.map(|row| (row.row_name(), row)).collect::<Vec<_>>();
-    if rows.is_empty() {
-        bail!("no row's name contains {:?}", options.run.only.as_deref().unwrap_or_default());
-    }
+    let rows = options.run.rows(rows, Row::row_name)?;
     let (folder, facts) = options.run.begin()?;
     let (mut sides, missing) = options.access.start_sides(&options.run, folder.path(), Shape::ThreeSynced)?;
     let mut bench = Bench::new(&options.run, &options.access, folder.path());

@@ -5,9 +5,8 @@ use super::garage::{self, Shape};
 use super::rgw;
 use super::side::Side;
 use crate::limits::{S3_MAX_CONNECTIONS, S3_MAX_THREADS};
-use crate::machine::say;
 use crate::options::Run;
-use crate::report::Report;
+use crate::report::{Report, take_in};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -62,13 +61,7 @@ impl Access {
                 Peer::Rgw => (rgw::NAME, rgw::start(folder, run.install_peers)?),
                 Peer::Rustfs => (super::RUSTFS, Err(NO_RUSTFS.to_owned())),
             };
-            match started {
-                Ok(side) => sides.push(side),
-                Err(why) => {
-                    say(&format!("{name}: not measured: {why}"));
-                    missing.push((name.to_owned(), why));
-                }
-            }
+            take_in(name, started, &mut sides, &mut missing);
         }
         Ok((sides, missing))
     }
