@@ -1,16 +1,15 @@
 //! Bounds of every queue, batch, retry and count in this crate (STYLE 7). One section a module.
 
 use proto::limits::MAX_REQUESTS_PER_CONNECTION;
-use rt::ring::ReactorLimits;
 use std::time::Duration;
 
 // ---- server ----
 
 /// Connections of one disk; more are closed at once.
 pub const MAX_CONNECTIONS: usize = 4096;
-/// What a chunk server's reactor holds. An idle connection has a receive with the kernel for as long as it lasts, and
-/// one whose client takes nothing a send: all of them together must leave room for the disk.
-pub const SERVER_REACTOR: ReactorLimits = ReactorLimits { completions: 16_384, ..rt::limits::REACTOR };
+/// Operations that a chunk server may have with the kernel. An idle connection has a receive there for as long as it
+/// lasts, and one whose client takes nothing a send: all of them together must leave room for the disk.
+pub const SERVER_OPERATIONS: usize = 2 * MAX_CONNECTIONS + MAX_DISK_OPERATIONS + 8;
 /// Operations of the disk that are in the reactor at one time. More would only wait there, and fill the backlog that
 /// connections need as well.
 pub const MAX_DISK_OPERATIONS: usize = 1024;
@@ -35,11 +34,14 @@ pub const PREFILL_IDLE_UNITS: usize = 8;
 
 // ---- client drivers ----
 
-/// Operations that a `Volume` handle's users may have queued in front of its thread; more wait.
+/// Operations that a volume's driver may have with the kernel: a send and a receive a member of its groups.
+pub const VOLUME_REACTOR_OPERATIONS: usize = 1024;
+
+/// Operations that a `Volume` handle's users may have queued in front of it; more wait.
 pub const VOLUME_QUEUE: usize = 1024;
-/// Operations that a `Volume`'s thread has in progress; more stay in the queue.
+/// Operations that a `Volume` has in progress; more stay in the queue.
 pub const VOLUME_OPERATIONS: usize = 1024;
-/// Bytes of data of the operations that a `Volume`'s thread has in progress; one more may pass it.
+/// Bytes of data of the operations that a `Volume` has in progress; one more may pass it.
 pub const VOLUME_DATA_BYTES: usize = 128 << 20;
 /// How long a connection to a chunk server may take to stand.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -121,7 +123,7 @@ pub const CORE_SLOW_FACTOR: u32 = 5;
 pub const CORE_FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 pub const CORE_FLUSH_BYTES: u64 = 64 << 20;
 
-const _: () = assert!(2 * MAX_CONNECTIONS + MAX_DISK_OPERATIONS < SERVER_REACTOR.completions as usize);
+const _: () = assert!(SERVER_OPERATIONS < rt::limits::LOOP_REACTOR.completions as usize);
 
 // Each piece and repair is at most one request to one member, beside one flush, one list and the handshake.
 const _: () = assert!(

@@ -7,6 +7,7 @@ pub mod allocations;
 pub mod buf;
 pub mod clock;
 pub mod device;
+pub mod event_loop;
 pub mod framed;
 pub mod limits;
 pub mod local;

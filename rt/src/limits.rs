@@ -7,20 +7,18 @@ use std::time::Duration;
 
 /// What a reactor is made with unless its owner says otherwise.
 pub const REACTOR: ReactorLimits = ReactorLimits { submissions: 256, completions: 1024, backlog: 8192 };
+/// What the reactor of an event loop is made with. Its tasks share it: see `EventLoops::spawn`.
+pub const LOOP_REACTOR: ReactorLimits =
+    ReactorLimits { submissions: 1024, completions: 65_536, backlog: 65_536 };
+/// How often the tasks of an event loop are heard about what they did to each other before the kernel is. A write
+/// goes from a device to three disks and back in three rounds.
+pub const LOOP_ROUNDS: usize = 4;
 /// Times that one disk operation may come back short, interrupted or "again" before it is an error.
 pub const MAX_RESUMES: u8 = 16;
 /// How long a dropped reactor waits for the kernel to give its buffers back, in milliseconds.
 pub const DROP_WAIT_MS: u64 = 10_000;
 /// Buffers of one vectored send: the kernel's IOV_MAX.
 pub const MAX_IOVECS: usize = 1024;
-
-/// How long a thread that is being given work looks for more before it sleeps. A 4 KiB write to a disk takes about
-/// half of it, and a thread that waits twice as long sleeps at once the next time.
-pub const POLL: Duration = Duration::from_micros(60);
-/// A thread that works for longer than this between two waits has many requests a turn, and does not look.
-pub const SHORT_TURN: Duration = Duration::from_micros(30);
-/// Between two looks the processor is offered to others. If it comes back only after this long, it is wanted.
-pub const CONTENDED: Duration = Duration::from_micros(100);
 
 /// Bytes of disk buffers that a thread keeps to use again, and the process besides them.
 pub const MAX_POOLED_BYTES: usize = 8 << 20;

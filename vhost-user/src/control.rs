@@ -170,7 +170,7 @@ fn serve(stream: UnixStream, line: &Line, offer: &Offer, data: &DataLink) -> Res
     if let Some(error) = &error {
         tracing::info!(%error, "a session ended");
     }
-    // First the data thread lets go of guest memory, then the front end sees its connection close.
+    // First the data task lets go of guest memory, then the front end sees its connection close.
     let ended = data.ask(Command::EndSession);
     line.end(error);
     ended

@@ -1,5 +1,5 @@
-//! The data thread: one reactor for the queues' kicks, the volume's connections and the control thread's
-//! commands. It is the only thread that touches guest memory.
+//! The data task: the queues' kicks, the volume's connections and the control thread's commands, on an event loop.
+//! It is the only one that touches guest memory.
 
 use crate::dirty::DirtyLog;
 use crate::engine::{Enabled, Engine, Logging, Submission, WriteCache};
@@ -12,6 +12,7 @@ use blockd::ClientError;
 use blockd::client::{VolumeDriver, VolumeOp};
 use bytes::Bytes;
 use rt::clock::{Clock, Instant};
+use rt::event_loop::{Task, Turn};
 use rt::ring::{Completion, Fd, Op, OpId, Reactor, Token, Waker};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -24,7 +25,7 @@ const KICKS: u8 = 1;
 /// Owner byte of the volume's tokens.
 pub const VOLUME: u8 = 2;
 
-/// The volume behind the queues, on the data thread's reactor. As [`VolumeDriver`]'s methods of these names;
+/// The volume behind the queues, on the data task's reactor. As [`VolumeDriver`]'s methods of these names;
 /// the tests' other one is in memory.
 pub trait Backend {
     fn start(&mut self, reactor: &mut Reactor);
@@ -80,10 +81,10 @@ impl Backend for VolumeDriver {
 /// The end of a submission, under its id; a read's has the data.
 pub type Done = (u64, Result<Option<Bytes>, ClientError>);
 
-/// Where the data thread answers a command.
+/// Where the data task answers a command.
 pub type Reply<T> = Sender<Result<T, Error>>;
 
-/// What the control thread asks of the data thread.
+/// What the control thread asks of the data task.
 pub enum Command {
     SetRam(Arc<GuestRam>, Reply<()>),
     Engine(EngineAsk),
@@ -159,10 +160,10 @@ impl EngineAsk {
     }
 }
 
-/// The control thread's way to the data thread.
+/// The control thread's way to the data task.
 #[derive(Clone)]
 pub enum DataLink {
-    Thread {
+    Task {
         commands: SyncSender<Command>,
         waker: Waker,
     },
@@ -174,7 +175,7 @@ pub enum DataLink {
 impl DataLink {
     pub fn send(&self, command: Command) -> Result<(), Error> {
         match self {
-            Self::Thread { commands, waker } => {
+            Self::Task { commands, waker } => {
                 commands.send(command).map_err(|_| stopped())?;
                 waker.wake();
             }
@@ -192,12 +193,11 @@ impl DataLink {
     }
 }
 
-/// The data thread's loop.
-pub struct DataThread<B> {
-    reactor: Reactor,
+/// A device's queues and the volume behind them.
+pub struct DataTask<B> {
     commands: Receiver<Command>,
     clock: Arc<dyn Clock>,
-    /// When the last wait ended. A pass takes too little time to read the clock in it again.
+    /// When the present turn began. A pass takes too little time to read the clock in it again.
     now: Instant,
     engine: Engine,
     volume: B,
@@ -214,7 +214,6 @@ pub struct DataThread<B> {
     failed: Option<Error>,
     hang_up: Box<dyn Fn(&Error) + Send>,
     submissions: Vec<Submission>,
-    completions: Vec<Completion>,
 }
 
 struct Kick {
@@ -229,22 +228,15 @@ struct Stop {
     deadline: Instant,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    NotAtAll,
-    /// Or until the volume is due.
-    ForEvents,
-}
-
 enum Next {
     Go,
     Stop,
 }
 
-impl<B: Backend> DataThread<B> {
-    /// A loop on the calling thread, and the way to it. `hang_up` ends the present session's connection.
+impl<B: Backend> DataTask<B> {
+    /// A task for the loop of this reactor, and the way to it. `hang_up` ends the present session's connection.
     pub fn new(
-        reactor: Reactor,
+        reactor: &Reactor,
         clock: Arc<dyn Clock>,
         engine: Engine,
         num_queues: u16,
@@ -252,9 +244,8 @@ impl<B: Backend> DataThread<B> {
         hang_up: Box<dyn Fn(&Error) + Send>,
     ) -> (Self, DataLink) {
         let (sender, commands) = sync_channel(MAX_COMMANDS);
-        let link = DataLink::Thread { commands: sender, waker: reactor.waker() };
+        let link = DataLink::Task { commands: sender, waker: reactor.waker() };
         let data = Self {
-            reactor,
             commands,
             now: clock.now(),
             clock,
@@ -269,22 +260,8 @@ impl<B: Backend> DataThread<B> {
             failed: None,
             hang_up,
             submissions: Vec::new(),
-            completions: Vec::new(),
         };
         (data, link)
-    }
-
-    /// Opens the volume; it takes as long as the volume's own limit at most.
-    pub fn open(&mut self) -> Result<(), Error> {
-        self.begin_to_open();
-        loop {
-            self.take_opened();
-            match &self.opening {
-                Opening::Done => return Ok(()),
-                Opening::Failed(error) => return Err(error.clone()),
-                _ => self.wait(Wait::ForEvents)?,
-            }
-        }
     }
 
     /// Has the first queue wait for [`Command::Open`].
@@ -296,15 +273,16 @@ impl<B: Backend> DataThread<B> {
         !matches!(self.opening, Opening::Held | Opening::NotBegun)
     }
 
-    fn begin_to_open(&mut self) {
+    /// Opens the volume, if nobody did.
+    pub fn begin_to_open(&mut self, reactor: &mut Reactor) {
         if let Opening::NotBegun = self.opening {
             self.opening = Opening::Underway;
-            self.volume.start(&mut self.reactor);
+            self.volume.start(reactor);
         }
     }
 
     /// Queues are served from when the volume is open on.
-    fn take_opened(&mut self) {
+    fn take_opened(&mut self, reactor: &mut Reactor) {
         let Opening::Underway = self.opening else { return };
         match self.volume.take_opened() {
             Some(Ok(())) => {
@@ -316,7 +294,7 @@ impl<B: Backend> DataThread<B> {
                 let error = Error::caused(ErrorKind::Volume, "the volume can't be opened", error);
                 self.opening = Opening::Failed(error.clone());
                 self.answer_openers(&Err(error.clone()));
-                self.fail(error);
+                self.fail(reactor, error);
             }
             None => {}
         }
@@ -328,11 +306,11 @@ impl<B: Backend> DataThread<B> {
         }
     }
 
-    fn open_for(&mut self, reply: Reply<()>) {
+    fn open_for(&mut self, reply: Reply<()>, reactor: &mut Reactor) {
         if matches!(self.opening, Opening::Held) {
             self.opening = Opening::NotBegun;
         }
-        self.begin_to_open();
+        self.begin_to_open(reactor);
         self.openers.push(reply);
         match &self.opening {
             Opening::Done => self.answer_openers(&Ok(())),
@@ -344,55 +322,14 @@ impl<B: Backend> DataThread<B> {
         }
     }
 
-    /// Runs until [`Command::Shutdown`] or until the machine refuses the ring.
-    pub fn run(mut self) -> Result<(), Error> {
-        let mut more = false;
-        loop {
-            self.wait(if more { Wait::NotAtAll } else { Wait::ForEvents })?;
-            if let Next::Stop = self.take_commands() {
-                return Ok(());
-            }
-            self.take_opened();
-            more = self.turn().unwrap_or_else(|error| {
-                self.fail(error);
-                self.early.is_some()
-            });
-            self.finish_stops();
-        }
-    }
-
-    /// Sends what is queued, waits, and takes what happened.
-    fn wait(&mut self, wait: Wait) -> Result<(), Error> {
-        let has_begun = self.has_begun();
-        if has_begun {
-            self.volume.pump(&mut self.reactor);
-        }
-        // Only now: a pump takes the control plane's answers, and what the volume does next may be due at a time
-        // that nothing but this wait brings about.
-        let timeout = if wait == Wait::NotAtAll { Some(Duration::ZERO) } else { self.timeout() };
-        let mut completions = std::mem::take(&mut self.completions);
-        self.reactor
-            .wait(timeout, &mut completions)
-            .map_err(|error| Error::system("the device's ring", error))?;
-        for completion in completions.drain(..) {
-            self.completed(completion);
-        }
-        self.completions = completions;
-        self.now = self.clock.now();
-        if has_begun && self.volume.next_deadline().is_some_and(|deadline| deadline <= self.now) {
-            self.volume.on_deadline(&mut self.reactor);
-        }
-        Ok(())
-    }
-
     /// One pass over what the volume did and what the queues ask. True if there is more right now.
-    fn turn(&mut self) -> Result<bool, Error> {
+    fn serve(&mut self, reactor: &mut Reactor) -> Result<bool, Error> {
         let mut submissions = std::mem::take(&mut self.submissions);
         let answer = self.early.take().or_else(|| self.volume.take_done());
         let outcome = self.pass(answer, &mut submissions);
         // What was taken from a ring before a failure is in the engine's books: it must be asked.
         for (id, op) in submissions.drain(..) {
-            self.volume.submit(id, op, &mut self.reactor);
+            self.volume.submit(id, op, reactor);
         }
         self.submissions = submissions;
         // A volume that has failed answers at once, and no completion will tell of that.
@@ -419,39 +356,35 @@ impl<B: Backend> DataThread<B> {
         Ok(more)
     }
 
-    fn completed(&mut self, completion: Completion) {
-        if completion.token.owner() != KICKS {
-            return self.volume.on_completion(completion, &mut self.reactor);
-        }
+    fn kicked(&mut self, completion: Completion, reactor: &mut Reactor) {
         let queue = usize::from(completion.token.kind());
         let is_current =
             |kick: &&mut Option<Kick>| kick.as_ref().is_some_and(|kick| kick.serial == completion.token.id());
         let Some(Some(kick)) = self.kicks.get_mut(queue).filter(is_current) else { return };
-        let armed =
-            completion.result.and_then(|_| watch(&mut self.reactor, completion.token, Arc::clone(&kick.fd)));
+        let armed = completion.result.and_then(|_| watch(reactor, completion.token, Arc::clone(&kick.fd)));
         match armed {
             Ok(op) => {
                 kick.op = op;
                 self.engine.kick(queue);
             }
-            Err(error) => self.fail(Error::system("a queue's kick", error)),
+            Err(error) => self.fail(reactor, Error::system("a queue's kick", error)),
         }
     }
 
-    fn take_commands(&mut self) -> Next {
+    fn take_commands(&mut self, reactor: &mut Reactor) -> Next {
         loop {
             let command = match self.commands.try_recv() {
                 Ok(command) => command,
                 Err(TryRecvError::Empty) => return Next::Go,
                 Err(TryRecvError::Disconnected) => return Next::Stop,
             };
-            if let Next::Stop = self.obey(command) {
+            if let Next::Stop = self.obey(command, reactor) {
                 return Next::Stop;
             }
         }
     }
 
-    fn obey(&mut self, command: Command) -> Next {
+    fn obey(&mut self, command: Command, reactor: &mut Reactor) -> Next {
         // A reply that nobody waits for any more is no loss.
         match command {
             Command::SetRam(ram, reply) => {
@@ -460,27 +393,27 @@ impl<B: Backend> DataThread<B> {
             }
             Command::Engine(ask) => ask.obey(&mut self.engine),
             Command::Start { queue, setup, kick, enabled, reply } => {
-                let _ = reply.send(self.start_queue(queue, setup, kick, enabled));
+                let _ = reply.send(self.start_queue(queue, setup, (kick, enabled), reactor));
             }
             Command::SetCall { queue, call } => {
                 if let Err(error) = self.engine.set_call(queue, call) {
-                    self.fail(error);
+                    self.fail(reactor, error);
                 }
             }
             Command::Stop { queue, reply } => {
-                self.unwatch(queue);
+                self.unwatch(queue, reactor);
                 self.engine.begin_stop(queue);
                 let deadline = self.clock.now() + Duration::from_millis(STOP_QUEUE_TIMEOUT_MS);
                 self.stops.push(Stop { queue, reply, deadline });
             }
             Command::EndSession(reply) => {
-                (0..self.kicks.len()).for_each(|queue| self.unwatch(queue));
+                (0..self.kicks.len()).for_each(|queue| self.unwatch(queue, reactor));
                 self.engine.end_session();
                 self.stops.clear();
                 self.failed = None;
                 let _ = reply.send(Ok(()));
             }
-            Command::Open(reply) => self.open_for(reply),
+            Command::Open(reply) => self.open_for(reply, reactor),
             Command::Resize { size_bytes, reply } => {
                 self.volume.set_size(size_bytes);
                 self.engine.set_size(size_bytes);
@@ -499,33 +432,33 @@ impl<B: Backend> DataThread<B> {
         &mut self,
         queue: usize,
         setup: VringSetup,
-        kick: Option<File>,
-        enabled: Enabled,
+        (kick, enabled): (Option<File>, Enabled),
+        reactor: &mut Reactor,
     ) -> Result<(), Error> {
         self.check_session()?;
         if let Opening::Failed(error) = &self.opening {
             return Err(error.clone());
         }
         self.engine.start(queue, setup, enabled)?;
-        self.begin_to_open();
+        self.begin_to_open(reactor);
         let Some(file) = kick else { return Ok(()) };
         self.next_serial += 1;
         let serial = self.next_serial;
         let fd: Fd = Arc::new(OwnedFd::from(file));
         let kind = u8::try_from(queue).expect("a device has at most 256 queues");
-        let op = watch(&mut self.reactor, Token::new(KICKS, kind, serial), Arc::clone(&fd))
+        let op = watch(reactor, Token::new(KICKS, kind, serial), Arc::clone(&fd))
             .map_err(|error| Error::system("a queue's kick", error))?;
         self.kicks[queue] = Some(Kick { serial, fd, op });
         Ok(())
     }
 
-    fn unwatch(&mut self, queue: usize) {
+    fn unwatch(&mut self, queue: usize, reactor: &mut Reactor) {
         if let Some(kick) = self.kicks[queue].take() {
-            self.reactor.cancel(kick.op);
+            reactor.cancel(kick.op);
         }
     }
 
-    fn finish_stops(&mut self) {
+    fn finish_stops(&mut self, reactor: &mut Reactor) {
         if self.stops.is_empty() {
             return;
         }
@@ -554,7 +487,7 @@ impl<B: Backend> DataThread<B> {
             false
         });
         if let Some(error) = failure {
-            self.fail(error);
+            self.fail(reactor, error);
         }
     }
 
@@ -566,8 +499,8 @@ impl<B: Backend> DataThread<B> {
     }
 
     /// Ends the session, and nothing else: its queues and memory go, its connection is hung up.
-    fn fail(&mut self, error: Error) {
-        (0..self.kicks.len()).for_each(|queue| self.unwatch(queue));
+    fn fail(&mut self, reactor: &mut Reactor, error: Error) {
+        (0..self.kicks.len()).for_each(|queue| self.unwatch(queue, reactor));
         self.engine.end_session();
         // Dropping the replies answers them with an error.
         self.stops.clear();
@@ -575,6 +508,41 @@ impl<B: Backend> DataThread<B> {
             (self.hang_up)(&error);
             self.failed = Some(error);
         }
+    }
+}
+
+impl<B: Backend + 'static> Task for DataTask<B> {
+    type Outcome = ();
+
+    fn on_completion(&mut self, completion: Completion, reactor: &mut Reactor) {
+        if completion.token.owner() == KICKS {
+            self.kicked(completion, reactor);
+        } else {
+            self.volume.on_completion(completion, reactor);
+        }
+    }
+
+    /// Ends with [`Command::Shutdown`].
+    fn turn(&mut self, reactor: &mut Reactor) -> Turn<()> {
+        self.now = self.clock.now();
+        if self.has_begun() && self.volume.next_deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.volume.on_deadline(reactor);
+        }
+        if let Next::Stop = self.take_commands(reactor) {
+            return Turn::End(());
+        }
+        self.take_opened(reactor);
+        let more = self.serve(reactor).unwrap_or_else(|error| {
+            self.fail(reactor, error);
+            self.early.is_some()
+        });
+        self.finish_stops(reactor);
+        if self.has_begun() {
+            self.volume.pump(reactor);
+        }
+        // Only now: a pump takes the control plane's answers, and what the volume does next may be due at a time
+        // that nothing but this wait brings about.
+        Turn::Wait(if more { Some(Duration::ZERO) } else { self.timeout() })
     }
 }
 

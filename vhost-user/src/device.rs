@@ -1,16 +1,17 @@
-//! A device: its socket, its two threads, and the handle that ends them.
+//! A device: its socket, its control thread and its data task, and the handle that ends them.
 
 use crate::config_space::MemorySlots;
 use crate::control::{self, Line};
-use crate::data::{Backend, Command, DataLink, DataThread, VOLUME};
+use crate::data::{Backend, Command, DataLink, DataTask, VOLUME};
 use crate::engine::{Counters, Disk, Engine};
 use crate::error::{Error, ErrorKind};
-use crate::limits::{DEFAULT_QUEUES, ID_BYTES, MAX_QUEUE_SIZE, MAX_QUEUES};
+use crate::limits::{DATA_OPERATIONS, DEFAULT_QUEUES, ID_BYTES, MAX_QUEUE_SIZE, MAX_QUEUES};
 use crate::opening::Open;
 use crate::session::Offer;
 use blockd::client::{VolumeConfig, VolumeDriver};
 use proto::units::SECTOR_BYTES;
 use rt::clock::SystemClock;
+use rt::event_loop::{EventLoops, TaskHandle};
 use rt::ring::Reactor;
 use std::fs::Permissions;
 use std::io;
@@ -79,7 +80,8 @@ pub struct DeviceHandle {
     counters: Arc<Counters>,
     data: DataLink,
     size_bytes: Arc<AtomicU64>,
-    threads: Vec<JoinHandle<()>>,
+    control: Option<JoinHandle<()>>,
+    task: Option<TaskHandle<()>>,
 }
 
 /// What a device is doing and has done.
@@ -129,10 +131,9 @@ impl Device {
         let line = Arc::<Line>::default();
         let disk = Disk { size_bytes: config.size_bytes, serial: serial(&config.serial) };
         let engine = Engine::new(disk, config.num_queues, Arc::clone(&counters));
-        let (data, data_thread) =
-            spawn_data(engine, &config, Arc::clone(&line), volume).inspect_err(|_| {
-                let _ = std::fs::remove_file(&config.socket);
-            })?;
+        let (data, task) = spawn_data(engine, &config, Arc::clone(&line), volume).inspect_err(|_| {
+            let _ = std::fs::remove_file(&config.socket);
+        })?;
         let mut handle = DeviceHandle {
             socket: config.socket.clone(),
             listener,
@@ -140,8 +141,12 @@ impl Device {
             counters,
             data: data.clone(),
             size_bytes: Arc::new(config.size_bytes.into()),
-            threads: vec![data_thread],
+            control: None,
+            task: Some(task),
         };
+        if config.open == Open::AtOnce {
+            handle.open()?;
+        }
         let offer = Offer {
             size_bytes: Arc::clone(&handle.size_bytes),
             num_queues: config.num_queues,
@@ -154,8 +159,7 @@ impl Device {
             .name("vhost-control".into())
             .spawn(move || control::run(&listener, &line, &offer, &data))
             .map_err(|error| Error::system("the device's control thread", error))?;
-        // Joined before the data thread, which answers its last question.
-        handle.threads.insert(0, control);
+        handle.control = Some(control);
         Ok(handle)
     }
 }
@@ -220,20 +224,17 @@ impl DeviceHandle {
     }
 
     fn end(&mut self) {
-        if self.threads.is_empty() {
-            return;
-        }
+        let Some(task) = self.task.take() else { return };
         self.line.stop();
         control::close_listener(&self.listener);
-        let mut threads = std::mem::take(&mut self.threads).into_iter();
-        let data = threads.next_back();
-        for thread in threads {
-            join(thread);
+        // Joined before the data task ends, which answers its last question.
+        if self.control.take().is_some_and(|control| control.join().is_err()) {
+            tracing::error!("the control thread of a vhost-user device panicked");
         }
-        // It fails when the data thread has stopped already, which is what it asks for.
+        // It fails when the data task has ended already, which is what it asks for.
         let _ = self.data.send(Command::Shutdown);
-        if let Some(data) = data {
-            join(data);
+        if let Err(error) = task.join() {
+            tracing::error!(%error, "a vhost-user device's queues");
         }
         // Somebody else may have removed it.
         let _ = std::fs::remove_file(&self.socket);
@@ -246,54 +247,33 @@ impl Drop for DeviceHandle {
     }
 }
 
-fn join(thread: JoinHandle<()>) {
-    if thread.join().is_err() {
-        tracing::error!("a thread of a vhost-user device panicked");
-    }
-}
-
 fn spawn_data<B: Backend + Send + 'static>(
     engine: Engine,
     config: &Front,
     line: Arc<Line>,
     volume: B,
-) -> Result<(DataLink, JoinHandle<()>), Error> {
+) -> Result<(DataLink, TaskHandle<()>), Error> {
     let (tell, told) = sync_channel(1);
     let &Front { num_queues, open, .. } = config;
-    let body = move || {
-        // The ring belongs to the thread that made it, so it is made here and its failure reported.
-        let reactor = match Reactor::new(rt::limits::REACTOR) {
-            Ok(reactor) => reactor,
-            Err(error) => {
-                let _ = tell.send(Err(Error::system("the device's ring", error)));
-                return;
-            }
-        };
+    let begin = move |reactor: &mut Reactor| {
         let hang_up = Box::new(move |error: &Error| line.hang_up(error));
         let clock = Arc::new(SystemClock);
-        let (mut data, link) = DataThread::new(reactor, clock, engine, num_queues, volume, hang_up);
-        let opened = match open {
-            Open::AtOnce => data.open(),
-            Open::WithFirstQueue => Ok(()),
-            Open::WhenTold => {
-                data.hold();
-                Ok(())
-            }
-        };
-        let is_open = opened.is_ok();
-        if tell.send(opened.map(|()| link)).is_err() || !is_open {
-            return;
+        let (mut data, link) = DataTask::new(reactor, clock, engine, num_queues, volume, hang_up);
+        match open {
+            Open::AtOnce => data.begin_to_open(reactor),
+            Open::WithFirstQueue => {}
+            Open::WhenTold => data.hold(),
         }
-        if let Err(error) = data.run() {
-            tracing::error!(%error, "a vhost-user device stopped");
-        }
+        let _ = tell.send(link);
+        Ok(data)
     };
-    let thread = thread::Builder::new()
-        .name("vhost-data".into())
-        .spawn(body)
-        .map_err(|error| Error::system("the device's data thread", error))?;
-    let link = told.recv().map_err(|_| Error::new(ErrorKind::Closed, "the data thread panicked"))??;
-    Ok((link, thread))
+    let name = format!("device {}", config.socket.display());
+    let task = EventLoops::of_process()
+        .spawn(name, DATA_OPERATIONS, begin)
+        .map_err(|error| Error::system("the device's thread", error))?;
+    let link =
+        told.recv().map_err(|_| Error::new(ErrorKind::Closed, "the device's task died at its start"))?;
+    Ok((link, task))
 }
 
 fn check(config: &Front) -> Result<(), Error> {

@@ -92,7 +92,7 @@ impl Rig {
         Self { engine, out: Vec::new(), operations: 0, failure: None }
     }
 
-    /// As the data thread does.
+    /// As the data task does.
     pub fn obey(&mut self, command: Command) {
         match command {
             Command::SetRam(ram, reply) => {

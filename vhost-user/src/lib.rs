@@ -1,9 +1,9 @@
 //! The vhost-user-blk device: guest queues in, volume requests out.
 //!
 //! [`Device::serve`] listens on a socket; a VM monitor (or any vhost-user front end) connects, hands over
-//! guest memory and queues, and gets one volume as a virtio-blk disk. Two threads a device: the control
-//! thread speaks the vhost-user protocol, the data thread owns the queues and the volume's connections on
-//! one reactor. The guest and the front end are hostile input throughout: what they can break is their own
+//! guest memory and queues, and gets one volume as a virtio-blk disk. A device has a control
+//! thread, which speaks the vhost-user protocol, and a data task on an event loop, which owns the queues and the
+//! volume's connections. The guest and the front end are hostile input throughout: what they can break is their own
 //! session.
 
 mod chain;

@@ -1,9 +1,12 @@
 //! Bounds of everything a guest or a front end can ask of one device.
 
+use blockd::client::VOLUME_REACTOR_OPERATIONS;
 use proto::units::{CHUNK_BYTES, SECTOR_BYTES};
 
 /// Queues of one device.
 pub const MAX_QUEUES: u16 = 64;
+/// Operations that a device may have with the kernel: its queues' kicks, and what its volume's driver may.
+pub const DATA_OPERATIONS: usize = MAX_QUEUES as usize + VOLUME_REACTOR_OPERATIONS;
 /// Queues of a device whose owner did not say otherwise: one for each of a usual guest's processors.
 pub const DEFAULT_QUEUES: u16 = 16;
 /// Entries of one queue.
@@ -26,8 +29,9 @@ pub const MAX_PIECE_BYTES: u64 = 4 << 20;
 pub const MAX_POOLED_LISTS: usize = MAX_REQUESTS_IN_FLIGHT;
 /// Segments that a list may have room for and still be kept.
 pub const MAX_POOLED_SEGMENTS: usize = 256;
-/// Requests taken from one queue before the others get their turn.
-pub const MAX_REQUESTS_PER_TURN: usize = 256;
+/// Requests taken from one queue before the others get their turn, and the disks what was taken. All at once, the
+/// guest, its device and the disks would wait for each other in turn: with a depth of 32, a fourth less.
+pub const MAX_REQUESTS_PER_TURN: usize = 16;
 /// Data segments of one request, as the config space tells the driver.
 pub const SEG_MAX: u32 = 126;
 /// Sectors of one discard or write-zeroes range: 256 chunks.
@@ -42,7 +46,7 @@ pub const ID_WRITTEN_BYTES: u32 = 21;
 pub const CONFIG_SPACE_BYTES: usize = 256;
 /// Bytes of a dirty log: a bit for each page of 64 TiB of guest memory.
 pub const MAX_DIRTY_LOG_BYTES: u64 = 2 << 30;
-/// Commands that may wait for the data thread; the control thread waits for room beyond them.
+/// Commands that may wait for the data task; the control thread waits for room beyond them.
 pub const MAX_COMMANDS: usize = 64;
 /// How long a queue that is being stopped waits for its requests before they are left to the next session.
 /// Tests wait for it.

@@ -1,6 +1,6 @@
 //! One front end's session: the vhost-user messages, from the connection to its end.
 //!
-//! The handler keeps what the messages configure and tells the data thread what runs. Any error it returns
+//! The handler keeps what the messages configure and tells the data task what runs. Any error it returns
 //! ends the session; the crate that decodes the messages has checked their sizes and descriptors' counts.
 
 use crate::config_space::{self, EVENT_IDX, FLUSH, LOG_ALL, MemorySlots, PROTOCOL_FEATURES};
@@ -412,7 +412,7 @@ fn duplicate(file: Option<&File>) -> Result<Option<File>> {
     file.map(File::try_clone).transpose().map_err(ProtocolError::ReqHandlerError)
 }
 
-/// Refuses what is no eventfd: a file that can always be read would keep the data thread busy for ever.
+/// Refuses what is no eventfd: a file that can always be read would keep the data task busy for ever.
 fn eventfd(file: File) -> Result<File> {
     let link = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
     match link {

@@ -11,6 +11,7 @@ pub mod scrub;
 mod volume;
 
 pub use self::core::Complaint;
+pub use crate::limits::VOLUME_REACTOR_OPERATIONS;
 pub use control::{ControlError, ControlFuture, ControlHandle, ControlPlane, control_unavailable};
 pub use driver::VolumeDriver;
 pub use op::{Holes, OnFull, VolumeConfig, VolumeOp};

@@ -1,16 +1,19 @@
-//! A volume for tokio's users: a thread with a reactor behind a handle.
+//! A volume for tokio's users: a task on an event loop behind a handle.
 
 use super::{Holes, VolumeConfig, VolumeDriver, VolumeOp};
-use crate::limits::{IDLE_WAIT, VOLUME_DATA_BYTES, VOLUME_OPERATIONS, VOLUME_QUEUE};
+use crate::limits::{
+    IDLE_WAIT, VOLUME_DATA_BYTES, VOLUME_OPERATIONS, VOLUME_QUEUE, VOLUME_REACTOR_OPERATIONS,
+};
 use crate::{ClientError, Error, ErrorKind};
 use bytes::Bytes;
 use rt::clock::{Clock, SystemClock};
-use rt::ring::{Reactor, Waker};
+use rt::event_loop::{EventLoops, Task, Turn};
+use rt::ring::{Completion, Reactor, Waker};
 use slab::Slab;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// A volume opened for writing. Clones share it; the last one to go ends its thread.
+/// A volume opened for writing. Clones share it; the last one to go ends its task.
 ///
 /// Offsets and lengths are in bytes, multiples of 512. Operations that overlap in time have no order
 /// between them; what was awaited comes before what is called after.
@@ -21,7 +24,7 @@ pub struct Volume {
 
 struct Inner {
     size_bytes: u64,
-    /// Taken by the drop, so that the thread sees the channel's end when it is woken.
+    /// Taken by the drop, so that the task sees the channel's end when it is woken.
     commands: Option<mpsc::Sender<Command>>,
     waker: Waker,
 }
@@ -40,9 +43,11 @@ impl Volume {
         let (size_bytes, volume) = (config.lease.size_bytes, config.lease.volume);
         let (commands, receiver) = mpsc::channel(VOLUME_QUEUE);
         let (started, start) = oneshot::channel();
-        std::thread::Builder::new()
-            .name(format!("volume-{volume}"))
-            .spawn(move || Worker::run(config, receiver, started))
+        let driver = VolumeDriver::new(config, OWNER)?;
+        let begin = move |reactor: &mut Reactor| Ok(Worker::begin(driver, receiver, started, reactor));
+        // Nobody waits for its end: whoever calls it learns of that.
+        let _ = EventLoops::of_process()
+            .spawn(format!("volume {volume}"), VOLUME_REACTOR_OPERATIONS, begin)
             .map_err(|error| Error::io("starting a volume's thread", error))?;
         let waker = start.await.map_err(|_| closed())??;
         Ok(Self { inner: Arc::new(Inner { size_bytes, commands: Some(commands), waker }) })
@@ -52,7 +57,7 @@ impl Volume {
         self.inner.size_bytes
     }
 
-    /// Whether its thread still takes operations.
+    /// Whether its task still takes operations.
     pub fn is_open(&self) -> bool {
         self.inner.commands.as_ref().is_some_and(|commands| !commands.is_closed())
     }
@@ -83,7 +88,7 @@ impl Volume {
         self.call(VolumeOp::WriteZeroes { offset, len }).await.map(drop)
     }
 
-    /// Ends the volume's thread. Whatever is still in progress, on any clone, fails with `Closed`.
+    /// Ends the volume's task. Whatever is still in progress, on any clone, fails with `Closed`.
     pub async fn close(&self) {
         let (reply, done) = oneshot::channel();
         if self.send(Command::Close { reply }).await.is_ok() {
@@ -116,10 +121,9 @@ fn closed() -> ClientError {
     Error::new(ErrorKind::Closed, "the volume is closed; open it again")
 }
 
-/// The thread's side.
+/// The task's side.
 struct Worker {
     driver: VolumeDriver,
-    reactor: Reactor,
     commands: mpsc::Receiver<Command>,
     /// Who waits for which operation, and its bytes of data.
     callers: Slab<(oneshot::Sender<Outcome>, usize)>,
@@ -127,57 +131,18 @@ struct Worker {
     started: Option<oneshot::Sender<Result<Waker, ClientError>>>,
 }
 
-/// This driver's number on its reactor, which it has to itself.
+/// The driver's number among this task's owners.
 const OWNER: u8 = 1;
 
 impl Worker {
-    fn run(
-        config: VolumeConfig,
+    fn begin(
+        mut driver: VolumeDriver,
         commands: mpsc::Receiver<Command>,
         started: oneshot::Sender<Result<Waker, ClientError>>,
-    ) {
-        let made = VolumeDriver::new(config, OWNER).and_then(|driver| {
-            let reactor = Reactor::new(rt::limits::REACTOR);
-            Ok((driver, reactor.map_err(|error| Error::io("making a volume's reactor", error))?))
-        });
-        match made {
-            Err(error) => drop(started.send(Err(error))),
-            Ok((driver, reactor)) => {
-                let callers = Slab::new();
-                let started = Some(started);
-                let mut worker = Self { driver, reactor, commands, callers, data_bytes: 0, started };
-                if let Err(error) = worker.serve() {
-                    tracing::error!(%error, "a volume's thread ended");
-                }
-            }
-        }
-    }
-
-    /// Serves until the handles are gone or say so; callers then see their channels close.
-    fn serve(&mut self) -> Result<(), Error> {
-        self.driver.start(&mut self.reactor);
-        let mut completions = Vec::new();
-        loop {
-            self.driver.pump(&mut self.reactor);
-            let now = SystemClock.now();
-            let wait = self.driver.next_deadline().map_or(IDLE_WAIT, |due| due.since(now).min(IDLE_WAIT));
-            self.reactor
-                .wait(Some(wait), &mut completions)
-                .map_err(|error| Error::io("waiting for a volume's reactor", error))?;
-            for completion in completions.drain(..) {
-                self.driver.on_completion(completion, &mut self.reactor);
-            }
-            self.driver.on_deadline(&mut self.reactor);
-            if !self.tell_opened() {
-                return Ok(());
-            }
-            // What is done makes room for what waits; what is submitted may be done at once.
-            self.tell_done();
-            if !self.take_commands() {
-                return Ok(());
-            }
-            self.tell_done();
-        }
+        reactor: &mut Reactor,
+    ) -> Self {
+        driver.start(reactor);
+        Self { driver, commands, callers: Slab::new(), data_bytes: 0, started: Some(started) }
     }
 
     fn tell_done(&mut self) {
@@ -190,25 +155,25 @@ impl Worker {
         }
     }
 
-    /// `false` when opening failed, and with it this thread's work.
-    fn tell_opened(&mut self) -> bool {
+    /// `false` when opening failed, and with it this task's work.
+    fn tell_opened(&mut self, reactor: &Reactor) -> bool {
         let Some(outcome) = self.driver.take_opened() else { return true };
         let Some(started) = self.started.take() else { return true };
         let opened = outcome.is_ok();
-        // Nobody waits for the open any more: then the channel is closed too, and the thread ends by it.
-        let _ = started.send(outcome.map(|()| self.reactor.waker()));
+        // Nobody waits for the open any more: then the channel is closed too, and the task ends by it.
+        let _ = started.send(outcome.map(|()| reactor.waker()));
         opened
     }
 
     /// `false` when there will be no more of them.
-    fn take_commands(&mut self) -> bool {
+    fn take_commands(&mut self, reactor: &mut Reactor) -> bool {
         while self.callers.len() < VOLUME_OPERATIONS && self.data_bytes < VOLUME_DATA_BYTES {
             match self.commands.try_recv() {
                 Ok(Command::Do { op, reply }) => {
                     let len = op.data_len();
                     self.data_bytes += len;
                     let id = self.callers.insert((reply, len)) as u64;
-                    self.driver.submit(id, op, &mut self.reactor);
+                    self.driver.submit(id, op, reactor);
                 }
                 Ok(Command::Close { reply }) => {
                     let _ = reply.send(());
@@ -219,5 +184,31 @@ impl Worker {
             }
         }
         true
+    }
+}
+
+/// Serves until the handles are gone or say so; callers then see their channels close.
+impl Task for Worker {
+    type Outcome = ();
+
+    fn on_completion(&mut self, completion: Completion, reactor: &mut Reactor) {
+        self.driver.on_completion(completion, reactor);
+    }
+
+    fn turn(&mut self, reactor: &mut Reactor) -> Turn<()> {
+        self.driver.on_deadline(reactor);
+        if !self.tell_opened(reactor) {
+            return Turn::End(());
+        }
+        // What is done makes room for what waits; what is submitted may be done at once.
+        self.tell_done();
+        if !self.take_commands(reactor) {
+            return Turn::End(());
+        }
+        self.tell_done();
+        self.driver.pump(reactor);
+        let now = SystemClock.now();
+        let wait = self.driver.next_deadline().map_or(IDLE_WAIT, |due| due.since(now).min(IDLE_WAIT));
+        Turn::Wait(Some(wait))
     }
 }

@@ -1,4 +1,4 @@
-//! The chunk server: drives one disk's replica on a reactor of its own thread.
+//! The chunk server: drives one disk's replica on an event loop.
 
 mod conn;
 mod disk;
@@ -8,18 +8,19 @@ mod status;
 
 pub use status::ServerStatus;
 
+use crate::limits::SERVER_OPERATIONS;
 use crate::{Error, ErrorKind};
 use proto::DiskId;
 use proto::control::PoolToken;
 use rt::clock::{Clock, SystemClock};
-use rt::ring::Waker;
-use shard::Shard;
+use rt::event_loop::{EventLoops, TaskHandle};
+use rt::ring::{Reactor, Waker};
+use shard::{Mounted, Shard};
 use status::Shared;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 
 /// What a chunk server is started with.
 #[derive(Debug, Clone)]
@@ -44,16 +45,16 @@ pub enum Missing {
     Create { len_bytes: u64 },
 }
 
-/// A running chunk server: one disk, one thread, one reactor.
+/// A running chunk server: one disk, which shares a thread with others.
 ///
-/// Dropping it ends the thread at once, as a killed process would: nothing promised is lost, the next
+/// Dropping it ends it at once, as a killed process would: nothing promised is lost, the next
 /// start replays the log. [`stop`](Self::stop) leaves nothing to replay.
 pub struct ChunkServer {
     disk: DiskId,
     addr: SocketAddr,
     shared: Arc<Shared>,
     waker: Waker,
-    thread: Option<JoinHandle<Result<(), Error>>>,
+    task: Option<TaskHandle<Result<(), Error>>>,
 }
 
 impl ChunkServer {
@@ -65,29 +66,23 @@ impl ChunkServer {
 
     /// [`start`](Self::start) with a clock of the caller's.
     pub fn start_with(config: ServerConfig, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let mounted = Mounted::new(&config)?;
         let shared = Arc::new(Shared::default());
         let (started, start) = mpsc::sync_channel(1);
-        let name = config.disk.to_string();
-        let disk = config.disk;
-        let for_thread = Arc::clone(&shared);
-        let run = move || match Shard::start(&config, for_thread, clock) {
-            Ok(shard) => {
-                let _ = started.send(Ok((shard.addr(), shard.waker())));
-                shard.run()
-            }
-            Err(error) => {
-                let _ = started.send(Err(error));
-                Ok(())
-            }
+        let (disk, addr) = (config.disk, mounted.addr());
+        let of_task = Arc::clone(&shared);
+        let begin = move |reactor: &mut Reactor| {
+            let shard = Shard::begin(&config, mounted, of_task, clock, reactor).map_err(Err)?;
+            let _ = started.send(reactor.waker());
+            Ok(shard)
         };
-        // Linux shows fifteen bytes of a thread's name.
-        let thread = std::thread::Builder::new()
-            .name(format!("disk-{}", &name[..8]))
-            .spawn(run)
+        let task = EventLoops::of_process()
+            .spawn(format!("disk {disk}"), SERVER_OPERATIONS, begin)
             .map_err(|error| Error::io("starting a disk's thread", error))?;
-        let died = |_| Error::new(ErrorKind::Closed, format!("the thread of disk {name} died at its start"));
-        let (addr, waker) = start.recv().map_err(died)??;
-        Ok(Self { disk, addr, shared, waker, thread: Some(thread) })
+        match start.recv() {
+            Ok(waker) => Ok(Self { disk, addr, shared, waker, task: Some(task) }),
+            Err(_) => Err(ended(task, disk).err().unwrap_or_else(|| died(disk))),
+        }
     }
 
     pub fn disk(&self) -> DiskId {
@@ -99,9 +94,9 @@ impl ChunkServer {
         self.addr
     }
 
-    /// Whether its thread is alive; one that died by itself serves nobody.
+    /// Whether it serves; one that ended by itself does not.
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.task.as_ref().is_some_and(|task| !task.is_finished())
     }
 
     /// How the disk was doing a fraction of a second ago.
@@ -118,10 +113,17 @@ impl ChunkServer {
 
     fn join(&mut self) -> Result<(), Error> {
         self.waker.wake();
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        let died = |_| Error::new(ErrorKind::Closed, format!("the thread of disk {} panicked", self.disk));
-        thread.join().map_err(died)?
+        self.task.take().map_or(Ok(()), |task| ended(task, self.disk))
     }
+}
+
+/// How a disk's task ended.
+fn ended(task: TaskHandle<Result<(), Error>>, disk: DiskId) -> Result<(), Error> {
+    task.join().unwrap_or_else(|_| Err(died(disk)))
+}
+
+fn died(disk: DiskId) -> Error {
+    Error::new(ErrorKind::Closed, format!("the task of disk {disk} died"))
 }
 
 impl Drop for ChunkServer {

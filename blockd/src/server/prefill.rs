@@ -26,6 +26,9 @@ pub(super) struct Prefill {
     /// Where an idle disk's filling looks for holes first: above everything written. The log takes segments
     /// that were never used in order; lower holes are the tails of segments that were left.
     next_hole: usize,
+    /// Where it looks after that. Nothing becomes a hole again, so that both only go up: a disk without holes is
+    /// not searched for them in every turn.
+    lowest_hole: usize,
     /// Units filled that the log has not come to yet.
     ahead: usize,
     last_write: Instant,
@@ -53,6 +56,7 @@ impl Prefill {
             filling: 0..0,
             window: 0..0,
             next_hole: 0,
+            lowest_hole: 0,
             ahead: 0,
             last_write: Instant(0),
             written: 0,
@@ -114,16 +118,30 @@ impl Prefill {
         Some(next..next + 1)
     }
 
-    fn idle_holes(&self, now: Instant) -> Option<Range<usize>> {
+    fn idle_holes(&mut self, now: Instant) -> Option<Range<usize>> {
         let wanted = unit(self.written.min(PREFILL_IDLE_AHEAD));
         if self.ahead >= wanted || now < self.last_write + PREFILL_IDLE_AFTER {
             return None;
         }
-        let hole_from = |from: usize| self.units[from..].iter().position(|&unit| unit == Unit::Hole);
-        let first = hole_from(self.next_hole).map(|at| self.next_hole + at).or_else(|| hole_from(0))?;
+        self.next_hole = self.hole_from(self.next_hole);
+        let first = if self.next_hole < self.units.len() {
+            self.next_hole
+        } else {
+            self.lowest_hole = self.hole_from(self.lowest_hole);
+            self.lowest_hole
+        };
+        if first == self.units.len() {
+            return None;
+        }
         let most = (wanted - self.ahead).min(PREFILL_IDLE_UNITS);
         let len = self.units[first..].iter().take(most).take_while(|&&unit| unit == Unit::Hole).count();
         Some(first..first + len)
+    }
+
+    /// The first hole from this unit on; the end if there is none.
+    fn hole_from(&self, from: usize) -> usize {
+        let hole = self.units[from..].iter().position(|&unit| unit == Unit::Hole);
+        hole.map_or(self.units.len(), |at| from + at)
     }
 
     /// The zeros are written, or could not be (the store's own write will tell). Gives the writes that
@@ -186,6 +204,15 @@ mod tests {
         }
         assert_eq!(filled[..2], [5, 7]);
         assert_eq!(*filled.last().unwrap(), 4 + PREFILL_AHEAD as u64, "not further ahead than it should");
+    }
+
+    #[test]
+    fn a_disk_without_holes_is_searched_once() {
+        let disk = disk();
+        let mut prefill = Prefill::new(1000 * UNIT, &[]);
+        assert!(prefill.before_write(NOW, Token::new(1, 0, 7), write(&disk, 0, 64)).is_some());
+        assert!(prefill.next(NOW + PREFILL_IDLE_AFTER, &disk).is_none());
+        assert_eq!((prefill.next_hole, prefill.lowest_hole), (1000, 1000));
     }
 
     #[test]

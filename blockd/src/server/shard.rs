@@ -1,12 +1,12 @@
-//! The loop of a disk's thread: wait, feed the replica everything that happened, pump it once, perform
-//! what it wants. Feeding everything first is what makes batches large under load.
+//! The task of a disk: feed the replica everything that happened, pump it once, perform what it wants.
+//! Feeding everything first is what makes batches large under load.
 
 use super::conn::Conn;
 use super::prefill::Prefill;
 use super::status::{ServerStatus, Shared};
 use super::{ServerConfig, disk};
 use crate::fast_map::FastMap;
-use crate::limits::{MAX_CONNECTIONS, MAX_DISK_OPERATIONS, SERVER_REACTOR};
+use crate::limits::{MAX_CONNECTIONS, MAX_DISK_OPERATIONS};
 use crate::link::{self, Link, OpenDoor};
 use crate::replica::{ConnId, Replica, ReplicaConfig, ReplicaInput, ReplicaOutput};
 use crate::store::limits::TICK_INTERVAL;
@@ -14,9 +14,10 @@ use crate::store::{IoId, Store};
 use crate::{Error, ErrorKind};
 use proto::message::{Reply, Request};
 use rt::clock::{Clock, Instant};
-use rt::device::BlockDevice;
+use rt::device::{BlockDevice, FileDevice};
+use rt::event_loop::{Task, Turn};
 use rt::framed::{self, FrameConn, FrameListener, OwnerTag, Progress};
-use rt::ring::{Completion, Fd, Op, Reactor, Rejected, Token, Waker};
+use rt::ring::{Completion, Fd, Op, Reactor, Rejected, Token};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -24,16 +25,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Owners on a disk's reactor.
+/// Owners of a disk's operations.
 const NETWORK: u8 = 1;
 const DISK: u8 = 2;
 const PREFILL: u8 = 3;
 /// Somebody of this process is at the door.
 const DOOR: u8 = 4;
 
+/// A disk that is mounted and has a port, and is not served yet.
+pub(super) struct Mounted {
+    device: FileDevice,
+    store: Store,
+    prefill: Prefill,
+    listener: FrameListener,
+}
+
 /// One disk being served.
 pub(super) struct Shard {
-    reactor: Reactor,
     replica: Replica<Store>,
     disk: Fd,
     prefill: Prefill,
@@ -66,8 +74,9 @@ enum Phase {
     Stopped,
 }
 
-impl Shard {
-    pub fn start(config: &ServerConfig, shared: Arc<Shared>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+impl Mounted {
+    /// Reads the newest checkpoint and the log behind it, which takes a while.
+    pub fn new(config: &ServerConfig) -> Result<Self, Error> {
         let device = disk::open(config)?;
         let (store, report) = Store::mount(&device)?;
         if store.disk_id() != config.disk {
@@ -77,16 +86,35 @@ impl Shard {
         }
         tracing::info!(disk = %config.disk, ?report, "mounted");
         let prefill = Prefill::new(device.len_bytes(), &device.holes());
-        let reactor = Reactor::new(SERVER_REACTOR).map_err(|error| Error::io("making a reactor", error))?;
-        let listening = |error| Error::io(format_args!("listening at {}", config.listen), error);
-        let tag = OwnerTag { owner: NETWORK, id: 0 };
-        let listener = FrameListener::bind(tag, config.listen).map_err(listening)?;
-        let door = link::Listener::new(&reactor, Token::new(DOOR, 0, 0));
+        let listener = FrameListener::bind(OwnerTag { owner: NETWORK, id: 0 }, config.listen)
+            .map_err(|error| listening(config, error))?;
+        Ok(Self { device, store, prefill, listener })
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.listener.addr()
+    }
+}
+
+fn listening(config: &ServerConfig, error: std::io::Error) -> Error {
+    Error::io(format_args!("listening at {}", config.listen), error)
+}
+
+impl Shard {
+    /// Begins to serve on the loop's reactor.
+    pub fn begin(
+        config: &ServerConfig,
+        mounted: Mounted,
+        shared: Arc<Shared>,
+        clock: Arc<dyn Clock>,
+        reactor: &mut Reactor,
+    ) -> Result<Self, Error> {
+        let Mounted { device, store, prefill, listener } = mounted;
+        let door = link::Listener::new(reactor, Token::new(DOOR, 0, 0));
         let door = OpenDoor::open(listener.addr(), door);
         let status = ServerStatus { disk: config.disk, ..ServerStatus::default() };
         let now = clock.now();
         let mut shard = Self {
-            reactor,
             replica: Replica::new(store, ReplicaConfig { token: config.token }),
             disk: Arc::new(OwnedFd::from(device.into_file())),
             prefill,
@@ -106,41 +134,12 @@ impl Shard {
             shared,
             phase: Phase::Serving,
         };
-        shard.listener.accept(&mut shard.reactor).map_err(listening)?;
+        shard.listener.accept(reactor).map_err(|error| listening(config, error))?;
         shard.publish();
         Ok(shard)
     }
 
-    pub fn addr(&self) -> SocketAddr {
-        self.listener.addr()
-    }
-
-    pub fn waker(&self) -> Waker {
-        self.reactor.waker()
-    }
-
-    /// Serves until told to end.
-    pub fn run(mut self) -> Result<(), Error> {
-        let mut completions = Vec::new();
-        while self.phase != Phase::Stopped {
-            let wait = self.next_tick.since(self.now);
-            let timeout = if self.unpumped { Duration::ZERO } else { wait };
-            self.reactor
-                .wait(Some(timeout), &mut completions)
-                .map_err(|error| Error::io("waiting for a disk's reactor", error))?;
-            self.now = self.clock.now();
-            for completion in completions.drain(..) {
-                self.on_completion(completion);
-            }
-            self.on_signals();
-            if self.shared.kill.load(Ordering::SeqCst) {
-                return Ok(());
-            }
-            self.unpumped = false;
-            self.replica.pump(self.now, &mut self.outputs);
-            self.perform();
-            self.pump_conns();
-        }
+    fn end(&self) -> Result<(), Error> {
         match self.replica.store().failure() {
             None => Ok(()),
             Some(failure) => Err(failure.clone().into()),
@@ -166,21 +165,21 @@ impl Shard {
         }
     }
 
-    fn on_completion(&mut self, completion: Completion) {
+    fn complete(&mut self, completion: Completion, reactor: &mut Reactor) {
         let token = completion.token;
         self.disk_operations -= usize::from(matches!(token.owner(), DISK | PREFILL));
         if token.owner() == DISK {
             self.on_disk(completion);
         } else if token.owner() == PREFILL {
             for (token, op) in self.prefill.filled(completion.op) {
-                self.push(token, op);
+                self.push(token, op, reactor);
             }
         } else if token.owner() == DOOR {
             while let Some(local) = self.door.listener().accept(self.next_tag()) {
                 self.take_in(Link::Local(local));
             }
         } else if FrameListener::is_accept(token) {
-            self.on_accept(completion);
+            self.on_accept(completion, reactor);
         } else if framed::is_connection(token) {
             self.on_conn(token.id(), completion);
         }
@@ -230,13 +229,13 @@ impl Shard {
         self.touch(id);
     }
 
-    fn on_accept(&mut self, completion: Completion) {
+    fn on_accept(&mut self, completion: Completion, reactor: &mut Reactor) {
         let accepted = self.listener.on_completion(completion);
         match accepted.and_then(|socket| FrameConn::accepted(self.next_tag(), socket)) {
             Ok(frames) => self.take_in(Link::Tcp(frames)),
             Err(error) => tracing::warn!(disk = %self.status.disk, %error, "accepting a connection failed"),
         }
-        if let Err(error) = self.listener.accept(&mut self.reactor) {
+        if let Err(error) = self.listener.accept(reactor) {
             tracing::error!(disk = %self.status.disk, %error, "no more connections can be accepted");
         }
     }
@@ -277,11 +276,11 @@ impl Shard {
     }
 
     /// Does what the replica wants. Sends are queued here and leave in [`pump_conns`](Self::pump_conns).
-    fn perform(&mut self) {
+    fn perform(&mut self, reactor: &mut Reactor) {
         while self.disk_operations < MAX_DISK_OPERATIONS
             && let Some((token, op)) = self.waiting.pop_front()
         {
-            if let Err(Rejected(op)) = self.give(token, op) {
+            if let Err(Rejected(op)) = self.give(token, op, reactor) {
                 self.waiting.push_front((token, op));
                 break;
             }
@@ -306,24 +305,24 @@ impl Shard {
                 }
                 ReplicaOutput::DiskRead { io, offset, buf } => {
                     let op = Op::Read { fd: Fd::clone(&self.disk), buf, offset };
-                    self.push(Token::new(DISK, 0, io.0), op);
+                    self.push(Token::new(DISK, 0, io.0), op, reactor);
                 }
                 ReplicaOutput::DiskWrite { io, offset, buf } => {
                     let op = Op::Write { fd: Fd::clone(&self.disk), buf, offset };
                     let token = Token::new(DISK, 0, io.0);
                     if let Some((token, op)) = self.prefill.before_write(self.now, token, op) {
-                        self.push(token, op);
+                        self.push(token, op, reactor);
                     }
                 }
                 ReplicaOutput::DiskFlush { io } => {
                     let op = Op::Fsync { fd: Fd::clone(&self.disk) };
-                    self.push(Token::new(DISK, 0, io.0), op);
+                    self.push(Token::new(DISK, 0, io.0), op, reactor);
                 }
                 ReplicaOutput::Stopped => self.phase = Phase::Stopped,
             }
         }
         if let Some(op) = self.prefill.next(self.now, &self.disk) {
-            self.push(Token::new(PREFILL, 0, 0), op);
+            self.push(Token::new(PREFILL, 0, 0), op, reactor);
         }
         // What the performing itself brought (closed connections) waits for the next pump.
         outputs.append(&mut self.outputs);
@@ -331,16 +330,19 @@ impl Shard {
     }
 
     /// Starts a disk operation, or keeps it until others have ended.
-    fn push(&mut self, token: Token, op: Op) {
-        let op =
-            if self.disk_operations < MAX_DISK_OPERATIONS { self.give(token, op) } else { Err(Rejected(op)) };
+    fn push(&mut self, token: Token, op: Op, reactor: &mut Reactor) {
+        let op = if self.disk_operations < MAX_DISK_OPERATIONS {
+            self.give(token, op, reactor)
+        } else {
+            Err(Rejected(op))
+        };
         if let Err(Rejected(op)) = op {
             self.waiting.push_back((token, op));
         }
     }
 
-    fn give(&mut self, token: Token, op: Op) -> Result<(), Rejected> {
-        self.reactor.push(token, op)?;
+    fn give(&mut self, token: Token, op: Op, reactor: &mut Reactor) -> Result<(), Rejected> {
+        reactor.push(token, op)?;
         self.disk_operations += 1;
         Ok(())
     }
@@ -353,7 +355,7 @@ impl Shard {
     }
 
     /// Starts one send and one receive on every connection where something happened.
-    fn pump_conns(&mut self) {
+    fn pump_conns(&mut self, reactor: &mut Reactor) {
         let mut touched = std::mem::take(&mut self.touched);
         for id in touched.drain(..) {
             // A client that was too busy to be heard may have frames here already.
@@ -361,7 +363,6 @@ impl Shard {
             let Some(conn) = self.conns.get_mut(&id) else { continue };
             conn.touched = false;
             let deaf = conn.closing || conn.is_busy();
-            let reactor = &mut self.reactor;
             let pumped = if deaf { conn.link.pump_sends(reactor) } else { conn.link.pump(reactor) };
             if let Err(error) = pumped {
                 tracing::error!(disk = %self.status.disk, conn = id, %error, "closing a connection");
@@ -389,5 +390,30 @@ impl Shard {
         self.status.failure = store.failure().cloned();
         self.status.connections = self.conns.len();
         self.shared.publish(&self.status);
+    }
+}
+
+impl Task for Shard {
+    type Outcome = Result<(), Error>;
+
+    fn on_completion(&mut self, completion: Completion, reactor: &mut Reactor) {
+        self.now = self.clock.now();
+        self.complete(completion, reactor);
+    }
+
+    fn turn(&mut self, reactor: &mut Reactor) -> Turn<Self::Outcome> {
+        self.now = self.clock.now();
+        self.on_signals();
+        if self.shared.kill.load(Ordering::SeqCst) {
+            return Turn::End(Ok(()));
+        }
+        self.unpumped = false;
+        self.replica.pump(self.now, &mut self.outputs);
+        self.perform(reactor);
+        self.pump_conns(reactor);
+        if self.phase == Phase::Stopped {
+            return Turn::End(self.end());
+        }
+        Turn::Wait(Some(if self.unpumped { Duration::ZERO } else { self.next_tick.since(self.now) }))
     }
 }

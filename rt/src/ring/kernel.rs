@@ -1,9 +1,7 @@
 //! The kernel's side of the reactor, and nothing else: tests have a shim here that injects faults.
 
-use super::polling::{Next, Polling, Wait};
-use super::{ReactorLimits, Waker};
-use crate::clock::{Clock, SystemClock};
-use crate::limits::POLL;
+use super::ReactorLimits;
+use super::alarm::Alarm;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use std::io;
@@ -21,7 +19,6 @@ pub(super) struct Reaped {
 /// An io_uring.
 pub(super) struct Kernel {
     ring: IoUring,
-    polling: Polling,
     #[cfg(test)]
     pub shim: Option<super::shim::Shim>,
 }
@@ -61,7 +58,6 @@ impl Kernel {
         }
         Ok(Self {
             ring,
-            polling: Polling::default(),
             #[cfg(test)]
             shim: None,
         })
@@ -102,53 +98,28 @@ impl Kernel {
 
     /// Submits what was pushed and waits for one completion at least, or until `timeout`; `Some(ZERO)`
     /// does not wait, and nor does a wake-up that came before. Signals and timeouts are not errors.
-    pub fn enter(&mut self, timeout: Option<Duration>, waker: &Waker) -> io::Result<()> {
+    pub fn enter(&mut self, timeout: Option<Duration>, alarm: &Alarm) -> io::Result<()> {
         #[cfg(test)]
         let timeout = match &self.shim {
-            Some(shim) if shim.holds() => Some(Duration::ZERO),
+            Some(shim) if shim.holds() => Some(Duration::from_millis(1)),
             _ => timeout,
         };
-        if timeout == Some(Duration::ZERO) || self.has_completions() || waker.is_signalled() {
-            return self.call(0, timeout);
+        if timeout == Some(Duration::ZERO) || self.has_completions() || alarm.is_signalled() {
+            return if self.wants_call() { self.call(0, timeout) } else { Ok(()) };
         }
-        if timeout.is_some_and(|timeout| timeout <= POLL) {
-            return self.sleep(timeout, waker);
-        }
-        let (mut wait, next) = self.polling.begin(SystemClock.now());
-        let seen = next == Next::Look && self.look(&mut wait, waker)?;
-        let outcome = match (self.has_completions() || waker.is_signalled(), seen) {
-            (true, _) => Ok(()),
-            (false, true) => self.call(0, timeout),
-            (false, false) => self.sleep(timeout, waker),
-        };
-        self.polling.end(&wait, SystemClock.now());
-        outcome
+        // Unless a wake-up came first.
+        let want = u32::from(alarm.falls_asleep());
+        self.call(want, timeout)
     }
 
-    /// Submits and waits for a completion, unless a wake-up came first.
-    fn sleep(&mut self, timeout: Option<Duration>, waker: &Waker) -> io::Result<()> {
-        let want = u32::from(waker.falls_asleep());
-        self.call(want, timeout)
+    /// Whether a call that does not wait would do anything: submit, or bring completions that need one.
+    fn wants_call(&mut self) -> bool {
+        let queue = self.ring.submission();
+        !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
     }
 
     fn has_completions(&mut self) -> bool {
         !self.ring.completion().is_empty()
-    }
-
-    /// Submits, and looks for completions for a moment: whether a call brings some at once.
-    fn look(&mut self, wait: &mut Wait, waker: &Waker) -> io::Result<bool> {
-        if !self.ring.submission().is_empty() {
-            self.call(0, Some(Duration::ZERO))?;
-        }
-        loop {
-            if self.has_completions() || self.ring.submission().taskrun() || waker.is_signalled() {
-                return Ok(true);
-            }
-            std::thread::yield_now();
-            if wait.looked(SystemClock.now()) == Next::Sleep {
-                return Ok(false);
-            }
-        }
     }
 
     /// One call of the kernel, which submits what was pushed and waits for `want` completions.

@@ -7,26 +7,27 @@
 
 #![allow(unsafe_code)]
 
+mod alarm;
 mod kernel;
 mod notes;
 mod op;
-mod polling;
 #[cfg(test)]
 pub(crate) mod shim;
-mod waker;
 
-pub use notes::Notes;
+pub use notes::{Notes, Waker};
 pub use op::{Fd, Op, RecvOrder};
-pub use waker::Waker;
 
 use crate::limits::{DROP_WAIT_MS, MAX_RESUMES};
+use alarm::Alarm;
 use io_uring::cqueue;
 use kernel::{Kernel, Reaped};
+use notes::{Board, Note};
 use op::Scratch;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The caller's tag of an operation. The high byte is the owner's number, so that components can share a
@@ -53,6 +54,11 @@ impl Token {
     }
 }
 
+/// One of those who share a reactor. What is pushed, listened to and woken in its name comes back with it, so that
+/// tasks need not know of each other to tell their tokens apart. A reactor that nobody shares has one task.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub u64);
+
 /// Names an operation from its push to its completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OpId(u64);
@@ -60,6 +66,8 @@ pub struct OpId(u64);
 /// The end of an operation.
 #[derive(Debug)]
 pub struct Completion {
+    /// In whose name it was pushed.
+    pub task: TaskId,
     pub token: Token,
     /// The operation, with its buffers.
     pub op: Op,
@@ -99,12 +107,17 @@ pub struct Reactor {
     finished: Vec<Completion>,
     reaped: Vec<Reaped>,
     scratches: Vec<Scratch>,
-    waker: Waker,
-    notes: Notes,
-    read_notes: Vec<Token>,
+    alarm: Alarm,
+    board: Board,
+    read_notes: Vec<Note>,
+    /// In whose name operations are pushed.
+    task: TaskId,
+    /// Tasks that were woken in the last wait.
+    woken: Vec<TaskId>,
 }
 
 struct Slot {
+    task: TaskId,
     token: Token,
     op: Op,
     generation: u32,
@@ -120,8 +133,8 @@ enum Stage {
     Kernel,
 }
 
-/// The waker's own operation.
-const WAKER: Token = Token(u64::MAX);
+/// The alarm's own operation.
+const ALARM: Token = Token(u64::MAX);
 /// In `user_data`: the poll that goes before an event's read. Of the two, the kernel reports one: the
 /// read's outcome, or the poll's failure.
 const POLL_BIT: u64 = 1 << 63;
@@ -136,7 +149,7 @@ impl Reactor {
     pub fn new(limits: ReactorLimits) -> io::Result<Self> {
         let kernel = Kernel::new(limits)?;
         let capacity = kernel.completion_capacity();
-        let waker = Waker::new()?;
+        let alarm = Alarm::new()?;
         let mut reactor = Self {
             kernel,
             slots: Slab::with_capacity(64),
@@ -148,12 +161,19 @@ impl Reactor {
             finished: Vec::new(),
             reaped: Vec::new(),
             scratches: Vec::new(),
-            notes: Notes::new(waker.clone()),
-            waker,
+            board: Board::new(alarm.clone()),
+            alarm,
             read_notes: Vec::new(),
+            task: TaskId::default(),
+            woken: Vec::new(),
         };
-        reactor.watch_waker();
+        reactor.watch_alarm();
         Ok(reactor)
+    }
+
+    /// From now on operations are pushed, and notes and wakers made, in the name of `task`.
+    pub fn set_task(&mut self, task: TaskId) {
+        self.task = task;
     }
 
     /// Takes an operation. It reaches the kernel with the next [`wait`](Self::wait) at the latest.
@@ -168,7 +188,8 @@ impl Reactor {
         self.generation = (self.generation + 1) & GENERATION_MASK;
         let generation = self.generation;
         let scratch = self.scratches.pop().unwrap_or_default();
-        let slot = Slot { token, op, generation, stage: Stage::Backlog, done: 0, resumes: 0, scratch };
+        let task = self.task;
+        let slot = Slot { task, token, op, generation, stage: Stage::Backlog, done: 0, resumes: 0, scratch };
         let key = self.slots.insert(slot);
         self.backlog.push_back(key);
         self.start_backlog();
@@ -192,16 +213,27 @@ impl Reactor {
         }
     }
 
+    /// Asks for the end of all that a task has here.
+    pub fn cancel_task(&mut self, task: TaskId) {
+        let of_task = self.slots.iter().filter(|(_, slot)| slot.task == task && slot.token != ALARM);
+        let ids: Vec<_> = of_task.map(|(key, slot)| OpId(user_data(key, slot.generation))).collect();
+        ids.into_iter().for_each(|id| self.cancel(id));
+    }
+
+    /// Operations of a task that have not completed. It looks at all that are here.
+    pub fn pending_of(&self, task: TaskId) -> usize {
+        self.slots.iter().filter(|(_, slot)| slot.task == task && slot.token != ALARM).count()
+    }
+
     /// Submits everything pushed, waits for a completion, a wake-up or `timeout` (`None`: for ever;
     /// zero: not at all), and appends what completed to `out`, which may be nothing.
     pub fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()> {
         self.start_backlog();
         let timeout = if self.finished.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let entered = self.kernel.enter(timeout, &self.waker);
+        let entered = self.kernel.enter(timeout, &self.alarm);
         // Also after an error, so that nobody takes this thread for asleep.
-        if self.waker.awakes() {
-            self.read_notes();
-        }
+        self.woken.clear();
+        self.read_notes();
         entered?;
         self.reap();
         self.start_backlog();
@@ -209,27 +241,53 @@ impl Reactor {
         Ok(())
     }
 
+    /// A wait that leaves the kernel alone: appends what was left by notes and cancelled before it began. For who
+    /// shares a reactor and may have brought something about for another task: it should not wait for the kernel,
+    /// and what that one pushes can go there with the same call.
+    pub fn wait_for_notes(&mut self, out: &mut Vec<Completion>) {
+        self.woken.clear();
+        self.read_notes();
+        out.append(&mut self.finished);
+    }
+
+    /// The tasks that were woken in the last wait.
+    pub fn woken(&self) -> &[TaskId] {
+        &self.woken
+    }
+
     fn read_notes(&mut self) {
-        let mut tokens = std::mem::take(&mut self.read_notes);
-        self.notes.take(&mut tokens);
-        let note = |token| Completion { token, op: Op::Note, result: Ok(0), more: false };
-        self.finished.extend(tokens.drain(..).map(note));
-        self.read_notes = tokens;
+        if !self.alarm.awakes() {
+            return;
+        }
+        let mut notes = std::mem::take(&mut self.read_notes);
+        self.board.take(&mut notes);
+        for note in notes.drain(..) {
+            match note {
+                Note::Happened(task, token) => {
+                    self.finished.push(Completion { task, token, op: Op::Note, result: Ok(0), more: false });
+                }
+                Note::Wake(task, is_due) => {
+                    is_due.store(false, Ordering::SeqCst);
+                    self.woken.push(task);
+                }
+            }
+        }
+        self.read_notes = notes;
     }
 
-    /// A handle for other threads to end this reactor's wait.
+    /// A handle for other threads to wake the present task.
     pub fn waker(&self) -> Waker {
-        self.waker.clone()
+        Waker::new(self.board.clone(), self.task)
     }
 
-    /// For what happens on other threads of this process and completes here.
+    /// For what happens on other threads of this process and completes here, for the present task.
     pub fn notes(&self) -> Notes {
-        self.notes.clone()
+        Notes::new(self.board.clone(), self.task)
     }
 
     /// Operations pushed and not completed.
     pub fn pending(&self) -> usize {
-        // The waker's own one is not the caller's.
+        // The alarm's own one is not the caller's.
         self.slots.len().saturating_sub(1)
     }
 
@@ -238,9 +296,9 @@ impl Reactor {
         &mut self.kernel.shim
     }
 
-    fn watch_waker(&mut self) {
-        let fd = self.waker.event();
-        self.enqueue(WAKER, Op::WaitEvent { fd });
+    fn watch_alarm(&mut self) {
+        let fd = self.alarm.event();
+        self.enqueue(ALARM, Op::WaitEvent { fd });
     }
 
     /// Moves operations from the backlog to the kernel while its completion queue is sure to hold them.
@@ -289,9 +347,9 @@ impl Reactor {
         let (key, generation) = parts(done.user_data);
         let slot = &mut self.slots[key];
         assert_eq!(slot.generation, generation, "the kernel completes an operation once");
-        if slot.token == WAKER {
+        if slot.token == ALARM {
             self.slots.remove(key);
-            self.watch_waker();
+            self.watch_alarm();
             return;
         }
         let result = outcome(done.result);
@@ -346,7 +404,7 @@ impl Reactor {
         if self.scratches.len() < KEPT_SCRATCHES {
             self.scratches.push(slot.scratch);
         }
-        self.finished.push(Completion { token: slot.token, op: slot.op, result, more });
+        self.finished.push(Completion { task: slot.task, token: slot.token, op: slot.op, result, more });
     }
 
     /// Cancels everything and waits until the kernel has let go of every buffer.
@@ -361,7 +419,7 @@ impl Reactor {
         let step = Duration::from_millis(100);
         let mut steps = DROP_WAIT_MS / 100;
         while self.owed > 0 && steps > 0 {
-            self.kernel.enter(Some(step), &self.waker)?;
+            self.kernel.enter(Some(step), &self.alarm)?;
             let mut reaped = std::mem::take(&mut self.reaped);
             self.kernel.reap(&mut reaped);
             steps -= u64::from(reaped.is_empty());

@@ -49,7 +49,7 @@ fn tcp_pair() -> (Fd, TcpStream) {
 }
 
 fn eventfd() -> Fd {
-    Waker::new().unwrap().event()
+    Alarm::new().unwrap().event()
 }
 
 fn signal(event: &Fd) {
@@ -102,7 +102,7 @@ fn a_full_backlog_hands_the_operation_back() {
             Err(Rejected(op)) => break op,
         }
     };
-    // One of the eight completions is the waker's.
+    // One of the eight completions is the alarm's.
     assert_eq!(taken, 7 + 5);
     assert!(matches!(rejected, Op::WaitEvent { .. }));
 }
@@ -225,7 +225,7 @@ fn cancelled_operations_complete_as_cancelled_with_their_buffers() {
     for done in collect(&mut reactor, 2) {
         assert_eq!(done.result.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
     }
-    assert_eq!((reactor.pending(), reactor.owed), (0, 1), "only the waker's own operation is left");
+    assert_eq!((reactor.pending(), reactor.owed), (0, 1), "only the alarm's own operation is left");
     reactor.cancel(ids[0]);
 }
 

@@ -1,7 +1,8 @@
 use super::*;
 use crate::buf::AlignedBuf;
 use crate::limits::MAX_RESUMES;
-use crate::ring::{Completion, Fd, Op, Reactor, ReactorLimits, Token, Waker};
+use crate::ring::alarm::Alarm;
+use crate::ring::{Completion, Fd, Op, Reactor, ReactorLimits, Token};
 use std::collections::HashSet;
 use std::io::Write;
 use std::os::fd::FromRawFd;
@@ -116,7 +117,7 @@ impl Mix {
             }
             6 => Op::Fsync { fd },
             _ => {
-                let event = Waker::new().unwrap().event();
+                let event = Alarm::new().unwrap().event();
                 std::fs::File::from(event.try_clone().unwrap()).write_all(&1u64.to_ne_bytes()).unwrap();
                 Op::WaitEvent { fd: event }
             }
@@ -261,7 +262,7 @@ fn signals_that_come_between_a_failed_look_and_the_next_are_kept() {
         let now = kind == Kind::Event && std::mem::take(&mut first);
         if now { Fault::Errno(libc::EAGAIN) } else { Fault::None }
     });
-    let event = Waker::new().unwrap().event();
+    let event = Alarm::new().unwrap().event();
     ring.push(Token::new(1, 2, 3), Op::WaitEvent { fd: event.clone() }).unwrap();
     ring.wait(Some(Duration::ZERO), &mut Vec::new()).unwrap();
     std::fs::File::from(event.try_clone().unwrap()).write_all(&1u64.to_ne_bytes()).unwrap();

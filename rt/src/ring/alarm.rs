@@ -1,4 +1,4 @@
-//! Wakes a reactor from another thread.
+//! Wakes a reactor's thread from another one.
 //!
 //! A wake-up costs a system call and, on an idle processor, an interrupt. So a reactor says when it sleeps, and
 //! looks once more at what was put before it right after it said so: who finds it awake only leaves word, who finds
@@ -17,17 +17,17 @@ const ASLEEP: u8 = 1;
 /// Somebody woke it, and it has not looked since.
 const SIGNALLED: u8 = 2;
 
-/// A handle that makes [`Reactor::wait`](super::Reactor::wait) return. Clones wake the same reactor.
+/// Makes [`Reactor::wait`](super::Reactor::wait) return. Clones wake the same reactor.
 ///
-/// Put the message where the reactor's thread looks, then wake; the thread looks after each `wait`.
+/// Put the message where the reactor's thread looks, then ring; the thread looks after each `wait`.
 #[derive(Clone)]
-pub struct Waker {
+pub(super) struct Alarm {
     event: Fd,
     state: Arc<AtomicU8>,
 }
 
-impl Waker {
-    pub(super) fn new() -> io::Result<Self> {
+impl Alarm {
+    pub fn new() -> io::Result<Self> {
         // SAFETY: eventfd takes no pointers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
         if fd < 0 {
@@ -39,7 +39,7 @@ impl Waker {
     }
 
     /// Makes the reactor's present or next `wait` return.
-    pub fn wake(&self) {
+    pub fn ring(&self) {
         if self.state.swap(SIGNALLED, Ordering::SeqCst) != ASLEEP {
             return;
         }
@@ -49,28 +49,28 @@ impl Waker {
         unsafe { libc::write(self.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    pub(super) fn event(&self) -> Fd {
+    pub fn event(&self) -> Fd {
         self.event.clone()
     }
 
     /// Whether somebody wakes the reactor, seen without a system call.
-    pub(super) fn is_signalled(&self) -> bool {
+    pub fn is_signalled(&self) -> bool {
         self.state.load(Ordering::SeqCst) == SIGNALLED
     }
 
     /// The reactor's thread is about to sleep; `false` if it must look again instead.
-    pub(super) fn falls_asleep(&self) -> bool {
+    pub fn falls_asleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// Called at the end of a wait, before the causes of wake-ups are looked for; whether there may be any.
-    pub(super) fn awakes(&self) -> bool {
+    pub fn awakes(&self) -> bool {
         self.state.swap(AWAKE, Ordering::SeqCst) == SIGNALLED
     }
 }
 
-impl fmt::Debug for Waker {
+impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waker")
+        f.write_str("Alarm")
     }
 }

@@ -1,0 +1,145 @@
+//! Threads with a reactor that many tasks share.
+//!
+//! What passes between two tasks of one thread needs no wake-up: on few processors those were most of what a
+//! 4 KiB write cost. What tasks bring about for each other is heard before the kernel is entered, so that all they
+//! want of it goes there in one call.
+//!
+//! A task never blocks: while it works, others of its thread wait. One that panics ends alone.
+
+mod runner;
+mod task;
+
+pub use task::{Died, Task, TaskHandle, Turn};
+
+use crate::limits::LOOP_REACTOR;
+use crate::ring::{Reactor, TaskId, Waker};
+use runner::Runner;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use task::{Erased, Running};
+
+/// Some event loops, each a thread. Dropping them ends the threads, and with them their tasks.
+pub struct EventLoops {
+    /// As many as there should be, and more where those have no room.
+    threads: usize,
+    loops: Mutex<Vec<Thread>>,
+}
+
+struct Thread {
+    shared: Arc<Shared>,
+    waker: Waker,
+    joined: Option<JoinHandle<()>>,
+}
+
+/// What a loop's thread and the others share.
+struct Shared {
+    inbox: Mutex<Vec<New>>,
+    ended: AtomicBool,
+    /// Operations that its tasks may have with the kernel at one time.
+    operations: AtomicUsize,
+}
+
+/// A task that is to begin.
+struct New {
+    name: String,
+    operations: usize,
+    begin: Box<dyn FnOnce(&mut Reactor) -> Box<dyn Erased> + Send>,
+}
+
+/// Those of this process: a thread for every two processors. The others are for guests, clients and the kernel.
+static OF_PROCESS: LazyLock<EventLoops> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    EventLoops::new(processors.div_ceil(2))
+});
+
+impl EventLoops {
+    /// This many threads, which start with their first task.
+    pub fn new(threads: usize) -> Self {
+        Self { threads: threads.max(1), loops: Mutex::default() }
+    }
+
+    /// The loops of this process.
+    pub fn of_process() -> &'static Self {
+        &OF_PROCESS
+    }
+
+    /// Has a task made by `begin` on one of the threads, and run there until it ends. Whatever has to block is done
+    /// before. `operations` is how many of its operations may be with the kernel at one time, which those that
+    /// wait for a peer are for as long as it is silent: a thread takes only tasks for all of whose it has room.
+    pub fn spawn<T: Task>(
+        &self,
+        name: String,
+        operations: usize,
+        begin: impl FnOnce(&mut Reactor) -> Result<T, T::Outcome> + Send + 'static,
+    ) -> io::Result<TaskHandle<T::Outcome>> {
+        let (handle, ended) = TaskHandle::new();
+        let begin = Box::new(move |reactor: &mut Reactor| -> Box<dyn Erased> {
+            Box::new(Running::new(begin(reactor), ended))
+        });
+        let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = place(&mut loops, self.threads, operations)?;
+        let thread = &loops[position];
+        thread.shared.operations.fetch_add(operations, Ordering::Relaxed);
+        let new = New { name, operations, begin };
+        thread.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(new);
+        thread.waker.wake();
+        Ok(handle)
+    }
+}
+
+/// The thread that has the most room for so many more operations; a new one while there are few or none has.
+fn place(loops: &mut Vec<Thread>, threads: usize, operations: usize) -> io::Result<usize> {
+    // One that ended by itself takes nobody.
+    loops.retain(|thread| thread.joined.as_ref().is_some_and(|joined| !joined.is_finished()));
+    let used = |thread: &Thread| thread.shared.operations.load(Ordering::Relaxed);
+    let least = (0..loops.len()).min_by_key(|&position| used(&loops[position]));
+    let has_room =
+        |position: &usize| used(&loops[*position]) + operations <= LOOP_REACTOR.completions as usize;
+    if let Some(position) = least.filter(|position| loops.len() >= threads && has_room(position)) {
+        return Ok(position);
+    }
+    loops.push(start(loops.len())?);
+    Ok(loops.len() - 1)
+}
+
+fn start(number: usize) -> io::Result<Thread> {
+    let shared = Arc::new(Shared {
+        inbox: Mutex::default(),
+        ended: AtomicBool::new(false),
+        operations: AtomicUsize::new(0),
+    });
+    let (made, wakers) = mpsc::sync_channel(1);
+    let of_thread = Arc::clone(&shared);
+    let body = move || match Reactor::new(LOOP_REACTOR) {
+        Ok(reactor) => {
+            let _ = made.send(Ok(reactor.waker()));
+            Runner::new(reactor, of_thread).run();
+        }
+        Err(error) => drop(made.send(Err(error))),
+    };
+    let joined = std::thread::Builder::new().name(format!("loop-{number}")).spawn(body)?;
+    let waker = wakers.recv().map_err(|_| io::Error::other("an event loop died at its start"))??;
+    Ok(Thread { shared, waker, joined: Some(joined) })
+}
+
+impl Drop for EventLoops {
+    fn drop(&mut self) {
+        let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut thread in loops {
+            thread.shared.ended.store(true, Ordering::SeqCst);
+            thread.waker.wake();
+            if thread.joined.take().is_some_and(|joined| joined.join().is_err()) {
+                tracing::error!("an event loop panicked");
+            }
+        }
+    }
+}
+
+/// The loop's own: its inbox has something.
+const LOOP: TaskId = TaskId(0);
+
+#[cfg(test)]
+#[path = "event_loop_test.rs"]
+mod tests;
