@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 use blockd::store::micro::{BenchIndex, build_batch, parse_batch};
+use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use proto::checksum::crc32;
 use proto::message::BlockRange;
 use proto::units::{BLOCK_LEN, BLOCKS_PER_CHUNK};
 use proto::{ChunkIndex, VolumeId};
+use rt::buf::AlignedBuf;
 
 /// 4 GiB: its slots take 16 MiB, more than the caches hold.
 const BLOCKS: u32 = 1 << 20;
@@ -17,13 +19,13 @@ fn main() {
 }
 
 /// Writes of one block each, all over a volume.
-fn writes(count: u32, data: &[u8]) -> Vec<(BlockRange, [u8; 4], &[u8])> {
+fn writes(count: u32, data: &Bytes) -> Vec<(BlockRange, [u8; 4], Bytes)> {
     let crc = crc32(data).to_le_bytes();
     let range = |at: u32| {
         let (chunk, first) = place(scattered(at));
         BlockRange { volume: VolumeId(1), chunk: ChunkIndex(chunk), first, count: 1 }
     };
-    (0..count).map(|at| (range(at), crc, data)).collect()
+    (0..count).map(|at| (range(at), crc, data.clone())).collect()
 }
 
 /// Another block for each number, in no order that a cache could follow.
@@ -35,18 +37,24 @@ fn place(block: u32) -> (u32, u16) {
     (block / BLOCKS_PER_CHUNK, (block % BLOCKS_PER_CHUNK) as u16)
 }
 
-/// With the copies of the blocks and their checksums.
+/// With the copies of the blocks and their checksums: as they come over a socket.
 #[divan::bench(args = [1, 16, 64])]
-fn batch_build(bencher: Bencher<'_, '_>, count: u32) {
-    let data = vec![7; BLOCK_LEN];
-    let writes = writes(count, &data);
+fn batch_build_copied(bencher: Bencher<'_, '_>, count: u32) {
+    // One byte off, so that no part of it is aligned.
+    let writes = writes(count, &AlignedBuf::zeroed(2 * BLOCK_LEN).freeze().slice(1..=BLOCK_LEN));
+    bencher.counter(BytesCount::new(count as usize * BLOCK_LEN)).bench(|| build_batch(black_box(&writes)));
+}
+
+/// With the checksums and without copies: as they come from a device of the same process.
+#[divan::bench(args = [1, 16, 64])]
+fn batch_build_shared(bencher: Bencher<'_, '_>, count: u32) {
+    let writes = writes(count, &AlignedBuf::zeroed(BLOCK_LEN).freeze());
     bencher.counter(BytesCount::new(count as usize * BLOCK_LEN)).bench(|| build_batch(black_box(&writes)));
 }
 
 #[divan::bench(args = [1, 16, 64])]
 fn batch_parse(bencher: Bencher<'_, '_>, count: u32) {
-    let data = vec![7; BLOCK_LEN];
-    let batch = build_batch(&writes(count, &data));
+    let batch = build_batch(&writes(count, &AlignedBuf::zeroed(BLOCK_LEN).freeze())).to_vec();
     bencher.counter(BytesCount::new(batch.len())).bench(|| parse_batch(black_box(&batch)).unwrap());
 }
 

@@ -66,8 +66,8 @@ impl Run {
                         (io, Some(buf), result)
                     }
                     Action::DiskWrite { io, offset, buf } => {
-                        let result = self.memory.write_at(&buf, offset);
-                        (io, Some(buf), result)
+                        let result = self.memory.write_at(&buf.to_vec(), offset);
+                        (io, Some(buf.into_head()), result)
                     }
                     Action::DiskFlush { io } => (io, None, Ok(())),
                     Action::Answer { result, .. } => {

@@ -70,6 +70,56 @@ impl AlignedBuf {
     }
 }
 
+/// What one disk write is made of: a buffer, and shared ones that follow it. What is shared need not be copied to lie
+/// behind the first.
+#[derive(Debug)]
+pub struct Gather {
+    head: AlignedBuf,
+    tail: Vec<Bytes>,
+    len: usize,
+}
+
+impl Gather {
+    /// `head`, and then `tail`. Each piece [is aligned](is_aligned), since the device reads it where it is.
+    pub fn new(head: AlignedBuf, tail: Vec<Bytes>) -> Self {
+        assert!(tail.iter().all(|piece| is_aligned(piece)), "a piece of a write is aligned");
+        let len = head.len() + tail.iter().map(Bytes::len).sum::<usize>();
+        Self { head, tail, len }
+    }
+
+    /// Bytes of all of it.
+    #[expect(clippy::len_without_is_empty, reason = "an aligned buffer is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What it is made of, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&self.head[..]).chain(self.tail.iter().map(|piece| &piece[..]))
+    }
+
+    /// All of it in one piece, for a disk in memory.
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.pieces().collect::<Vec<_>>().concat()
+    }
+
+    /// The buffer it begins with, to use again.
+    pub fn into_head(self) -> AlignedBuf {
+        self.head
+    }
+}
+
+impl From<AlignedBuf> for Gather {
+    fn from(head: AlignedBuf) -> Self {
+        Self::new(head, Vec::new())
+    }
+}
+
+/// Whether a device can read a buffer where it is: whole blocks of [`ALIGN`] that begin at a multiple of it.
+pub fn is_aligned(piece: &[u8]) -> bool {
+    !piece.is_empty() && piece.as_ptr().addr().is_multiple_of(ALIGN) && piece.len().is_multiple_of(ALIGN)
+}
+
 /// Memory is handed out in powers of two of [`ALIGN`]: the exponent for a buffer of `len` bytes.
 fn class_of(len: usize) -> u32 {
     assert!(

@@ -3,7 +3,6 @@
 use crate::ring::ReactorLimits;
 use proto::frame::HEADER_BYTES;
 use proto::limits::MAX_PAYLOAD_BYTES;
-use std::time::Duration;
 
 /// What a reactor is made with unless its owner says otherwise.
 pub const REACTOR: ReactorLimits = ReactorLimits { submissions: 256, completions: 1024, backlog: 8192 };

@@ -8,7 +8,7 @@ use crate::world::{Event, MILLISECOND, TOKEN, World};
 use blockd::replica::{ConnId, Replica, ReplicaConfig, ReplicaInput, ReplicaOutput};
 use blockd::store::{IoId, Store};
 use proto::DiskId;
-use rt::buf::AlignedBuf;
+use rt::buf::{AlignedBuf, Gather};
 use std::collections::BTreeMap;
 
 const TICK: u64 = 200 * MILLISECOND;
@@ -17,7 +17,7 @@ const TICK: u64 = 200 * MILLISECOND;
 #[derive(Debug)]
 pub enum DiskOp {
     Read(AlignedBuf, u64),
-    Write(AlignedBuf, u64),
+    Write(Gather, u64),
     Flush { mark: u64 },
 }
 
@@ -117,7 +117,7 @@ impl World {
         let server = &mut self.servers[number];
         for (_, (_, op)) in std::mem::take(&mut server.ios) {
             if let DiskOp::Write(buf, offset) = op {
-                server.disk.write_some(&mut self.rng, &buf, offset);
+                server.disk.write_some(&mut self.rng, &buf.to_vec(), offset);
             }
         }
         let of_it = self.conns.iter_mut().filter(|(_, conn)| conn.server == number && conn.server_open);
@@ -230,13 +230,14 @@ impl World {
             }
             DiskOp::Write(buf, offset) => {
                 self.trace.note(offset);
-                self.trace.bytes(&buf[..64]);
-                let wrote = server.disk.write(&mut self.rng, &buf, offset);
+                let bytes = buf.to_vec();
+                self.trace.bytes(&bytes[..64]);
+                let wrote = server.disk.write(&mut self.rng, &bytes, offset);
                 if let Ok(Wrote::Amiss(mishap)) = wrote {
                     struck = true;
                     self.trace.say(self.now, || format!("server {number}, write at {offset}: {mishap:?}"));
                 }
-                (Some(buf), wrote.map(drop))
+                (Some(buf.into_head()), wrote.map(drop))
             }
             DiskOp::Flush { mark } => {
                 let result = server.disk.flush_to(&mut self.rng, mark);

@@ -10,13 +10,16 @@
 use crate::error::{Error, ErrorKind};
 use crate::limits::{MAX_GUARDED_REGIONS, MAX_MEMORY_REGIONS};
 use bytes::Bytes;
+use rt::buf::{ALIGN, AlignedBuf};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory};
+use vm_memory::{
+    FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion, VolatileMemory, VolatileSlice,
+};
 
 /// Part of guest memory, named by a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,20 +144,25 @@ impl GuestRam {
         }
     }
 
-    /// Copies `len` bytes of the segments, from their byte `skip` on, out of the guest's reach.
+    /// Copies `len` bytes of the segments, from their byte `skip` on, out of the guest's reach. Whole blocks come
+    /// [aligned](rt::buf::is_aligned), so that disks need no copy of their own.
     pub fn read(&self, segments: &[Segment], skip: u64, len: usize) -> Result<Bytes, Error> {
+        if len > 0 && len.is_multiple_of(ALIGN) {
+            let mut data = AlignedBuf::recycled(len);
+            self.for_each_slice(segments, skip, len, |slice, at| {
+                let out = &mut data[at..at + slice.len()];
+                // SAFETY: `out` is as long as the slice, and a byte is a `MaybeUninit<u8>` that nobody makes
+                // uninitialised: `copy_out` writes all of it.
+                let out = unsafe { std::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len()) };
+                copy_out(&slice, out);
+                Ok(())
+            })?;
+            return Ok(data.freeze());
+        }
         let mut data = Vec::<u8>::with_capacity(len);
         self.for_each_slice(segments, skip, len, |slice, at| {
-            let spare = data.spare_capacity_mut();
             // The vector's length stays 0 until all of it is written, so `at` counts from its start.
-            let out = &mut spare[at..at + slice.len()];
-            let guard = slice.ptr_guard();
-            // SAFETY: `guard` keeps `slice.len()` bytes of a live mapping readable (mem.rs maps them and
-            // vm-memory bounds the slice), `out` is exactly as long and is ours, so they don't overlap. The
-            // guest may write meanwhile: any mix of old and new bytes is a value it could have sent.
-            unsafe {
-                std::ptr::copy_nonoverlapping(guard.as_ptr(), out.as_mut_ptr().cast::<u8>(), out.len())
-            };
+            copy_out(&slice, &mut data.spare_capacity_mut()[at..at + slice.len()]);
             Ok(())
         })?;
         // SAFETY: `for_each_slice` succeeds only after it handed out slices of `len` bytes in all, without
@@ -183,7 +191,7 @@ impl GuestRam {
         segments: &[Segment],
         mut skip: u64,
         len: usize,
-        mut visit: impl FnMut(vm_memory::VolatileSlice<'_>, usize) -> Result<(), Error>,
+        mut visit: impl FnMut(VolatileSlice<'_>, usize) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut at = 0;
         for segment in segments {
@@ -212,7 +220,7 @@ impl GuestRam {
 
     /// What is mapped from `addr` on in one piece, `len` bytes at most. A guest has a handful of regions, so
     /// looking at each is cheaper than the map's own iterators, which every 4 KiB write paid for before.
-    fn run_at(&self, addr: u64, len: usize) -> Option<vm_memory::VolatileSlice<'_>> {
+    fn run_at(&self, addr: u64, len: usize) -> Option<VolatileSlice<'_>> {
         let region = self.regions.iter().find(|region| {
             addr >= region.place.guest_addr && addr - region.place.guest_addr < region.place.len
         })?;
@@ -243,6 +251,16 @@ pub fn map_file(file: File, offset: u64, len: u64) -> Result<(Guard, MmapRegion)
     let map = MmapRegion::from_file(FileOffset::new(file, offset), len)
         .map_err(|error| Error::caused(ErrorKind::System, "mapping a memory region", error))?;
     Ok((Guard::of(&map)?, map))
+}
+
+/// Copies all of a slice of guest memory out. The guest may write meanwhile: any mix of old and new bytes is a value it
+/// could have sent.
+fn copy_out(slice: &VolatileSlice<'_>, out: &mut [MaybeUninit<u8>]) {
+    assert_eq!(slice.len(), out.len(), "all of it");
+    let guard = slice.ptr_guard();
+    // SAFETY: `guard` keeps `slice.len()` bytes of a live mapping readable (`map_file` maps them and vm-memory bounds
+    // the slice), `out` is exactly as long and is ours, so they don't overlap.
+    unsafe { std::ptr::copy_nonoverlapping(guard.as_ptr(), out.as_mut_ptr().cast::<u8>(), out.len()) };
 }
 
 fn bad(message: impl Into<String>) -> Error {

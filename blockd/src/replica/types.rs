@@ -3,7 +3,7 @@
 use crate::store::IoId;
 use proto::control::PoolToken;
 use proto::message::{Reply, Request};
-use rt::buf::AlignedBuf;
+use rt::buf::{AlignedBuf, Gather};
 use std::io;
 
 /// A client's connection, as the driver numbers them; a number is not used again while the server runs.
@@ -53,7 +53,7 @@ pub enum ReplicaOutput {
     DiskWrite {
         io: IoId,
         offset: u64,
-        buf: AlignedBuf,
+        buf: Gather,
     },
     /// As [`crate::store::Action::DiskFlush`].
     DiskFlush {

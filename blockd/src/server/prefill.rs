@@ -110,7 +110,7 @@ impl Prefill {
         let len = usize::try_from(holes.len() as u64 * PREFILL_BYTES).expect("a few units fit in memory");
         let kept = self.zeros.take().filter(|zeros| zeros.len() == len);
         let buf = kept.unwrap_or_else(|| AlignedBuf::zeroed(len));
-        Some(Op::Write { fd: Fd::clone(disk), buf, offset })
+        Some(Op::Write { fd: Fd::clone(disk), buf: buf.into(), offset })
     }
 
     fn busy_hole(&mut self) -> Option<Range<usize>> {
@@ -149,7 +149,7 @@ impl Prefill {
     pub fn filled(&mut self, op: Op) -> Vec<(Token, Op)> {
         self.filling = 0..0;
         if let Op::Write { buf, .. } = op {
-            self.zeros = Some(buf);
+            self.zeros = Some(buf.into_head());
         }
         std::mem::take(&mut self.held)
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn write(disk: &Fd, offset: u64, blocks: usize) -> Op {
-        Op::Write { fd: Fd::clone(disk), buf: AlignedBuf::zeroed(blocks * 4096), offset }
+        Op::Write { fd: Fd::clone(disk), buf: AlignedBuf::zeroed(blocks * 4096).into(), offset }
     }
 
     fn place(op: &Op) -> (u64, u64) {

@@ -198,7 +198,7 @@ impl Shard {
             Op::Write { buf, .. } => {
                 status.disk_writes += 1;
                 status.disk_written_bytes += bytes;
-                Some(buf)
+                Some(buf.into_head())
             }
             _ => {
                 status.disk_flushes += 1;

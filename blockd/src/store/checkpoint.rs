@@ -188,7 +188,11 @@ impl Store {
                 let mut buf = AlignedBuf::zeroed(BLOCK_LEN);
                 buf.copy_from_slice(&self.superblock.encode());
                 let io = self.new_io(Io::Superblock);
-                out.push(Action::DiskWrite { io, offset: u64::from(COPY_BLOCKS[copy]) * BLOCK_BYTES, buf });
+                out.push(Action::DiskWrite {
+                    io,
+                    offset: u64::from(COPY_BLOCKS[copy]) * BLOCK_BYTES,
+                    buf: buf.into(),
+                });
                 checkpoint.writing = true;
                 checkpoint.stage = Stage::SuperblockWritten(copy);
                 Step::Wait
@@ -304,7 +308,7 @@ impl Store {
         self.counters.bytes_written += buf.len() as u64;
         let location = self.segments.geometry.start(segment) + block;
         let io = self.new_io(Io::CheckpointPart);
-        out.push(Action::DiskWrite { io, offset: u64::from(location) * BLOCK_BYTES, buf });
+        out.push(Action::DiskWrite { io, offset: u64::from(location) * BLOCK_BYTES, buf: buf.into() });
         Some((segment, block))
     }
 

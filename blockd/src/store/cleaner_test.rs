@@ -125,10 +125,10 @@ impl Load {
                 (io, Some(buf), result, blocks)
             }
             Action::DiskWrite { io, offset, buf } => {
-                let result = self.disk.write_at(&buf, offset);
+                let result = self.disk.write_at(&buf.to_vec(), offset);
                 let blocks = (buf.len() / BLOCK_LEN) as u64;
                 self.device_written += blocks;
-                (io, Some(buf), result, blocks)
+                (io, Some(buf.into_head()), result, blocks)
             }
             Action::DiskFlush { io } => (io, None, self.disk.flush(), 0),
             Action::Answer { .. } => unreachable!("answers are no work"),

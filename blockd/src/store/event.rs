@@ -5,7 +5,7 @@ use proto::checksum::BlockCrcs;
 pub use proto::message::WriteKind;
 use proto::message::{BlockRange, ListEntry, ReadBlock};
 use proto::{ClientId, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId, WireError};
-use rt::buf::AlignedBuf;
+use rt::buf::{AlignedBuf, Gather};
 use std::io;
 
 /// The caller's name for a request; its [`Action::Answer`] repeats it. The store never compares them.
@@ -28,7 +28,8 @@ pub struct Session {
 #[derive(Debug)]
 pub enum Event {
     /// Answered ([`Answer::Done`]) when it and everything accepted before it is written to the device.
-    /// `data` is `range.count` whole blocks, `crcs` one CRC-32 a block, checked while the data is copied.
+    /// `data` is `range.count` whole blocks, `crcs` one CRC-32 a block, checked before the data is written. Data that
+    /// [is aligned](rt::buf::is_aligned) goes to the device from where it is.
     Write {
         ticket: Ticket,
         session: Session,
@@ -65,7 +66,7 @@ pub enum Event {
     ClearGroup { ticket: Ticket, group: GroupId, groups: u32, epoch: GroupEpoch },
     /// Answered with [`Answer::List`]: one page of blocks with versions above `above`.
     List { ticket: Ticket, volume: VolumeId, above: Version, cursor: u64 },
-    /// A disk operation has ended. Reads and writes give their buffer back, whatever the result. The
+    /// A disk operation has ended. Reads and writes give their buffer (a write the first one) back, whatever the result. The
     /// driver resumes short transfers, so `Ok` means all of it.
     DiskDone { io: IoId, buf: Option<AlignedBuf>, result: io::Result<()> },
     /// Time has passed: due every [`super::limits::TICK_INTERVAL`] or so. Nothing is lost if it is late.
@@ -81,7 +82,7 @@ pub enum Action {
     /// Fill all of `buf` from byte `offset`.
     DiskRead { io: IoId, offset: u64, buf: AlignedBuf },
     /// Write all of `buf` at byte `offset`.
-    DiskWrite { io: IoId, offset: u64, buf: AlignedBuf },
+    DiskWrite { io: IoId, offset: u64, buf: Gather },
     /// Make every write whose `DiskDone` was given to the store so far durable.
     DiskFlush { io: IoId },
     /// The end of a request. Errors are in the words of the wire: `NoSpace`, `Fenced`, `Deleted`,

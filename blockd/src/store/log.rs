@@ -1,6 +1,6 @@
 //! Batches: what waits becomes one contiguous write at the head of an open segment.
 
-use super::batch::BatchBuilder;
+use super::batch::{BatchBuilder, Data};
 use super::cleaner::Move;
 use super::core::{Io, Store};
 use super::event::{Action, Answer, IoId, Session, Ticket};
@@ -12,6 +12,7 @@ use super::limits::{
 use super::queue::{Op, Queue, WriteOp};
 use super::segments::Use;
 use bytes::Bytes;
+use proto::checksum::crc32;
 use proto::disk::batch::ENTRY_BYTES;
 use proto::disk::{BatchHeader, DataKind, Entry, LogHead, Slot};
 use proto::message::BlockRange;
@@ -176,7 +177,7 @@ impl Store {
         let idle = self.queue.is_empty() && log.is_quiet() && log.flushed_sequence == log.next_sequence;
         if idle && log.flushed_sequence > known && self.open_head(Stream::Writers, 2) {
             let parts = Parts { data: Vec::new(), tickets: Vec::new(), sessions: Vec::new() };
-            self.send_batch(Stream::Writers, BatchBuilder::new(0, 0), parts, out);
+            self.send_batch(Stream::Writers, BatchBuilder::new(0, 0, Data::Copied), parts, out);
         }
     }
 
@@ -214,7 +215,7 @@ impl Store {
                 }
                 continue;
             }
-            let mut builder = BatchBuilder::new(entries_len, data_blocks);
+            let mut builder = BatchBuilder::new(entries_len, data_blocks, self.planned_data());
             match self.fill_batch(&mut builder) {
                 Ok(()) => {
                     self.commit_queued(builder, horizons, out);
@@ -269,7 +270,12 @@ impl Store {
         (entries_len, data_blocks)
     }
 
-    /// Lays the planned batch out, checking each block's CRC as it is copied. `Err`: the operation at this
+    fn planned_data(&self) -> Data {
+        let ops = self.log.plan.iter().filter_map(|piece| self.queue.get(piece.op));
+        Data::of(ops.filter_map(|op| if let Op::Write(op) = op { Some(&op.data[..]) } else { None }))
+    }
+
+    /// Lays the planned batch out, checking each block's CRC. `Err`: the operation at this
     /// place came with bad data, and nothing has happened yet.
     fn fill_batch(&self, builder: &mut BatchBuilder) -> Result<(), usize> {
         for piece in &self.log.plan {
@@ -279,12 +285,12 @@ impl Store {
                     let range = piece_range(op, piece);
                     let crcs = &op.crcs.as_bytes()[from * 4..to * 4];
                     builder.entry(&Entry::Data { kind: op.kind, range, version: op.version, crcs });
-                    for block in from..to {
-                        let data = &op.data[block * BLOCK_LEN..(block + 1) * BLOCK_LEN];
-                        if builder.copy_block(data) != op.crcs.get(block) {
-                            return Err(piece.op);
-                        }
+                    let blocks = op.data.slice(from * BLOCK_LEN..to * BLOCK_LEN);
+                    let mut checked = (from..to).zip(blocks.chunks_exact(BLOCK_LEN));
+                    if !checked.all(|(at, block)| crc32(block) == op.crcs.get(at)) {
+                        return Err(piece.op);
                     }
+                    builder.place(blocks);
                 }
                 Op::Trim { range, version, .. } => {
                     builder.entry(&Entry::Trim { range: *range, version: *version });
@@ -408,7 +414,8 @@ impl Store {
         let runs = runs_of(&moves);
         let data_blocks = moves.iter().filter(|m| m.data.is_some()).count();
         let entries_len = runs.iter().map(|run| run_entry_len(&moves[run.clone()])).sum();
-        let mut builder = BatchBuilder::new(entries_len, data_blocks);
+        let moved_data = Data::of(moves.iter().filter_map(|m| m.data.as_deref()));
+        let mut builder = BatchBuilder::new(entries_len, data_blocks, moved_data);
         let head = self.log.heads[Stream::Cleaner as usize].expect("it was opened above");
         let mut location = self.segments.geometry.start(head.segment) + head.block + builder.header_blocks();
         let mut data = Vec::with_capacity(moves.len());
@@ -431,7 +438,7 @@ impl Store {
                 (location..).zip(run).map(|(location, m)| Slot { location, crc: m.crc, version: m.version });
             self.index.apply(place, OnEqual::Replace, slots, |change| segments.note(change));
             for block in run.iter().filter_map(|m| m.data.as_ref()) {
-                builder.copy_block(block);
+                builder.place(block.clone());
                 data.push((location, block.clone()));
                 location += 1;
             }

@@ -1,13 +1,15 @@
 //! The store's hot pieces one by one, for the micro-benchmarks in `benches/`. Not for use.
 
-use super::batch::BatchBuilder;
+use super::batch::{BatchBuilder, Data};
 use super::index::{Index, OnEqual};
+use bytes::Bytes;
+use proto::checksum::crc32;
 use proto::disk::batch::HEADER_BYTES;
 use proto::disk::{BatchHeader, DataKind, DiskError, Entry, Slot};
 use proto::message::BlockRange;
 use proto::units::BLOCK_LEN;
 use proto::{ChunkIndex, Version, VolumeId};
-use rt::buf::AlignedBuf;
+use rt::buf::Gather;
 
 /// The index of a disk with one volume.
 #[derive(Debug, Default)]
@@ -32,13 +34,16 @@ impl BenchIndex {
     }
 }
 
-/// A batch of writes of one block each, laid out and checked as they go to the device.
-pub fn build_batch(blocks: &[(BlockRange, [u8; 4], &[u8])]) -> AlignedBuf {
+/// A batch of writes of one block each, laid out and checked as they go to the device: copied or, if all are aligned,
+/// shared.
+pub fn build_batch(blocks: &[(BlockRange, [u8; 4], Bytes)]) -> Gather {
     let entries = blocks.iter().map(|(range, crcs, _)| entry(*range, crcs).len_bytes()).sum();
-    let mut builder = BatchBuilder::new(entries, blocks.len());
+    let data = Data::of(blocks.iter().map(|(_, _, data)| &data[..]));
+    let mut builder = BatchBuilder::new(entries, blocks.len(), data);
     for (range, crcs, data) in blocks {
         builder.entry(&entry(*range, crcs));
-        assert_eq!(builder.copy_block(data).to_le_bytes(), *crcs);
+        assert_eq!(crc32(data).to_le_bytes(), *crcs);
+        builder.place(data.clone());
     }
     builder.finish(|header| header.sequence = 1)
 }
@@ -55,7 +60,7 @@ pub fn parse_batch(bytes: &[u8]) -> Result<u32, DiskError> {
         let Entry::Data { crcs, .. } = entry? else { continue };
         for crc in crcs.chunks_exact(4) {
             let (block, rest) = data.split_at(BLOCK_LEN);
-            if proto::checksum::crc32(block).to_le_bytes() != crc {
+            if crc32(block).to_le_bytes() != crc {
                 return Err(DiskError::BodyChecksum);
             }
             data = rest;

@@ -12,7 +12,7 @@ use proto::DiskId;
 use proto::disk::superblock::COPY_BLOCKS;
 use proto::disk::{Life, Superblock};
 use proto::units::{BLOCK_BYTES, BLOCK_LEN};
-use rt::buf::AlignedBuf;
+use rt::buf::{AlignedBuf, Gather};
 use rt::clock::Instant;
 use rt::device::BlockDevice;
 
@@ -129,8 +129,8 @@ impl Store {
                         (io, Some(buf), result)
                     }
                     Action::DiskWrite { io, offset, buf } => {
-                        let result = dev.write_at(&buf, offset);
-                        (io, Some(buf), result)
+                        let result = write_pieces(dev, &buf, offset);
+                        (io, Some(buf.into_head()), result)
                     }
                     Action::DiskFlush { io } => (io, None, dev.flush()),
                     Action::Answer { .. } => continue,
@@ -143,6 +143,14 @@ impl Store {
             None => Ok(()),
         }
     }
+}
+
+fn write_pieces(dev: &dyn BlockDevice, buf: &Gather, mut offset: u64) -> std::io::Result<()> {
+    for piece in buf.pieces() {
+        dev.write_at(piece, offset)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
 }
 
 fn layout(len_bytes: u64, disk: DiskId) -> Superblock {

@@ -295,7 +295,7 @@ impl Rig {
                 let sectors = buf.len() / SECTOR;
                 let kept = usize::try_from(self.rng.below(sectors as u64 + 1)).unwrap() * SECTOR;
                 if kept > 0 {
-                    self.disk.write_at(&buf[..kept], offset).unwrap();
+                    self.disk.write_at(&buf.to_vec()[..kept], offset).unwrap();
                 }
             }
         }
@@ -363,9 +363,9 @@ impl Rig {
                 let superblock = COPY_BLOCKS.iter().any(|&b| u64::from(b) * BLOCK_LEN as u64 == offset);
                 assert!(superblock || offset >= limits::FIRST_SEGMENT_BYTES, "a write outside the layout");
                 let failed = std::mem::take(&mut self.fail_write);
-                let result = if failed { eio() } else { self.disk.write_at(&buf, offset) };
+                let result = if failed { eio() } else { self.disk.write_at(&buf.to_vec(), offset) };
                 self.note(|| Happened::WriteDone(io.0));
-                Event::DiskDone { io, buf: Some(buf), result }
+                Event::DiskDone { io, buf: Some(buf.into_head()), result }
             }
             Action::DiskFlush { io } => {
                 let failed = std::mem::take(&mut self.fail_flush);

@@ -1,6 +1,6 @@
 //! The operations, each of which owns what the kernel reads or writes until it completes.
 
-use crate::buf::AlignedBuf;
+use crate::buf::{AlignedBuf, Gather};
 use bytes::{Bytes, BytesMut};
 use io_uring::{opcode, squeue, types};
 use std::io;
@@ -18,7 +18,7 @@ pub enum Op {
     /// Fills `buf` from `offset`: wholly, or it is an error.
     Read { fd: Fd, buf: AlignedBuf, offset: u64 },
     /// Writes all of `buf` at `offset`, or it is an error.
-    Write { fd: Fd, buf: AlignedBuf, offset: u64 },
+    Write { fd: Fd, buf: Gather, offset: u64 },
     /// Makes what was written durable, past the device's cache.
     Fsync { fd: Fd },
     /// Takes one connection from a listener into `accepted`.
@@ -76,8 +76,15 @@ impl Op {
                 opcode::Read::new(at(fd), start, len).offset(*offset + done as u64).build()
             }
             Op::Write { fd, buf, offset } => {
-                let (start, len) = rest(buf, done);
-                opcode::Write::new(at(fd), start, len).offset(*offset + done as u64).build()
+                let iovecs = scratch.rest_of(buf, done);
+                let offset = *offset + done as u64;
+                if let [only] = iovecs {
+                    let entry = opcode::Write::new(at(fd), only.iov_base.cast(), length(only.iov_len));
+                    entry.offset(offset).build()
+                } else {
+                    let count = length(iovecs.len());
+                    opcode::Writev::new(at(fd), iovecs.as_ptr(), count).offset(offset).build()
+                }
             }
             Op::Fsync { fd } => opcode::Fsync::new(at(fd)).flags(types::FsyncFlags::DATASYNC).build(),
             Op::Accept { listener, .. } => {
@@ -122,7 +129,8 @@ impl Op {
     /// Bytes a disk operation must move in all; `None` for what may be short.
     pub(super) fn whole_len(&self) -> Option<usize> {
         match self {
-            Op::Read { buf, .. } | Op::Write { buf, .. } => Some(buf.len()),
+            Op::Read { buf, .. } => Some(buf.len()),
+            Op::Write { buf, .. } => Some(buf.len()),
             _ => None,
         }
     }
@@ -138,13 +146,28 @@ impl Op {
     }
 }
 
+fn iovec(buf: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() }
+}
+
 impl Scratch {
+    /// What is left of a write after `done` bytes, or as much of that as goes into one call.
+    fn rest_of(&mut self, buf: &Gather, mut done: usize) -> &[libc::iovec] {
+        self.iovecs.clear();
+        for piece in buf.pieces() {
+            let skipped = done.min(piece.len());
+            done -= skipped;
+            if skipped < piece.len() && self.iovecs.len() < crate::limits::MAX_IOVECS {
+                self.iovecs.push(iovec(&piece[skipped..]));
+            }
+        }
+        &self.iovecs
+    }
+
     fn message(&mut self, bufs: &[Bytes]) -> *const libc::msghdr {
         assert!(bufs.len() <= crate::limits::MAX_IOVECS, "a send has at most IOV_MAX buffers");
         self.iovecs.clear();
-        let iovec =
-            |buf: &Bytes| libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() };
-        self.iovecs.extend(bufs.iter().map(iovec));
+        self.iovecs.extend(bufs.iter().map(|buf| iovec(buf)));
         let message = self.message.get_or_insert_with(|| {
             // SAFETY: an all-zero msghdr is a valid one: null pointers with zero lengths.
             Box::new(unsafe { std::mem::zeroed() })

@@ -70,7 +70,10 @@ fn a_disk_keeps_four_times_more_writes_than_the_completion_queue_holds() {
     for block in 0..count {
         let buf = filled(u8::try_from(block).unwrap(), 4096);
         reactor
-            .push(token(block as u64), Op::Write { fd: fd.clone(), buf, offset: block as u64 * 4096 })
+            .push(
+                token(block as u64),
+                Op::Write { fd: fd.clone(), buf: buf.into(), offset: block as u64 * 4096 },
+            )
             .unwrap();
         assert!(reactor.owed <= reactor.capacity);
     }
@@ -122,7 +125,7 @@ fn errno_survives() {
     let (dir, _fd) = disk(8192);
     let read_only = Arc::new(std::fs::File::open(dir.path().join("disk")).unwrap().into());
     let mut reactor = Reactor::new(SMALL).unwrap();
-    let done = one(&mut reactor, Op::Write { fd: read_only, buf: filled(1, 4096), offset: 0 });
+    let done = one(&mut reactor, Op::Write { fd: read_only, buf: filled(1, 4096).into(), offset: 0 });
     assert_eq!(done.result.unwrap_err().raw_os_error(), Some(libc::EBADF));
 }
 

@@ -22,6 +22,8 @@ pub(crate) enum Fault {
 pub(crate) enum Kind {
     /// A read or write of this many bytes.
     Disk(u32),
+    /// A write of this many pieces.
+    Gather(u32),
     Fsync,
     /// The read of an eventfd, behind its poll.
     Event,
@@ -111,6 +113,10 @@ impl Shim {
             Fault::Short(most) => match kind {
                 Kind::Disk(len) | Kind::Recv(len) if most < len => {
                     bytes[LEN_AT..LEN_AT + 4].copy_from_slice(&most.to_ne_bytes());
+                }
+                // Whole pieces: the kernel takes a vectored write short at any place, and this is one.
+                Kind::Gather(pieces) if pieces > 1 => {
+                    bytes[LEN_AT..LEN_AT + 4].copy_from_slice(&(1 + most % (pieces - 1)).to_ne_bytes());
                 }
                 Kind::Send => {
                     let message = self.shorter(address(&bytes), most as usize);
@@ -207,6 +213,7 @@ fn kind_of(bytes: &[u8; 64]) -> Kind {
     match bytes[OPCODE_AT] {
         opcode::Read::CODE if is_stream => Kind::Event,
         opcode::Read::CODE | opcode::Write::CODE => Kind::Disk(len),
+        opcode::Writev::CODE => Kind::Gather(len),
         opcode::Fsync::CODE => Kind::Fsync,
         opcode::Recv::CODE => Kind::Recv(len),
         opcode::SendMsg::CODE => Kind::Send,

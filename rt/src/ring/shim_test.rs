@@ -1,5 +1,5 @@
 use super::*;
-use crate::buf::AlignedBuf;
+use crate::buf::{AlignedBuf, Gather};
 use crate::limits::MAX_RESUMES;
 use crate::ring::alarm::Alarm;
 use crate::ring::{Completion, Fd, Op, Reactor, ReactorLimits, Token};
@@ -113,7 +113,7 @@ impl Mix {
             3..6 => {
                 let mut buf = AlignedBuf::zeroed(BLOCK);
                 buf.copy_from_slice(&content(half + number % half, number));
-                Op::Write { fd, buf, offset: (half + number % half) * BLOCK as u64 }
+                Op::Write { fd, buf: buf.into(), offset: (half + number % half) * BLOCK as u64 }
             }
             6 => Op::Fsync { fd },
             _ => {
@@ -160,7 +160,7 @@ impl Mix {
                 assert_eq!(count as usize, BLOCK);
                 let mut seen = vec![0; BLOCK];
                 self.file.read_exact_at(&mut seen, offset).unwrap();
-                assert!(seen == buf[..], "operation {number} left other bytes than it was given");
+                assert!(seen == buf.to_vec(), "operation {number} left other bytes than it was given");
             }
             Op::WaitEvent { .. } => assert_eq!(count, 8),
             _ => {}
@@ -211,7 +211,7 @@ fn a_transfer_that_is_cut_every_time_is_whole_or_an_error() {
     let mut ring = cut(most);
     let mut buf = AlignedBuf::zeroed(BLOCK);
     buf.copy_from_slice(&content(3, 9));
-    let done = one(&mut ring, Op::Write { fd: fd.clone(), buf, offset: 3 * BLOCK as u64 });
+    let done = one(&mut ring, Op::Write { fd: fd.clone(), buf: buf.into(), offset: 3 * BLOCK as u64 });
     assert_eq!(done.result.unwrap() as usize, BLOCK);
     let done =
         one(&mut ring, Op::Read { fd: fd.clone(), buf: AlignedBuf::zeroed(BLOCK), offset: 3 * BLOCK as u64 });
@@ -223,11 +223,32 @@ fn a_transfer_that_is_cut_every_time_is_whole_or_an_error() {
     let mut ring = cut(most - 20);
     for write in [true, false] {
         let (fd, buf, offset) = (fd.clone(), AlignedBuf::zeroed(BLOCK), 4 * BLOCK as u64);
-        let op = if write { Op::Write { fd, buf, offset } } else { Op::Read { fd, buf, offset } };
+        let op = if write { Op::Write { fd, buf: buf.into(), offset } } else { Op::Read { fd, buf, offset } };
         let error = one(&mut ring, op).result.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted, "{error}");
     }
     assert_eq!(file.metadata().unwrap().len(), BLOCKS * BLOCK as u64);
+}
+
+#[test]
+fn a_write_of_many_pieces_is_whole_however_short_the_device_takes_it() {
+    let (file, fd) = file();
+    let mut ring =
+        reactor(1, 0, |kind| if matches!(kind, Kind::Gather(_)) { Fault::Short(2) } else { Fault::None });
+    let block = |number: u64| {
+        let mut buf = AlignedBuf::zeroed(BLOCK);
+        buf.copy_from_slice(&content(number, 1));
+        buf
+    };
+    let tail = (4..12).map(|number| block(number).freeze()).collect();
+    let write = Op::Write { fd, buf: Gather::new(block(3), tail), offset: 3 * BLOCK as u64 };
+    assert_eq!(one(&mut ring, write).result.unwrap() as usize, 9 * BLOCK);
+    for number in 3..12 {
+        let mut seen = vec![0; BLOCK];
+        file.read_exact_at(&mut seen, number * BLOCK as u64).unwrap();
+        assert!(seen == content(number, 1), "block {number} is not where it belongs");
+    }
+    assert!(fired(&mut ring).short >= 2);
 }
 
 #[test]
@@ -240,10 +261,10 @@ fn an_error_that_does_not_pass_reaches_the_owner_with_the_buffer() {
         });
         let mut buf = AlignedBuf::zeroed(BLOCK);
         buf.fill(7);
-        let done = one(&mut ring, Op::Write { fd: fd.clone(), buf, offset: 0 });
+        let done = one(&mut ring, Op::Write { fd: fd.clone(), buf: buf.into(), offset: 0 });
         assert_eq!(done.result.unwrap_err().raw_os_error(), Some(errno));
         let Op::Write { buf, .. } = done.op else { panic!("a write comes back as a write") };
-        assert!(buf.iter().all(|byte| *byte == 7));
+        assert!(buf.to_vec().iter().all(|byte| *byte == 7));
         let passing = [libc::EAGAIN, libc::EINTR].contains(&errno);
         assert_eq!(fired(&mut ring).errno, if passing { 1 + u64::from(MAX_RESUMES) } else { 1 });
         // A flush that failed is never tried again: the next one would succeed and mean nothing.
