@@ -101,7 +101,7 @@ impl Kernel {
     pub fn enter(&mut self, timeout: Option<Duration>, alarm: &Alarm) -> io::Result<()> {
         #[cfg(test)]
         let timeout = match &self.shim {
-            Some(shim) if shim.holds() => Some(Duration::from_millis(1)),
+            Some(shim) if shim.holds() => Some(Duration::ZERO),
             _ => timeout,
         };
         if timeout == Some(Duration::ZERO) || self.has_completions() || alarm.is_signalled() {

@@ -103,6 +103,8 @@ pub struct Reactor {
     capacity: usize,
     backlog: VecDeque<usize>,
     max_backlog: usize,
+    /// To be cancelled once the kernel takes requests again: what waits for a silent peer ends by nothing else.
+    uncancelled: Vec<OpId>,
     /// Completed without the kernel: cancelled in the backlog.
     finished: Vec<Completion>,
     reaped: Vec<Reaped>,
@@ -158,6 +160,7 @@ impl Reactor {
             capacity,
             backlog: VecDeque::new(),
             max_backlog: limits.backlog,
+            uncancelled: Vec::new(),
             finished: Vec::new(),
             reaped: Vec::new(),
             scratches: Vec::new(),
@@ -206,10 +209,11 @@ impl Reactor {
             return;
         }
         let poll = if matches!(slot.op, Op::WaitEvent { .. }) { POLL_BIT } else { 0 };
-        // A cancel that finds no room is not lost work: the operation completes by itself.
         if self.kernel.reserve(1).is_ok() {
             self.kernel.push_cancel(id.0 | poll, CANCEL);
             self.owed += 1;
+        } else {
+            self.uncancelled.push(id);
         }
     }
 
@@ -301,8 +305,12 @@ impl Reactor {
         self.enqueue(ALARM, Op::WaitEvent { fd });
     }
 
-    /// Moves operations from the backlog to the kernel while its completion queue is sure to hold them.
+    /// Moves operations from the backlog to the kernel while its completion queue is sure to hold them, and asks for
+    /// the cancels that it had no room for.
     fn start_backlog(&mut self) {
+        for id in std::mem::take(&mut self.uncancelled) {
+            self.cancel(id);
+        }
         while let Some(&key) = self.backlog.front() {
             if self.owed >= self.capacity || !self.start(key) {
                 return;
@@ -419,6 +427,7 @@ impl Reactor {
         let step = Duration::from_millis(100);
         let mut steps = DROP_WAIT_MS / 100;
         while self.owed > 0 && steps > 0 {
+            self.start_backlog();
             self.kernel.enter(Some(step), &self.alarm)?;
             let mut reaped = std::mem::take(&mut self.reaped);
             self.kernel.reap(&mut reaped);
