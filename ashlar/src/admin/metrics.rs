@@ -5,6 +5,7 @@ use crate::fleet::Metric;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use rt::event_loop::EventLoops;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -28,9 +29,25 @@ pub async fn serve(State(shared): State<Shared>) -> impl IntoResponse {
     let mut metrics: Vec<Metric> = families.into_values().collect();
     metrics.extend(shared.project_metrics().await);
     metrics.extend(crate::allocator::metrics());
+    metrics.push(busy());
     texts.push(text(&metrics));
     let body = merged(&texts);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body)
+}
+
+/// What this process's event loops did, by kind of task: a disk's, a device's, or a volume's that the gateway writes.
+fn busy() -> Metric {
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    for (task, busy) in EventLoops::of_process().busy() {
+        let kind = task.split(' ').next().unwrap_or_default().to_owned();
+        *kinds.entry(kind).or_default() += u64::try_from(busy.as_micros()).unwrap_or(u64::MAX);
+    }
+    Metric {
+        name: "ashlar_task_busy_microseconds_total".into(),
+        kind: "counter".into(),
+        help: "Time that tasks of this process had their event loop's thread.".into(),
+        samples: kinds.into_iter().map(|(kind, busy)| (format!("task=\"{kind}\""), busy)).collect(),
+    }
 }
 
 /// What is said of a family, and its samples: lines.

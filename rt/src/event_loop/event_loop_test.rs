@@ -183,3 +183,16 @@ fn tasks_go_where_there_is_room_for_all_their_operations() {
     assert_eq!(more.handle.join(), Ok(7));
     assert_eq!(threads()[2], 0);
 }
+
+#[test]
+fn each_task_is_charged_for_its_own_time() {
+    let loops = EventLoops::new(1);
+    let rig = Rig::new(&loops, 8);
+    let named = |name: &str| loops.busy().into_iter().find(|(task, _)| task == name).map(|(_, busy)| busy);
+    rig.order(Order::Wait(Duration::from_millis(1)));
+    (0..5).for_each(|_| rig.expect(Said::Turn));
+    assert!(named("probe").is_some_and(|busy| busy > Duration::ZERO));
+    rig.order(Order::End);
+    assert_eq!(rig.handle.join(), Ok(7));
+    assert_eq!(named("probe"), None, "a task that ended is on nobody's books");
+}

@@ -15,9 +15,10 @@ use crate::limits::LOOP_REACTOR;
 use crate::ring::{Reactor, TaskId, Waker};
 use runner::Runner;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use task::{Erased, Running};
 
 /// Some event loops, each a thread. Dropping them ends the threads, and with them their tasks.
@@ -37,8 +38,17 @@ struct Thread {
 struct Shared {
     inbox: Mutex<Vec<New>>,
     ended: AtomicBool,
+    /// What its tasks have used.
+    used: Mutex<Vec<Arc<Used>>>,
     /// Operations that its tasks may have with the kernel at one time.
     operations: AtomicUsize,
+}
+
+/// What one task has used of its thread.
+#[derive(Debug)]
+struct Used {
+    name: String,
+    busy_ns: AtomicU64,
 }
 
 /// A task that is to begin.
@@ -87,6 +97,20 @@ impl EventLoops {
         thread.waker.wake();
         Ok(handle)
     }
+
+    /// The names of the tasks, and for how long each has had its thread since it began. What the kernel does for them,
+    /// such as writing to their disks, is done for all of a thread at once and is not in it.
+    pub fn busy(&self) -> Vec<(String, Duration)> {
+        let loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_thread = |thread: &Thread| {
+            let used = thread.shared.used.lock().unwrap_or_else(PoisonError::into_inner);
+            let busy = |used: &Arc<Used>| {
+                (used.name.clone(), Duration::from_nanos(used.busy_ns.load(Ordering::Relaxed)))
+            };
+            used.iter().map(busy).collect::<Vec<_>>()
+        };
+        loops.iter().flat_map(of_thread).collect()
+    }
 }
 
 /// The thread that has the most room for so many more operations; a new one while there are few or none has.
@@ -107,6 +131,7 @@ fn place(loops: &mut Vec<Thread>, threads: usize, operations: usize) -> io::Resu
 fn start(number: usize) -> io::Result<Thread> {
     let shared = Arc::new(Shared {
         inbox: Mutex::default(),
+        used: Mutex::default(),
         ended: AtomicBool::new(false),
         operations: AtomicUsize::new(0),
     });

@@ -1,12 +1,12 @@
 //! A loop's thread.
 
 use super::task::Erased;
-use super::{LOOP, New, Shared};
+use super::{LOOP, New, Shared, Used};
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits::{DROP_WAIT_MS, LOOP_ROUNDS};
 use crate::ring::{Completion, Reactor, TaskId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +20,13 @@ pub(super) struct Runner {
     ending: Vec<Ending>,
     next_id: u64,
     completions: Vec<Completion>,
+    /// When the present or last task got the thread.
+    since: Instant,
 }
 
 struct Entry {
     id: TaskId,
-    name: String,
+    used: Arc<Used>,
     operations: usize,
     task: Box<dyn Erased>,
     /// When its next turn is at the latest.
@@ -41,7 +43,7 @@ struct Ending {
 impl Runner {
     pub fn new(reactor: Reactor, shared: Arc<Shared>) -> Self {
         let (tasks, ending, completions) = (Vec::new(), Vec::new(), Vec::new());
-        Self { reactor, shared, tasks, ending, next_id: LOOP.0 + 1, completions }
+        Self { reactor, shared, tasks, ending, next_id: LOOP.0 + 1, completions, since: Instant::default() }
     }
 
     /// Runs until the loops are dropped, or the machine refuses the ring.
@@ -53,9 +55,9 @@ impl Runner {
                 tracing::error!(%error, "an event loop ends: waiting for its ring");
                 return;
             }
-            let now = SystemClock.now();
+            self.since = SystemClock.now();
             for entry in &mut self.tasks {
-                entry.is_ready |= entry.due.is_some_and(|due| due <= now);
+                entry.is_ready |= entry.due.is_some_and(|due| due <= self.since);
             }
             for _ in 0..LOOP_ROUNDS {
                 self.take_in(&mut completions);
@@ -102,13 +104,23 @@ impl Runner {
             entry.is_ready = true;
             self.reactor.set_task(entry.id);
             let call = || entry.task.on_completion(completion, &mut self.reactor);
-            if catch_unwind(AssertUnwindSafe(call)).is_err() {
+            let outcome = catch_unwind(AssertUnwindSafe(call));
+            self.charge(position);
+            if outcome.is_err() {
                 self.died(position);
             }
         }
         if has_new {
             self.begin_tasks();
         }
+    }
+
+    /// Puts the time since the last charge on a task's account.
+    fn charge(&mut self, position: usize) {
+        let now = SystemClock.now();
+        let busy_ns = now.0 - self.since.0;
+        self.since = now;
+        self.tasks[position].used.busy_ns.fetch_add(busy_ns, Ordering::Relaxed);
     }
 
     fn begin_tasks(&mut self) {
@@ -119,7 +131,9 @@ impl Runner {
             self.reactor.set_task(id);
             match catch_unwind(AssertUnwindSafe(|| begin(&mut self.reactor))) {
                 Ok(task) => {
-                    self.tasks.push(Entry { id, name, operations, task, due: None, is_ready: true });
+                    let used = Arc::new(Used { name, busy_ns: AtomicU64::new(0) });
+                    self.shared.used.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&used));
+                    self.tasks.push(Entry { id, used, operations, task, due: None, is_ready: true });
                 }
                 Err(_) => {
                     tracing::error!(task = name, "a task panicked at its beginning");
@@ -131,7 +145,6 @@ impl Runner {
     }
 
     fn take_turns(&mut self) {
-        let now = SystemClock.now();
         let mut position = 0;
         while let Some(entry) = self.tasks.get_mut(position) {
             if !std::mem::take(&mut entry.is_ready) {
@@ -139,9 +152,11 @@ impl Runner {
                 continue;
             }
             self.reactor.set_task(entry.id);
-            match catch_unwind(AssertUnwindSafe(|| entry.task.turn(&mut self.reactor))) {
+            let outcome = catch_unwind(AssertUnwindSafe(|| entry.task.turn(&mut self.reactor)));
+            self.charge(position);
+            match outcome {
                 Ok(Some(wait)) => {
-                    entry.due = wait.map(|wait| now + wait);
+                    self.tasks[position].due = wait.map(|wait| self.since + wait);
                     position += 1;
                 }
                 Ok(None) => self.ended(position),
@@ -152,9 +167,9 @@ impl Runner {
 
     fn died(&mut self, position: usize) {
         let entry = &mut self.tasks[position];
-        tracing::error!(task = entry.name, "a task panicked");
+        tracing::error!(task = entry.used.name, "a task panicked");
         if catch_unwind(AssertUnwindSafe(|| entry.task.clear())).is_err() {
-            tracing::error!(task = entry.name, "and again when it was dropped");
+            tracing::error!(task = entry.used.name, "and again when it was dropped");
         }
         self.ended(position);
     }
@@ -162,6 +177,9 @@ impl Runner {
     fn ended(&mut self, position: usize) {
         let entry = self.tasks.remove(position);
         self.reactor.cancel_task(entry.id);
+        let mut used = self.shared.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.retain(|used| !Arc::ptr_eq(used, &entry.used));
+        drop(used);
         let deadline = SystemClock.now() + Duration::from_millis(DROP_WAIT_MS);
         self.ending.push(Ending { entry, deadline });
     }
@@ -177,7 +195,7 @@ impl Runner {
             let is_late = now >= *deadline;
             if pending > 0 && is_late {
                 tracing::error!(
-                    task = entry.name,
+                    task = entry.used.name,
                     pending,
                     "the kernel keeps operations of a task that ended"
                 );
