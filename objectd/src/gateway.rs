@@ -127,6 +127,7 @@ impl Gateway {
             token: config.token,
             client: ClientId(SystemRng.id()),
             control: config.control,
+            body_memory: config.metrics.body_memory(),
         });
         let log = log.await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

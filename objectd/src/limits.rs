@@ -33,6 +33,11 @@ pub const PIECE_BYTES: usize = 1 << 20;
 pub const WRITE_PIECES_IN_FLIGHT: usize = 4;
 /// Pieces of one download that are read ahead of the client.
 pub const READ_PIECES_AHEAD: usize = 3;
+/// Bytes of pieces that all bodies of a gateway hold together, on their way to the disks and from them, besides what
+/// each may always: this many pieces of this many bytes.
+pub const SHARED_PIECE_BYTES: usize = 16 << 20;
+pub const OWN_PIECES: usize = 2;
+pub const OWN_PIECE_BYTES: usize = 256 << 10;
 /// What was read of the log and is kept for the next who asks, in bytes, and the longest piece that is.
 pub const LOG_CACHE_BYTES: usize = 24 << 20;
 pub const MAX_CACHED_PIECE_BYTES: usize = 128 << 10;
@@ -228,3 +233,8 @@ const _: () = assert!(EVENT_KEEP_EVERY.as_millis() * 3 < meta::limits::EVENT_LEA
 const _: () = assert!(MAX_LIFECYCLE_BYTES <= meta::limits::MAX_SETTING_BYTES);
 const _: () = assert!(LIFECYCLE_KEEP_EVERY.as_millis() * 3 < meta::limits::LIFECYCLE_LEASE_MS as u128);
 const _: () = assert!(PIECE_BYTES as u64 <= MAX_RUN_BYTES);
+// Reads end at multiples of either, so that none crosses two chunks.
+const _: () =
+    assert!(PIECE_BYTES.is_multiple_of(OWN_PIECE_BYTES) && OWN_PIECE_BYTES.is_multiple_of(BLOCK_LEN));
+// A piece that is filled, and one on its way to the disks.
+const _: () = assert!(OWN_PIECES >= 2 && OWN_PIECES * OWN_PIECE_BYTES <= 1 << 20);

@@ -60,6 +60,7 @@ pub struct Metrics {
     received: Counter,
     sent: Counter,
     connections: Gauge,
+    body_memory: Gauge,
     write_timeouts: Counter,
     tls_handshake_failures: Counter,
     tls_reload_failures: Counter,
@@ -85,6 +86,7 @@ impl Metrics {
             received: Counter::default(),
             sent: Counter::default(),
             connections: Gauge::default(),
+            body_memory: Gauge::default(),
             write_timeouts: Counter::default(),
             tls_handshake_failures: Counter::default(),
             tls_reload_failures: Counter::default(),
@@ -117,6 +119,12 @@ impl Metrics {
         );
         registry.register_with_unit("sent", "Object data sent", Unit::Bytes, metrics.sent.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register_with_unit(
+            "body_memory",
+            "Memory that bodies hold on their way to the disks and from them",
+            Unit::Bytes,
+            metrics.body_memory.clone(),
+        );
         registry.register(
             "write_timeouts",
             "Connections ended because their client did not read its answer",
@@ -254,6 +262,11 @@ impl Metrics {
         self.connections.dec();
     }
 
+    /// For who knows how much that is.
+    pub(crate) fn body_memory(&self) -> Gauge {
+        self.body_memory.clone()
+    }
+
     pub(crate) fn write_timed_out(&self) {
         self.write_timeouts.inc();
     }
@@ -303,6 +316,7 @@ mod tests {
         metrics.received(7);
         metrics.sent(9);
         metrics.connection_opened();
+        metrics.body_memory().inc_by(8);
         metrics.write_timed_out();
         metrics.tls_handshake_failed();
         metrics.tls_reload_failed();
@@ -326,6 +340,7 @@ mod tests {
             "ashlar_s3_received_bytes_total 7",
             "ashlar_s3_sent_bytes_total 9",
             "ashlar_s3_connections 1",
+            "ashlar_s3_body_memory_bytes 8",
             "ashlar_s3_write_timeouts_total 1",
             "ashlar_s3_tls_handshake_failures_total 1",
             "ashlar_s3_tls_reload_failures_total 1",

@@ -1,5 +1,6 @@
 //! Appends one body to the log, piece by piece, with a bounded number of pieces on their way.
 
+use super::budget::{Allowance, Room, housed};
 use super::holds::Hold;
 use super::log::ObjectLog;
 use crate::error::{S3Error, S3Result};
@@ -21,29 +22,39 @@ pub struct Appender {
     run: Range<u64>,
     /// Bytes of the body still to come, as declared.
     remaining: u64,
-    piece: BytesMut,
+    allowance: Allowance,
+    piece: Option<Filling>,
+}
+
+/// A piece that is being filled.
+struct Filling {
+    data: BytesMut,
+    room: Room,
 }
 
 impl Appender {
     /// For a body of `len` bytes.
     pub fn new(log: Arc<ObjectLog>, len: u64) -> Self {
+        let allowance = Allowance::new(&log.budget);
         let pending =
             Pending { log, extents: Vec::new(), writes: JoinSet::new(), settled: false, hold: None };
-        Self { pending, run: 0..0, remaining: len, piece: BytesMut::new() }
+        Self { pending, run: 0..0, remaining: len, allowance, piece: None }
     }
 
     /// Appends `data`. Waits while too many pieces are on their way.
     pub async fn push(&mut self, mut data: Bytes) -> S3Result<()> {
         while !data.is_empty() {
-            if self.piece.capacity() == 0 {
-                let capacity = usize::try_from(self.remaining).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-                self.piece.reserve(capacity.next_multiple_of(BLOCK_LEN));
-            }
-            let taken = data.split_to(data.len().min(PIECE_BYTES - self.piece.len()));
-            self.piece.extend_from_slice(&taken);
+            let mut piece = match self.piece.take() {
+                Some(piece) => piece,
+                None => self.new_piece().await,
+            };
+            let taken = data.split_to(data.len().min(piece.room.bytes() - piece.data.len()));
+            piece.data.extend_from_slice(&taken);
             self.remaining = self.remaining.saturating_sub(taken.len() as u64);
-            if self.piece.len() == PIECE_BYTES {
-                self.write_piece().await?;
+            if piece.data.len() == piece.room.bytes() {
+                self.write_piece(piece).await?;
+            } else {
+                self.piece = Some(piece);
             }
         }
         Ok(())
@@ -51,10 +62,10 @@ impl Appender {
 
     /// Writes what is left and returns once every replica has all of it. It is not durable yet.
     pub async fn finish(mut self) -> S3Result<Pending> {
-        if !self.piece.is_empty() {
-            let padded = self.piece.len().next_multiple_of(BLOCK_LEN);
-            self.piece.resize(padded, 0);
-            self.write_piece().await?;
+        if let Some(mut piece) = self.piece.take() {
+            let padded = piece.data.len().next_multiple_of(BLOCK_LEN);
+            piece.data.resize(padded, 0);
+            self.write_piece(piece).await?;
         }
         while !self.pending.writes.is_empty() {
             self.pending.one_done().await?;
@@ -65,9 +76,16 @@ impl Appender {
         Ok(self.pending)
     }
 
-    /// Sends the piece, which is of whole blocks, to the log.
-    async fn write_piece(&mut self) -> S3Result<()> {
-        let mut data = std::mem::take(&mut self.piece).freeze();
+    /// As long as what is to come, or as there is room for.
+    async fn new_piece(&self) -> Filling {
+        let wanted = usize::try_from(self.remaining).unwrap_or(PIECE_BYTES).clamp(1, PIECE_BYTES);
+        let room = self.allowance.room(wanted.next_multiple_of(BLOCK_LEN)).await;
+        Filling { data: BytesMut::with_capacity(room.bytes()), room }
+    }
+
+    /// Sends a piece, which is of whole blocks, to the log.
+    async fn write_piece(&mut self, piece: Filling) -> S3Result<()> {
+        let mut data = housed(piece.data.freeze(), piece.room);
         while !data.is_empty() {
             if self.run.is_empty() {
                 let wanted = (data.len() as u64).saturating_add(self.remaining).min(MAX_RUN_BYTES);

@@ -25,57 +25,103 @@ pub struct Piece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inconsistent;
 
-/// The reads that give the bytes `range` of an object, in order. `part_sizes` is empty for an object that was
-/// not put in parts.
-pub fn pieces(
-    extents: &[Extent],
-    size: u64,
-    part_sizes: &[u64],
-    range: Range<u64>,
-) -> Result<Vec<Piece>, Inconsistent> {
-    let whole = [size];
-    let parts = if part_sizes.is_empty() { &whole[..] } else { part_sizes };
-    let mut found = Vec::new();
-    let mut left = extents.iter();
-    let mut at = 0u64;
-    for &part in parts {
-        let mut missing = part;
-        while missing > 0 {
-            let extent = left.next().ok_or(Inconsistent)?;
-            let held = extent.len.min(missing);
-            if held == 0 || !extent.offset.is_multiple_of(BLOCK_BYTES) {
-                return Err(Inconsistent);
-            }
-            let first = range.start.max(at);
-            let end = range.end.min(at + held);
-            if first < end {
-                cut(extent, first - at..end - at, &mut found)?;
-            }
-            at += held;
-            missing -= held;
-        }
-    }
-    if range.end <= at { Ok(found) } else { Err(Inconsistent) }
+/// The reads that give some bytes of an object, in order, and cut as they are asked for: a list of all of them would
+/// be as long as the object.
+#[derive(Debug, Clone)]
+pub struct Pieces {
+    runs: std::vec::IntoIter<Run>,
+    /// What is left of the run that is being cut.
+    run: Option<Run>,
 }
 
-/// Cuts `within` (offsets in the extent) into reads that end at multiples of the piece size.
-fn cut(extent: &Extent, within: Range<u64>, found: &mut Vec<Piece>) -> Result<(), Inconsistent> {
-    let piece = PIECE_BYTES as u64;
-    let mut first = extent.offset.checked_add(within.start).ok_or(Inconsistent)?;
-    let end = extent.offset.checked_add(within.end).ok_or(Inconsistent)?;
-    while first < end {
-        let start = first - first % BLOCK_BYTES;
-        let stop = end.min(start - start % piece + piece);
-        let to = |at: u64| usize::try_from(at - start).map_err(|_| Inconsistent);
-        found.push(Piece {
-            volume: extent.volume,
-            offset: start,
-            len: to(stop.next_multiple_of(BLOCK_BYTES))?,
-            wanted: to(first)?..to(stop)?,
-        });
-        first = stop;
+/// Bytes of one extent. Its end is not before its first, and not beyond the address space.
+#[derive(Debug, Clone)]
+struct Run {
+    volume: VolumeId,
+    bytes: Range<u64>,
+}
+
+impl Pieces {
+    /// For the bytes `range` of an object. `part_sizes` is empty for one that was not put in parts.
+    pub fn new(
+        extents: &[Extent],
+        size: u64,
+        part_sizes: &[u64],
+        range: Range<u64>,
+    ) -> Result<Self, Inconsistent> {
+        let whole = [size];
+        let parts = if part_sizes.is_empty() { &whole[..] } else { part_sizes };
+        let mut runs = Vec::new();
+        let mut left = extents.iter();
+        let mut at = 0u64;
+        for &part in parts {
+            let mut missing = part;
+            while missing > 0 {
+                let extent = left.next().ok_or(Inconsistent)?;
+                let held = extent.len.min(missing);
+                if held == 0 || !extent.offset.is_multiple_of(BLOCK_BYTES) {
+                    return Err(Inconsistent);
+                }
+                let first = range.start.max(at);
+                let end = range.end.min(at + held);
+                if first < end {
+                    runs.push(Run::of(extent, first - at..end - at)?);
+                }
+                at += held;
+                missing -= held;
+            }
+        }
+        let mut runs = runs.into_iter();
+        let run = runs.next();
+        if range.end <= at { Ok(Self { runs, run }) } else { Err(Inconsistent) }
     }
-    Ok(())
+
+    /// How long the next read is if it may have `most` bytes, a part of [`PIECE_BYTES`]; `None` after the last.
+    pub fn next_len(&self, most: usize) -> Option<usize> {
+        self.run.as_ref().map(|run| run.cut(most).len)
+    }
+
+    /// The next read, of at most `most` bytes, a part of [`PIECE_BYTES`]. It ends at a multiple of that.
+    pub fn next_within(&mut self, most: usize) -> Option<Piece> {
+        let run = self.run.as_mut()?;
+        let piece = run.cut(most);
+        run.bytes.start += piece.wanted.len() as u64;
+        if run.bytes.is_empty() {
+            self.run = self.runs.next();
+        }
+        Some(piece)
+    }
+}
+
+/// Those as long as they may be.
+impl Iterator for Pieces {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        self.next_within(PIECE_BYTES)
+    }
+}
+
+impl Run {
+    /// `within` are offsets in the extent.
+    fn of(extent: &Extent, within: Range<u64>) -> Result<Self, Inconsistent> {
+        let at = |offset| extent.offset.checked_add(offset).ok_or(Inconsistent);
+        let bytes = at(within.start)?..at(within.end)?;
+        bytes.end.checked_next_multiple_of(BLOCK_BYTES).ok_or(Inconsistent)?;
+        Ok(Self { volume: extent.volume, bytes })
+    }
+
+    fn cut(&self, most: usize) -> Piece {
+        let start = self.bytes.start - self.bytes.start % BLOCK_BYTES;
+        let stop = self.bytes.end.min((start - start % most as u64).saturating_add(most as u64));
+        let to = |at: u64| usize::try_from(at - start).expect("a piece fits into memory");
+        Piece {
+            volume: self.volume,
+            offset: start,
+            len: to(stop.next_multiple_of(BLOCK_BYTES)),
+            wanted: to(self.bytes.start)..to(stop),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +133,15 @@ mod tests {
 
     fn extent(offset: u64, len: u64) -> Extent {
         Extent { volume: VolumeId(1), offset, len }
+    }
+
+    fn pieces(
+        extents: &[Extent],
+        size: u64,
+        part_sizes: &[u64],
+        range: Range<u64>,
+    ) -> Result<Vec<Piece>, Inconsistent> {
+        Pieces::new(extents, size, part_sizes, range).map(Iterator::collect)
     }
 
     fn shape(pieces: &[Piece]) -> Vec<(u64, usize, Range<usize>)> {
@@ -122,6 +177,24 @@ mod tests {
         assert_eq!(found.len(), 4);
         assert!(found.iter().all(|piece| piece.len <= PIECE_BYTES));
         assert_eq!(found[0].len, 4096);
+        let mut short = Pieces::new(&extents, 3 * piece, &[], 0..3 * piece).unwrap();
+        let (mut read, mut at) = (0, extents[0].offset);
+        while let Some(len) = short.next_len(PIECE_BYTES / 4) {
+            let next = short.next_within(PIECE_BYTES / 4).unwrap();
+            assert_eq!((next.offset, next.len, next.wanted.len()), (at, len, len));
+            let end = at + len as u64 - 1;
+            assert_eq!(at / (piece / 4), end / (piece / 4), "none crosses a multiple of its most");
+            (read, at) = (read + len as u64, end + 1);
+        }
+        assert_eq!((read, short.next()), (3 * piece, None));
+    }
+
+    #[test]
+    fn addresses_beyond_the_end_are_refused() {
+        let last = u64::MAX - u64::MAX % BLOCK;
+        for bad in [extent(last, BLOCK), extent(last - BLOCK, 3 * BLOCK)] {
+            assert_eq!(pieces(&[bad], bad.len, &[], 0..bad.len), Err(Inconsistent));
+        }
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! The open log: address space, writes, shared flushes, pinned reads, trims.
 
 use super::allocator::Allocator;
+use super::budget::Budget;
 use super::cache::PieceCache;
 use super::group_flush::GroupFlush;
 use super::holds::{Hold, Holds};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use meta::MetaError;
 use meta::client::Client;
 use meta::object::Extent;
+use prometheus_client::metrics::gauge::Gauge;
 use proto::control::PoolToken;
 use proto::ids::{ClientId, VolumeEpoch, VolumeId};
 use proto::units::BLOCK_BYTES;
@@ -34,6 +36,8 @@ pub struct OpenLog {
     pub client: ClientId,
     /// Where failed disks are reported.
     pub control: Option<ControlHandle>,
+    /// Tells how much memory bodies hold on their way to the log and from it.
+    pub body_memory: Gauge,
 }
 
 /// One life's right to write a log. It ends when another gateway of that name opens the log, which its former
@@ -65,6 +69,8 @@ pub struct ObjectLog {
     /// Held for reading from before an index entry is read until its extents are pinned.
     lookups: RwLock<()>,
     cache: PieceCache,
+    /// Of the memory that bodies may take on their way to the log and from it.
+    pub budget: Arc<Budget>,
     pub(super) garbage: Notify,
 }
 
@@ -92,6 +98,7 @@ impl ObjectLog {
             holds: Arc::default(),
             lookups: RwLock::default(),
             cache: PieceCache::default(),
+            budget: Arc::new(Budget::new(config.body_memory)),
             garbage: Notify::new(),
         }))
     }

@@ -3,6 +3,7 @@
 
 mod allocator;
 mod appender;
+mod budget;
 mod cache;
 mod garbage;
 mod group_flush;
@@ -13,7 +14,8 @@ mod pins;
 mod sweep;
 
 pub use appender::{Appender, Pending};
+pub use budget::{Allowance, Budget, Room, housed};
 pub use garbage::GarbageWorker;
-pub use layout::{Piece, pieces};
+pub use layout::{Piece, Pieces};
 pub use log::{Claim, ObjectLog, OpenLog};
 pub use pins::Pinned;

@@ -4,7 +4,7 @@
 use super::limits::MAX_LISTED;
 use super::report::BadObject;
 use super::{Progress, Scrub};
-use crate::objectlog::{Piece, pieces};
+use crate::objectlog::{Piece, Pieces};
 use crate::ops::checksums::of_index as checksums_of_index;
 use crate::payload::{ChecksumAlgorithm, ChecksumSet, PayloadDigest, multipart_etag};
 use crate::sse::cipher::Parts;
@@ -129,7 +129,7 @@ impl Deep {
         match &record.body {
             Body::Inline(data) => sums.update(data),
             Body::Extents(extents) => {
-                let Ok(pieces) = pieces(extents, record.size, &record.part_sizes, 0..record.size) else {
+                let Ok(pieces) = Pieces::new(extents, record.size, &record.part_sizes, 0..record.size) else {
                     return Ok(Outcome::Bad("its extents are not as long as it is".to_owned()));
                 };
                 for piece in pieces {
@@ -152,7 +152,7 @@ impl Deep {
             Body::Inline(_) => return Ok(Outcome::Bad("its data is not as long as it is".to_owned())),
             Body::Extents(extents) => extents,
         };
-        let Ok(pieces) = pieces(extents, size, &parts.sealed_sizes(), 0..size) else {
+        let Ok(pieces) = Pieces::new(extents, size, &parts.sealed_sizes(), 0..size) else {
             return Ok(Outcome::Bad("its extents are not as long as it is".to_owned()));
         };
         for piece in pieces {

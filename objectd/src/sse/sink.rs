@@ -3,7 +3,8 @@
 use super::cipher::{Decryptor, Encryptor, PartKey, Parts, Tampered, open_whole, sealed_len};
 use super::sealed::Opened;
 use crate::error::{S3Error, S3Result};
-use crate::objectlog::{self, Appender, ObjectLog, Pending, Piece, Pinned};
+use crate::limits::{OWN_PIECE_BYTES, PIECE_BYTES, READ_PIECES_AHEAD};
+use crate::objectlog::{Allowance, Appender, ObjectLog, Pending, Pieces, Pinned, Room, housed};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use meta::object::{Extent, ObjectRecord};
@@ -90,41 +91,52 @@ impl Source<'_> {
     ) -> S3Result<Data> {
         let record = self.record;
         let Some(key) = &self.opened.key else {
-            let pieces = objectlog::pieces(extents, record.size, &record.part_sizes, bytes);
-            return Ok(Box::pin(read(log, pieces.map_err(|_| inconsistent())?, pinned)));
+            let pieces = Pieces::new(extents, record.size, &record.part_sizes, bytes);
+            let read = read(log, pieces.map_err(|_| inconsistent())?, pinned);
+            return Ok(Box::pin(read.map(|read| read.map(|(data, room)| housed(data, room)))));
         };
         let parts = self.parts();
         let (decryptor, needed) = Decryptor::new(key.clone(), parts, bytes).map_err(tampered)?;
-        let pieces = objectlog::pieces(extents, parts.sealed_size(), &parts.sealed_sizes(), needed);
+        let pieces = Pieces::new(extents, parts.sealed_size(), &parts.sealed_sizes(), needed);
         Ok(Box::pin(decrypted(read(log, pieces.map_err(|_| inconsistent())?, pinned), decryptor)))
     }
 }
 
+/// The data of each piece, and its room. How long they are says the allowance.
 fn read(
     log: Arc<ObjectLog>,
-    pieces: Vec<Piece>,
+    pieces: Pieces,
     pinned: Pinned,
-) -> impl Stream<Item = S3Result<Bytes>> + Send + 'static {
-    futures_util::stream::iter(pieces)
-        .map(move |piece| {
-            let log = Arc::clone(&log);
-            async move { log.read(&piece).await }
-        })
-        .buffered(crate::limits::READ_PIECES_AHEAD)
-        .inspect(move |_| {
-            // Moved in here to live as long as the stream.
-            let _ = &pinned;
-        })
+) -> impl Stream<Item = S3Result<(Bytes, Room)>> + Send + 'static {
+    let allowance = Allowance::new(&log.budget);
+    futures_util::stream::unfold((log, pieces, allowance), |(log, mut pieces, allowance)| async move {
+        let wanted = pieces.next_len(PIECE_BYTES)?;
+        let room = allowance.room(wanted).await;
+        let most = if room.bytes() < wanted { OWN_PIECE_BYTES } else { PIECE_BYTES };
+        let piece = pieces.next_within(most)?;
+        let from = Arc::clone(&log);
+        let data = async move { from.read(&piece).await.map(|data| (data, room)) };
+        Some((data, (log, pieces, allowance)))
+    })
+    .buffered(READ_PIECES_AHEAD)
+    .inspect(move |_| {
+        // Moved in here to live as long as the stream.
+        let _ = &pinned;
+    })
 }
 
 fn decrypted(
-    sealed: impl Stream<Item = S3Result<Bytes>> + Send + 'static,
+    sealed: impl Stream<Item = S3Result<(Bytes, Room)>> + Send + 'static,
     mut decryptor: Decryptor,
 ) -> impl Stream<Item = S3Result<Bytes>> + Send + 'static {
     // The end comes as one more item, so that what is missing there is told.
     sealed.map(Some).chain(futures_util::stream::iter([None])).flat_map(move |read| {
         let opened = match read {
-            Some(Ok(data)) => decryptor.push(&data).map_err(tampered),
+            Some(Ok((data, room))) => decryptor.push(&data).map_err(tampered).map(|texts| {
+                // What is opened takes the room of what was sealed.
+                let room = Arc::new(room);
+                texts.into_iter().map(|text| housed(text, Arc::clone(&room))).collect()
+            }),
             Some(Err(error)) => Err(error),
             None => decryptor.finish().map(|()| Vec::new()).map_err(tampered),
         };
