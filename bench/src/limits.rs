@@ -107,6 +107,8 @@ pub const S3_MAX_LISTED_KEYS: u64 = 100_000_000;
 pub const S3_MIXED_VOLUME_BYTES: u64 = 1 << 30;
 /// How long an answer may take, in seconds: to fold 1,000 folders Garage asks its nodes as often.
 pub const S3_REQUEST_TIMEOUT_S: u64 = 600;
+/// The same for pages, of which thousands a second are usual: who takes longer has not answered.
+pub const S3_PAGE_TIMEOUT_S: u64 = 30;
 /// Of each of our disks; the files are sparse.
 pub const S3_DISK_MIB: u64 = 16 << 10;
 /// Of all objects that Ceph's gateway has to hold at once.

@@ -16,6 +16,7 @@ mod metrics;
 mod options;
 mod packages;
 mod phase;
+mod progress;
 mod report;
 mod s3;
 mod server;

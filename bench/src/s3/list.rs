@@ -5,19 +5,22 @@
 use super::ask::{Ask, List, Order, Page};
 use super::bodies::Body;
 use super::garage::{self, Shape};
-use super::loader::{Clients, Load, Plan};
+use super::loader::{Clients, Load, NoAnswer, Plan};
 use super::peers::{self, Access};
 use super::plan::Random;
-use super::side::Side;
+use super::side::{Keeper, Side};
 use super::{Bench, REQUESTS, Target};
-use crate::limits::{S3_FILL_CONNECTIONS, S3_MAX_LISTED_KEYS};
+use crate::limits::{S3_FILL_CONNECTIONS, S3_MAX_LISTED_KEYS, S3_PAGE_TIMEOUT_S};
 use crate::machine::{say, say_aside};
 use crate::options::Run;
+use crate::progress;
 use crate::report::bound::{Against, Bound};
 use crate::report::figure::P50;
 use crate::report::turns::in_turn;
 use crate::report::{Report, RowName, Verdict};
 use anyhow::{Context, Result, ensure};
+use indicatif::ProgressBar;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -112,13 +115,29 @@ pub fn run(options: &Options) -> Result<Verdict> {
     report.missing = missing;
     report.bounds = bounds();
 
+    let mut silent = BTreeSet::new();
     in_turn(&mut report, options.run.rounds, &rows, |row, side, report| {
         let side = &sides[side];
-        let load = Load { target: target(side, Keys(row.keys)), ..bench.load(side, row.connections) };
+        if silent.contains(&(row.name(), side.name.clone())) {
+            return Ok(None);
+        }
+        let load = Load {
+            target: target(side, Keys(row.keys)),
+            timeout_s: S3_PAGE_TIMEOUT_S,
+            ..bench.load(side, row.connections)
+        };
         let pages = |thread: usize| Pages::new(Keys(row.keys), row.order, thread as u64 + 1);
-        let sample = bench.timed(side, &load, report, pages)?;
+        let sample = match bench.timed(side, &load, report, pages) {
+            // A peer's silence is a result too; once is enough.
+            Err(error) if !matches!(side.keeper, Keeper::Ours(_)) && error.is::<NoAnswer>() => {
+                report.note(format!("{}, {}: {error}", row.name(), side.name));
+                silent.insert((row.name(), side.name.clone()));
+                None
+            }
+            sample => Some(sample?),
+        };
         side.settle()?;
-        Ok(Some(sample))
+        Ok(sample)
     })?;
     options.run.finish(&report)
 }
@@ -131,7 +150,10 @@ fn fill(bench: &Bench<'_>, side: &Side, keys: Keys) -> Result<()> {
     let load = Load { target: target(side, keys), ..bench.load(side, S3_FILL_CONNECTIONS) };
     side.make_bucket(&load)?;
     let next = Arc::new(AtomicU64::new(0));
-    let window = Clients::do_all(&load, |_| Fill { keys, next: Arc::clone(&next) })?;
+    let bar = progress::bar(&format!("{} keys into {}", keys_text(keys.0), side.name), keys.0);
+    let window = Clients::do_all(&load, |_| Fill { keys, next: Arc::clone(&next), bar: bar.clone() });
+    bar.finish_and_clear();
+    let window = window?;
     ensure!(window.total() == keys.0, "{} of {} keys were put", window.total(), keys.0);
     Ok(())
 }
@@ -139,6 +161,7 @@ fn fill(bench: &Bench<'_>, side: &Side, keys: Keys) -> Result<()> {
 struct Fill {
     keys: Keys,
     next: Arc<AtomicU64>,
+    bar: ProgressBar,
 }
 
 impl Plan for Fill {
@@ -146,6 +169,10 @@ impl Plan for Fill {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
         let body = Body { len_bytes: OBJECT_BYTES, stamp: index };
         (index < self.keys.0).then(|| Ask::Put { key: self.keys.key(index), body })
+    }
+
+    fn served(&mut self, _ask: &Ask) {
+        self.bar.inc(1);
     }
 }
 
@@ -229,6 +256,16 @@ mod tests {
         assert_eq!((all[0].as_str(), all[9999].as_str()), ("000/00000000", "999/00009999"));
         let folders = all.iter().map(|key| &key[..4]).collect::<std::collections::BTreeSet<_>>();
         assert_eq!(folders.len(), 1000);
+    }
+
+    #[test]
+    fn filling_shows_each_key_that_was_put() {
+        let (keys, bar) = (Keys(2000), ProgressBar::hidden());
+        let mut fill = Fill { keys, next: Arc::default(), bar: bar.clone() };
+        while let Some(ask) = fill.next() {
+            fill.served(&ask);
+        }
+        assert_eq!(bar.position(), 2000);
     }
 
     #[test]

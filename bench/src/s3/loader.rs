@@ -8,13 +8,14 @@ use super::ask::{Ask, Kind};
 use super::bodies::Bodies;
 use super::connection::{Connection, Done, Outcome, Payload, Shared};
 use super::sign::Signer;
-use crate::limits::{S3_BUFFER_BYTES, S3_EVENTS, S3_REFUSED_PAUSE, S3_REQUEST_TIMEOUT_S};
+use crate::limits::{S3_BUFFER_BYTES, S3_EVENTS, S3_REFUSED_PAUSE};
 use crate::machine::pause;
 use crate::phase::{Phase, Signal};
 use crate::report::figure::Latencies;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use rustix::event::epoll;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -36,7 +37,23 @@ pub struct Load {
     pub connections: usize,
     pub threads: usize,
     pub payload: Payload,
+    /// How long nothing may come from anywhere before it is [`NoAnswer`], in seconds.
+    pub timeout_s: u64,
 }
+
+/// Who was asked did not answer in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoAnswer {
+    pub seconds: u64,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer in {} s", self.seconds)
+    }
+}
+
+impl std::error::Error for NoAnswer {}
 
 /// What was counted.
 #[derive(Debug, Default)]
@@ -160,6 +177,7 @@ struct Worker<P> {
     epoll: rustix::fd::OwnedFd,
     connections: Vec<Connection>,
     in_flight: usize,
+    timeout_s: u64,
 }
 
 impl<P: Plan> Worker<P> {
@@ -179,7 +197,7 @@ impl<P: Plan> Worker<P> {
         for (index, connection) in connections.iter().enumerate() {
             register(&epoll, connection, index)?;
         }
-        Ok(Self { shared, plan, epoll, connections, in_flight: 0 })
+        Ok(Self { shared, plan, epoll, connections, in_flight: 0, timeout_s: load.timeout_s })
     }
 
     fn run(mut self, signal: &Signal) -> Result<Window> {
@@ -231,9 +249,9 @@ impl<P: Plan> Worker<P> {
     }
 
     fn wait(&self, events: &mut Vec<epoll::Event>) -> Result<()> {
-        let timeout = Timespec { tv_sec: S3_REQUEST_TIMEOUT_S.cast_signed(), tv_nsec: 0 };
+        let timeout = Timespec { tv_sec: self.timeout_s.cast_signed(), tv_nsec: 0 };
         match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&timeout)) {
-            Ok(0) => bail!("{}: no answer for {S3_REQUEST_TIMEOUT_S} s", self.shared.target.addresses[0]),
+            Ok(0) => Err(NoAnswer { seconds: self.timeout_s }.into()),
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("waiting for answers"),
         }

@@ -19,7 +19,9 @@ mod side;
 mod sign;
 
 use crate::counters::{Asked, Census, Meter, Usage};
-use crate::limits::{CENSUS_TIME, S3_PREPARED_PER_S, S3_SHARED_WINDOW_BYTES, WARM_UP_PART};
+use crate::limits::{
+    CENSUS_TIME, S3_PREPARED_PER_S, S3_REQUEST_TIMEOUT_S, S3_SHARED_WINDOW_BYTES, WARM_UP_PART,
+};
 use crate::machine::{pause, say, say_aside};
 use crate::options::Run;
 use crate::report::figure::{Better, Figure, P50, P99, Sample, THROUGHPUT, count};
@@ -29,7 +31,7 @@ use anyhow::{Context, Result};
 use ask::Kind;
 use bodies::{Bodies, Body};
 use garage::Shape;
-use loader::{Clients, Load, Plan, Window};
+use loader::{Clients, Load, NoAnswer, Plan, Window};
 use peers::Access;
 use plan::{AtRandom, InTurn, Objects, Work};
 use rows::{ROWS, Row, What};
@@ -133,6 +135,7 @@ impl<'a> Bench<'a> {
             connections,
             threads: self.access.threads,
             payload: self.access.payload,
+            timeout_s: S3_REQUEST_TIMEOUT_S,
         }
     }
 
@@ -193,6 +196,10 @@ impl<'a> Bench<'a> {
             Ok(clients.counted_only())
         });
         let window = clients.end()?;
+        if window.total() == 0 {
+            // What was answered came after its time; there is nothing to divide by.
+            return Err(NoAnswer { seconds: self.run.seconds }.into());
+        }
         let mut sample = self.sample(window, &usage);
         if let Some(counted) = counted? {
             counted.put(&mut sample);
