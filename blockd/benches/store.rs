@@ -14,6 +14,9 @@ use rt::buf::AlignedBuf;
 /// 4 GiB: its slots take 16 MiB, more than the caches hold.
 const BLOCKS: u32 = 1 << 20;
 
+/// 128 KiB.
+const RUN_BLOCKS: u32 = 32;
+
 fn main() {
     divan::main();
 }
@@ -82,6 +85,20 @@ fn full() -> BenchIndex {
     index
 }
 
+/// A volume written in runs of 128 KiB, one to a batch.
+fn full_of_runs() -> BenchIndex {
+    let mut index = BenchIndex::default();
+    for block in (0..BLOCKS).step_by(RUN_BLOCKS as usize) {
+        write_run(&mut index, block, block + 1, 1);
+    }
+    index
+}
+
+fn write_run(index: &mut BenchIndex, block: u32, location: u32, version: u64) {
+    let (chunk, at) = place(block);
+    index.insert_run(chunk, at, (location, version), &[7; RUN_BLOCKS as usize * 4]);
+}
+
 /// Into an index that is full already, as in a volume that has been in use.
 #[divan::bench(args = [Order::Sequential, Order::Random])]
 fn index_insert(bencher: Bencher<'_, '_>, order: Order) {
@@ -97,6 +114,40 @@ fn index_insert(bencher: Bencher<'_, '_>, order: Order) {
 #[divan::bench(args = [Order::Sequential, Order::Random])]
 fn index_lookup(bencher: Bencher<'_, '_>, order: Order) {
     let index = full();
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        let (chunk, block) = place(order.block(at));
+        index.lookup(chunk, block)
+    });
+}
+
+/// A run in the place of a run, all over the volume.
+#[divan::bench]
+fn index_insert_run(bencher: Bencher<'_, '_>) {
+    let mut index = full_of_runs();
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        write_run(&mut index, scattered(at) / RUN_BLOCKS * RUN_BLOCKS, at, u64::from(at) + 1);
+    });
+}
+
+/// Single blocks all over a volume that was written in runs: at first they make slots, then they find them.
+#[divan::bench]
+fn index_insert_into_runs(bencher: Bencher<'_, '_>) {
+    let mut index = full_of_runs();
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        let (chunk, block) = place(scattered(at));
+        index.insert(chunk, block, at, u64::from(at) + 1);
+    });
+}
+
+#[divan::bench(args = [Order::Sequential, Order::Random])]
+fn index_lookup_in_runs(bencher: Bencher<'_, '_>, order: Order) {
+    let index = full_of_runs();
     let mut at = 0;
     bencher.bench_local(|| {
         at += 1;

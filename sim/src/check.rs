@@ -23,8 +23,9 @@ impl World {
     /// before another.
     fn held(&self, server: usize, volume: VolumeId, chunk: ChunkIndex) -> Option<BTreeMap<u16, Held>> {
         let store = self.servers[server].replica.as_ref()?.store();
-        let places = store.data_places(volume, chunk);
-        let crcs: BTreeMap<u16, u32> = places.into_iter().map(|(block, _, crc)| (block, crc)).collect();
+        let places = store.data_places(&self.servers[server].disk, volume, chunk);
+        let crcs: BTreeMap<u16, u32> =
+            places.into_iter().filter_map(|(block, _, crc)| Some((block, crc?))).collect();
         let runs = store.chunk_runs(volume, chunk);
         let data = runs.iter().filter(|run| run.state != BlockState::Trimmed);
         let blocks =

@@ -15,7 +15,8 @@ pub struct Copy {
     pub chunk: ChunkIndex,
     pub block: u16,
     offset: u64,
-    crc: u32,
+    /// `None`: the disk has lost that too.
+    crc: Option<u32>,
 }
 
 /// What a disk made of a copy.
@@ -49,7 +50,9 @@ impl World {
     pub fn copies(&self, volume: VolumeId, chunk: ChunkIndex, group: u32) -> Vec<Copy> {
         let mut copies = Vec::new();
         for server in self.custody.in_sync(group) {
-            let places = self.store(server).map(|store| store.data_places(volume, chunk)).unwrap_or_default();
+            let disk = &self.servers[server].disk;
+            let places = self.store(server).map(|store| store.data_places(disk, volume, chunk));
+            let places = places.unwrap_or_default();
             let copy = |(block, offset, crc)| Copy { server, volume, chunk, block, offset, crc };
             copies.extend(places.into_iter().map(copy));
         }
@@ -63,7 +66,7 @@ impl World {
 
     /// Whether the medium does not hold what the store thinks it does.
     pub fn is_bad(&self, copy: &Copy) -> bool {
-        self.page(copy).is_none_or(|page| crc32(&page) != copy.crc)
+        self.page(copy).is_none_or(|page| Some(crc32(&page)) != copy.crc)
     }
 
     /// Does it to a copy, for good. `other` is what a misdirected write was meant for.
@@ -74,7 +77,7 @@ impl World {
             Damage::Misdirected => self.page(other).unwrap_or([0; BLOCK_LEN]),
         };
         // Zeros over zeros, or a block over its like, are no damage.
-        if crc32(&page) == copy.crc {
+        if Some(crc32(&page)) == copy.crc {
             let bit = self.rng.index(BLOCK_LEN * 8);
             page[bit / 8] ^= 1 << (bit % 8);
         }

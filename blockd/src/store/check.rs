@@ -1,14 +1,16 @@
 //! `ashlar disk check`: reads a disk offline, as recovery would and then all of it, and says what is wrong.
 //! Nothing is written.
 
+use super::chunk::Sum;
 use super::limits::MAX_FINDINGS;
 use super::recover::{Reader, Recovered, count_batches, read_superblock, recover};
 use super::segments::Use;
+use super::sums::{Sums, read_sums};
 use crate::error::{Error, ErrorKind};
 use proto::checksum::crc32;
-use proto::disk::{Slot, Superblock};
+use proto::disk::{Run, Slot, Superblock};
 use proto::units::{BLOCK_BYTES, BLOCK_LEN};
-use proto::{ChunkIndex, DiskId, VolumeId};
+use proto::{ChunkIndex, DiskId, Version, VolumeId};
 use rt::buf::AlignedBuf;
 use rt::device::BlockDevice;
 use serde::Serialize;
@@ -94,7 +96,10 @@ impl CheckReport {
 
 /// A live block and what must be there.
 struct Live {
-    slot: Slot,
+    location: u32,
+    version: Version,
+    /// `None`: it was found bad before.
+    sum: Option<Sum>,
     volume: VolumeId,
     chunk: ChunkIndex,
     block: u16,
@@ -136,20 +141,31 @@ pub fn check(dev: &dyn BlockDevice) -> Result<CheckReport, Error> {
 
 fn check_blocks(dev: &dyn BlockDevice, recovered: &Recovered, report: &mut CheckReport) {
     let mut live = live_blocks(recovered, report);
-    live.sort_unstable_by_key(|block| block.slot.location);
+    live.sort_unstable_by_key(|block| block.location);
     report.live_blocks = live.len() as u64;
     let mut reader = Reader::new(dev);
     let mut single = AlignedBuf::zeroed(BLOCK_LEN);
     let end = recovered.superblock.end_block();
+    let mut last: Option<(Run, Option<Sums>)> = None;
     for block in &live {
-        let location = u64::from(block.slot.location);
+        let location = u64::from(block.location);
+        let right = match block.sum {
+            Some(Sum::Crc(crc)) => Some(crc),
+            Some(Sum::Of(run)) => {
+                if last.as_ref().is_none_or(|(of, _)| *of != run) {
+                    last = Some((run, read_sums(dev, report.disk, &recovered.segments.geometry, &run)));
+                }
+                last.as_ref().and_then(|(_, sums)| Some(sums.as_ref()?.crc(block.location)))
+            }
+            None => None,
+        };
         let crc = match reader.get(location, 1, end) {
             Ok(data) => Ok(crc32(data)),
             // One bad sector fails a whole window; what is around it may be fine.
             Err(_) => dev.read_at(&mut single, location * BLOCK_BYTES).map(|()| crc32(&single)),
         };
         let problem = match crc {
-            Ok(crc) if crc == block.slot.crc => continue,
+            Ok(crc) if Some(crc) == right => continue,
             Ok(_) => (FindingKind::Block, "does not match its checksum".to_owned()),
             Err(error) => (FindingKind::Unreadable, format!("can't be read: {error}")),
         };
@@ -159,8 +175,8 @@ fn check_blocks(dev: &dyn BlockDevice, recovered: &Recovered, report: &mut Check
 }
 
 fn name(block: &Live) -> String {
-    let Live { slot, volume, chunk, block } = block;
-    format!("volume {volume}, chunk {chunk}, block {block}, version {}", slot.version)
+    let Live { volume, chunk, block, version, .. } = block;
+    format!("volume {volume}, chunk {chunk}, block {block}, version {version}")
 }
 
 /// All blocks with data; those that were lost before are found here.
@@ -168,11 +184,13 @@ fn live_blocks(recovered: &Recovered, report: &mut CheckReport) -> Vec<Live> {
     let mut live = Vec::new();
     for (&volume, held) in &recovered.index.volumes {
         for (chunk, entry) in recovered.index.chunks_of(held, 0) {
-            for (block, slot) in entry.slots() {
-                let block = Live { slot, volume, chunk: ChunkIndex(chunk), block };
-                if slot.has_data() {
+            for (block, place) in entry.blocks() {
+                let sum = entry.sum(block);
+                let (location, version) = (place.location, place.version);
+                let block = Live { location, version, sum, volume, chunk: ChunkIndex(chunk), block };
+                if place.has_data() {
                     live.push(block);
-                } else if slot.location == Slot::LOST {
+                } else if place.location == Slot::LOST {
                     report.bad_blocks += 1;
                     report.find(
                         FindingKind::Block,

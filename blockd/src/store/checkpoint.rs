@@ -10,7 +10,9 @@ use super::event::Action;
 use super::limits::{CHECKPOINT_INTERVAL_FACTOR, MAX_CHECKPOINT_INTERVAL, MIN_CHECKPOINT_INTERVAL};
 use super::segments::Use;
 use proto::checksum::crc32;
-use proto::disk::checkpoint::{HEADER_BYTES, MAX_CHUNK_BYTES, MAX_PAYLOAD_BYTES, RECORD_BYTES, put_chunk};
+use proto::disk::checkpoint::{
+    HEADER_BYTES, MAX_CHUNK_BYTES, MAX_PAYLOAD_BYTES, MAX_RUNS_BYTES, RECORD_BYTES, put_chunk, put_runs,
+};
 use proto::disk::{
     CheckpointCommit, CheckpointRoot, LogHead, PartHeader, PartKind, Record, superblock::COPY_BLOCKS,
 };
@@ -219,7 +221,7 @@ impl Store {
     /// are forgotten. After the last chunk the stage moves on.
     fn chunk_records(&mut self, checkpoint: &mut Checkpoint) -> Vec<u8> {
         let mut payload = Vec::new();
-        while payload.len() + MAX_CHUNK_BYTES <= MAX_PAYLOAD_BYTES {
+        while payload.len() + MAX_CHUNK_BYTES + MAX_RUNS_BYTES <= MAX_PAYLOAD_BYTES {
             let (at, from) = checkpoint.cursor;
             let Some(&(volume, horizon)) = checkpoint.volumes.get(at) else {
                 checkpoint.rest = self.rest_records();
@@ -235,6 +237,10 @@ impl Store {
             let id = ChunkId { volume, index: ChunkIndex(chunk) };
             if let Some(entry) = self.index.chunk(volume, id.index) {
                 put_chunk(&mut payload, id, entry.base(), entry.slots());
+                let (runs, dead) = entry.runs();
+                if !runs.is_empty() {
+                    put_runs(&mut payload, id, &dead, runs.iter().copied());
+                }
             }
             checkpoint.cursor = match chunk.checked_add(1) {
                 Some(next) => (at, next),

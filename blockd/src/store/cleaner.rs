@@ -5,15 +5,17 @@
 //! then dead, and comes free as `space` says. Work is in small pieces: one read and one batch of moves may be
 //! under way, and a writer's batch has to wait for no more than that.
 
+use super::chunk::Sum;
 use super::core::{Io, Store};
 use super::event::Action;
 use super::limits::{CLEAN_IDLE, CLEAN_WINDOW_BLOCKS, MAX_CLEAN_WINDOW_BLOCKS, MOVES_PER_BATCH};
 use super::log::Log;
 use super::segments::Use;
 use super::space::Release;
+use super::sums::{Asker, Sums};
 use bytes::Bytes;
 use proto::checksum::crc32;
-use proto::disk::{BatchHeader, Entry, Slot, entries};
+use proto::disk::{BatchHeader, Entry, Run, entries};
 use proto::units::{BLOCK_BYTES, BLOCK_LEN};
 use proto::{ChunkIndex, Version, VolumeId};
 use rt::buf::AlignedBuf;
@@ -60,7 +62,32 @@ enum How {
     /// index is asked.
     Lost,
     /// By the index, since a header is bad: what it says to lie in the segment, last first.
-    Index { left: Vec<Move> },
+    Index { left: Vec<Wanted> },
+}
+
+/// A live block as the index knows it.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    volume: VolumeId,
+    chunk: ChunkIndex,
+    block: u16,
+    version: Version,
+    from: u32,
+    sum: Sum,
+}
+
+impl Wanted {
+    fn with(self, crc: u32, data: Option<Bytes>) -> Move {
+        let Self { volume, chunk, block, version, from, .. } = self;
+        Move { volume, chunk, block, version, crc, from, data }
+    }
+}
+
+/// What became of a question for a run's CRCs.
+#[derive(Debug)]
+pub(super) struct Learned {
+    pub run: Run,
+    pub sums: Option<Sums>,
 }
 
 /// Blocks being read: disk blocks from `start`.
@@ -157,7 +184,7 @@ impl Store {
             return false;
         }
         let index = &self.index;
-        self.cleaner.moves.retain(|m| index.slot(m.volume, m.chunk, m.block).location == m.from);
+        self.cleaner.moves.retain(|m| index.place(m.volume, m.chunk, m.block).location == m.from);
         let found = self.cleaner.moves.len();
         found >= enough || found > 0 && !self.has_more_to_find()
     }
@@ -173,10 +200,16 @@ impl Store {
                 let start = left.front().map_or(geometry.start(victim.segment) + next, |block| block.from);
                 Window { start, blocks: (end - start).min(most) }
             }
-            How::Index { left } if !left.is_empty() => {
-                Window { start: left.last().map_or(0, |block| block.from), blocks: 1 }
-            }
-            How::Index { .. } | How::Lost => return self.look_in_index(),
+            How::Index { left } => match left.last() {
+                Some(Wanted { sum: Sum::Of(run), from, .. }) => {
+                    let (run, start) = (*run, *from);
+                    self.cleaner.reading = Some(Window { start, blocks: 0 });
+                    return self.look_up_sums(run, Asker::Cleaner, out);
+                }
+                Some(block) => Window { start: block.from, blocks: 1 },
+                None => return self.look_in_index(),
+            },
+            How::Lost => return self.look_in_index(),
         };
         if window.blocks == 0 {
             return self.lose_victim();
@@ -200,8 +233,10 @@ impl Store {
             (How::Batches { .. }, Some(data)) => self.take_window(&mut victim, window, &data),
             (How::Batches { .. }, None) => victim.how = How::Lost,
             (How::Index { left }, data) => {
-                if let Some(block) = left.pop() {
-                    self.found(block, data);
+                if let Some(block) = left.pop()
+                    && let Sum::Crc(crc) = block.sum
+                {
+                    self.found(block.with(crc, None), data);
                 }
             }
             (How::Lost, _) => {}
@@ -209,9 +244,26 @@ impl Store {
         self.cleaner.victim = Some(victim);
     }
 
+    /// The CRCs of one run of what the index says are known, or never will be.
+    pub(super) fn clean_learned(&mut self, learned: &Learned) {
+        self.cleaner.reading = None;
+        let Some(mut victim) = self.cleaner.victim.take() else { return };
+        if let How::Index { left } = &mut victim.how {
+            let of_it = |block: &mut Wanted| block.sum == Sum::Of(learned.run);
+            let blocks: Vec<Wanted> = left.extract_if(.., of_it).collect();
+            match &learned.sums {
+                Some(sums) => left.extend(
+                    blocks.into_iter().map(|block| Wanted { sum: Sum::Crc(sums.crc(block.from)), ..block }),
+                ),
+                None => blocks.into_iter().for_each(|block| self.found(block.with(0, None), None)),
+            }
+        }
+        self.cleaner.victim = Some(victim);
+    }
+
     /// A block of the victim was read, or could not be.
     fn found(&mut self, block: Move, data: Option<Bytes>) {
-        if self.index.slot(block.volume, block.chunk, block.block).location != block.from {
+        if self.index.place(block.volume, block.chunk, block.block).location != block.from {
             return;
         }
         let data = data.filter(|data| crc32(data) == block.crc);
@@ -241,29 +293,43 @@ impl Store {
             if header_len > bytes.len() {
                 return;
             }
-            let Ok(body) = header.check_entries(&bytes[..header_len]) else {
+            *segment_first = Some(header.segment_first);
+            let Some(found) = self.live_in(&header, start + *next, &bytes[..header_len]) else {
                 victim.how = How::Lost;
                 return;
             };
-            *segment_first = Some(header.segment_first);
-            let mut location = start + *next + u32::from(header.header_blocks);
-            for entry in entries(body).flatten() {
-                let Entry::Data { range, .. } = entry else { continue };
-                let Some(chunk) = self.index.chunk(range.volume, range.chunk) else {
-                    location += u32::from(range.count);
-                    continue;
-                };
-                for (block, from) in (range.first..range.first + range.count).zip(location..) {
-                    let Slot { location, crc, version } = chunk.slot(block);
-                    if location == from {
-                        let (volume, chunk) = (range.volume, range.chunk);
-                        left.push_back(Move { volume, chunk, block, version, crc, from, data: None });
-                    }
-                }
-                location += u32::from(range.count);
-            }
+            left.extend(found);
             *next += header.blocks();
         }
+    }
+
+    /// The live blocks of the batch at `start`, in their order on the disk, by its header blocks. `None`: those are
+    /// not what the index remembers of them.
+    fn live_in(&self, header: &BatchHeader, start: u32, blocks: &[u8]) -> Option<Vec<Move>> {
+        let sums = Sums::of_batch(header, start, blocks)?;
+        let mut live = Vec::new();
+        let mut vouched: Option<Run> = None;
+        let mut location = start + u32::from(header.header_blocks);
+        for entry in entries(header.check_entries(blocks).ok()?).flatten() {
+            let Entry::Data { range, .. } = entry else { continue };
+            let chunk = self.index.chunk(range.volume, range.chunk);
+            for (block, from) in (range.first..range.first + range.count).zip(location..) {
+                let Some(chunk) = chunk.filter(|chunk| chunk.place(block).location == from) else { continue };
+                let crc = match chunk.sum(block)? {
+                    Sum::Crc(crc) => crc,
+                    Sum::Of(run) => {
+                        if vouched != Some(run) {
+                            vouched = Some(sums.piece(&run).map(|_| run)?);
+                        }
+                        sums.crc(from)
+                    }
+                };
+                let (volume, version) = (range.volume, chunk.place(block).version);
+                live.push(Move { volume, chunk: range.chunk, block, version, crc, from, data: None });
+            }
+            location += u32::from(range.count);
+        }
+        Some(live)
     }
 
     /// The header of the victim's next batch, if that is what lies there.
@@ -287,19 +353,14 @@ impl Store {
     fn look_in_index(&mut self) {
         let geometry = self.segments.geometry;
         let Some(victim) = &mut self.cleaner.victim else { return };
-        let wanted =
-            |slot: &Slot| slot.has_data() && geometry.segment_of(slot.location) == Some(victim.segment);
         let mut left = Vec::new();
         for (&volume, held) in &self.index.volumes {
             for (chunk, entry) in self.index.chunks_of(held, 0) {
-                left.extend(entry.slots().filter(|(_, slot)| wanted(slot)).map(|(block, slot)| Move {
-                    volume,
-                    chunk: ChunkIndex(chunk),
-                    block,
-                    version: slot.version,
-                    crc: slot.crc,
-                    from: slot.location,
-                    data: None,
+                left.extend(entry.blocks().filter_map(|(block, place)| {
+                    let sum = entry.sum(block)?;
+                    let (version, from) = (place.version, place.location);
+                    let wanted = Wanted { volume, chunk: ChunkIndex(chunk), block, version, from, sum };
+                    (geometry.segment_of(from) == Some(victim.segment)).then_some(wanted)
                 }));
             }
         }

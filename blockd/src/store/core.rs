@@ -1,17 +1,21 @@
 //! The store itself: takes events, keeps the parts together, gives out actions.
 
 use super::checkpoint::{Checkpoint, Newest};
+use super::chunk::Chunk;
 use super::cleaner::Cleaner;
 use super::event::{Action, Answer, Event, IoId, Session, Ticket, WriteKind};
 use super::flush::Flusher;
-use super::index::{Chunk, Index};
-use super::limits::{DROPPED_CHUNKS_PER_PUMP, MAX_LIST_CHUNKS, MAX_QUEUED_BYTES};
+use super::index::Index;
+use super::limits::{
+    DROPPED_CHUNKS_PER_PUMP, MAX_LIST_CHUNKS, MAX_QUEUED_BYTES, MIN_SUMS_BYTES, SUMS_DIVISOR,
+};
 use super::log::Log;
 use super::queue::{Op, Queue, WriteOp};
 use super::read::Reads;
 use super::segments::Segments;
 use super::session::Sessions;
 use super::space::Space;
+use super::sums::{Lookups, SumCache};
 use proto::disk::{DataKind, Superblock};
 use proto::limits::{MAX_BLOCKS_PER_IO, MAX_BLOCKS_PER_TRIM, MAX_LIST_ENTRIES};
 use proto::message::{BlockRange, DiskStat, LIST_END, VolumeStat};
@@ -37,6 +41,8 @@ pub struct Store {
     pub(super) log: Log,
     pub(super) flusher: Flusher,
     pub(super) reads: Reads,
+    pub(super) sums: SumCache,
+    pub(super) lookups: Lookups,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) newest: Newest,
     pub(super) cleaner: Cleaner,
@@ -61,11 +67,23 @@ const PASSES: usize = 4;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Io {
     Batch,
-    Read { read: usize, part: usize },
+    Read {
+        read: usize,
+        part: usize,
+    },
     Flush,
     CheckpointPart,
     Superblock,
     CleanRead,
+    /// The header of the batch that starts there, or as much of it.
+    Header {
+        batch: u32,
+        blocks: u16,
+    },
+    /// A whole piece, for its CRCs.
+    Piece {
+        key: usize,
+    },
 }
 
 #[derive(Debug)]
@@ -116,6 +134,7 @@ impl Store {
         next_sequence: u64,
     ) -> Self {
         let space = Space::of(&segments.geometry);
+        let sums = usize::try_from(space.capacity_blocks * BLOCK_BYTES / SUMS_DIVISOR).unwrap_or(usize::MAX);
         Self {
             space,
             index,
@@ -126,6 +145,8 @@ impl Store {
             log: Log::new(next_sequence),
             flusher: Flusher::default(),
             reads: Reads::default(),
+            sums: SumCache::new(sums.max(MIN_SUMS_BYTES)),
+            lookups: Lookups::default(),
             checkpoint: None,
             newest: Newest::default(),
             cleaner: Cleaner::default(),
@@ -334,6 +355,8 @@ impl Store {
         match (kind, result) {
             (Io::Read { read, part }, result) => self.read_done(read, part, buf, result, out),
             (Io::CleanRead, result) => self.clean_read_done(buf, result),
+            (Io::Header { batch, blocks }, result) => self.header_done((batch, blocks), buf, result, out),
+            (Io::Piece { key }, result) => self.piece_done(key, buf, result, out),
             (_, Err(error)) => {
                 let what = match kind {
                     Io::Flush => "a flush of the disk failed, so nothing says what it kept",
@@ -417,7 +440,7 @@ impl Store {
     /// Blocks of the range that hold no data yet.
     fn fresh_blocks(&self, range: &BlockRange) -> u16 {
         let Some(chunk) = self.index.chunk(range.volume, range.chunk) else { return range.count };
-        let fresh = (range.first..range.first + range.count).filter(|&b| !chunk.slot(b).has_data()).count();
+        let fresh = (range.first..range.first + range.count).filter(|&b| !chunk.place(b).has_data()).count();
         u16::try_from(fresh).expect("at most the range")
     }
 

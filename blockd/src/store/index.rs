@@ -1,45 +1,22 @@
-//! Where every block is: volume -> chunk -> slot.
+//! Where every block is: volume -> chunk -> slot or run.
 //!
-//! A chunk keeps slots (16 bytes a block) in pages of 32, made when first written, so that a chunk with
-//! one block costs little and a full one costs 16 KiB. A trim of a whole chunk is one number, its `base`:
-//! a discarded terabyte must not cost gigabytes of tombstones. A random write finds its slot with two cache
-//! misses, one in the chunk and one in the page: see [`Slab`].
+//! A chunk with one block costs little, one written at random costs 16 KiB, and one written in long runs some
+//! hundred bytes: see [`Chunk`]. A trim of a whole chunk is one number, its `base`: a discarded terabyte must
+//! not cost gigabytes of tombstones. A random write finds its slot with two cache misses, one in the chunk and
+//! one in the page: see [`Slab`].
 
-use super::slab::{PAGE_BLOCKS, PageId, Slab};
+use super::chunk::{Chunk, ChunkRef, Extra, Place};
+use super::limits::MIN_RUN_BLOCKS;
+use super::slab::Slab;
 use crate::fast_map::FastMap;
-use proto::disk::{DataKind, Slot};
+use proto::disk::checkpoint::BlockBits;
+use proto::disk::{DataKind, Run, Slot};
 use proto::message::{ListEntry, ListKind};
 use proto::placement::group_of;
 use proto::units::BLOCKS_PER_CHUNK;
 use proto::{ChunkId, ChunkIndex, GroupId, Version, VolumeEpoch, VolumeId};
 use std::collections::BTreeMap;
-
-const PAGES: usize = BLOCKS_PER_CHUNK as usize / PAGE_BLOCKS;
-
-/// One 4 MiB chunk. Its slots are in the index's slab: [`ChunkRef`] reads them.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pages: [PageId; PAGES],
-    /// The version of a trim of all of it: blocks with no higher version are trimmed with this one.
-    base: Version,
-    /// Slots with data on the disk.
-    live: u16,
-    /// No block has a higher version: lets listings pass by.
-    highest: Version,
-}
-
-impl Default for Chunk {
-    fn default() -> Self {
-        Self { pages: [PageId::NONE; PAGES], base: Version::ZERO, live: 0, highest: Version::ZERO }
-    }
-}
-
-/// A chunk with its slots.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ChunkRef<'a> {
-    chunk: &'a Chunk,
-    slab: &'a Slab,
-}
+use std::ops::Range;
 
 /// What the store knows of one volume.
 #[derive(Debug, Default)]
@@ -68,12 +45,17 @@ pub(super) enum OnEqual {
 }
 
 impl OnEqual {
-    fn keeps(self, old: &Slot) -> bool {
+    fn keeps(self, old: Place) -> bool {
         match self {
             Self::Keep => true,
             Self::Replace => false,
             Self::ReplaceData => old.location == Slot::TRIMMED,
         }
+    }
+
+    /// Whether data or a trim of `version` takes the place of `old`.
+    fn wins(self, version: Version, old: Place) -> bool {
+        version > old.version || version == old.version && !self.keeps(old)
     }
 }
 
@@ -90,8 +72,37 @@ pub(super) struct Index {
     pub live_blocks: u64,
     pub chunks: u64,
     slab: Slab,
-    /// Slots that are not holes.
-    slots: u64,
+    /// Blocks that are known by themselves, in slots or in runs.
+    known: u64,
+    /// Of all chunks.
+    extra: Extra,
+}
+
+/// Blocks in a row of one batch's data.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written<'a> {
+    /// Where the batch starts, and where its first block lies.
+    pub batch: u32,
+    pub location: u32,
+    pub version: Version,
+    /// Four little-endian bytes a block.
+    pub crcs: &'a [u8],
+}
+
+impl<'a> Written<'a> {
+    fn count(&self) -> u16 {
+        u16::try_from(self.crcs.len() / 4).expect("within a chunk")
+    }
+
+    fn part(&self, blocks: Range<u16>) -> Self {
+        let crcs = &self.crcs[usize::from(blocks.start) * 4..usize::from(blocks.end) * 4];
+        Self { location: self.location + u32::from(blocks.start), crcs, ..*self }
+    }
+
+    fn slots(self) -> impl Iterator<Item = Slot> + Clone + 'a {
+        let crcs = self.crcs.chunks_exact(4).map(|crc| u32::from_le_bytes(crc.try_into().expect("four")));
+        (self.location..).zip(crcs).map(move |(location, crc)| Slot { location, crc, version: self.version })
+    }
 }
 
 impl Volume {
@@ -105,45 +116,6 @@ impl Volume {
         }
         before != (self.settled, self.stable, self.forgotten)
     }
-}
-
-impl Chunk {
-    fn slot(&self, slab: &Slab, block: u16) -> Slot {
-        let (page, at) = place(block);
-        let slot = slab.get(self.pages[page]).map_or_else(Slot::default, |page| page[at]);
-        if slot.version >= self.base && slot.location != Slot::HOLE || self.base == Version::ZERO {
-            return slot;
-        }
-        Slot { location: Slot::TRIMMED, crc: 0, version: self.base }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.base == Version::ZERO && self.pages.iter().all(|&page| page == PageId::NONE)
-    }
-}
-
-impl<'a> ChunkRef<'a> {
-    pub fn slot(self, block: u16) -> Slot {
-        self.chunk.slot(self.slab, block)
-    }
-
-    pub fn base(self) -> Version {
-        self.chunk.base
-    }
-
-    /// Blocks with slots of their own, in order.
-    pub fn slots(self) -> impl Iterator<Item = (u16, Slot)> + 'a {
-        let Self { chunk, slab } = self;
-        let pages = (0u16..).zip(&chunk.pages).filter_map(|(page, &id)| Some((page, slab.get(id)?)));
-        pages.flat_map(|(page, slots)| {
-            let first = page * u16::try_from(PAGE_BLOCKS).expect("pages are small");
-            (first..).zip(slots.iter().copied()).filter(|(_, slot)| slot.location != Slot::HOLE)
-        })
-    }
-}
-
-fn place(block: u16) -> (usize, usize) {
-    (usize::from(block) / PAGE_BLOCKS, usize::from(block) % PAGE_BLOCKS)
 }
 
 impl Index {
@@ -165,56 +137,16 @@ impl Index {
         held.chunks.range(first..).map(|(&at, chunk)| (at, ChunkRef { chunk, slab: &self.slab }))
     }
 
-    pub fn slot(&self, volume: VolumeId, chunk: ChunkIndex, block: u16) -> Slot {
-        self.chunk(volume, chunk).map_or_else(Slot::default, |chunk| chunk.slot(block))
+    pub fn place(&self, volume: VolumeId, chunk: ChunkIndex, block: u16) -> Place {
+        self.chunk(volume, chunk).map_or_else(Place::default, |chunk| chunk.place(block))
     }
 
-    /// Puts `slots` (one a block, from `first` on) where they are newer; `dead` is given the location of
-    /// each block of data that lost its place and `placed` says whether the new one is held.
-    pub fn apply(
+    /// Changes a chunk, which is made if there is none, and counts what comes and goes. `change` is told how many
+    /// blocks are known by themselves, to be kept right.
+    fn update(
         &mut self,
-        (volume, chunk, first): (VolumeId, ChunkIndex, u16),
-        on_equal: OnEqual,
-        slots: impl Iterator<Item = Slot>,
-        mut change: impl FnMut(SlotChange),
-    ) {
-        let held = self.volumes.entry(volume).or_default();
-        if held.deleted {
-            return;
-        }
-        let chunks = &mut self.chunks;
-        let entry = held.chunks.entry(chunk.0).or_insert_with(|| {
-            *chunks += 1;
-            Box::default()
-        });
-        let before = entry.live;
-        for (block, new) in (first..).zip(slots) {
-            let old = entry.slot(&self.slab, block);
-            held.highest = held.highest.max(new.version);
-            if new.version < old.version || new.version == old.version && on_equal.keeps(&old) {
-                continue;
-            }
-            entry.highest = entry.highest.max(new.version);
-            let (page, at) = place(block);
-            let page = self.slab.get_or_take(&mut entry.pages[page]);
-            self.slots += u64::from(page[at].location == Slot::HOLE);
-            page[at] = new;
-            entry.live = entry.live + u16::from(new.has_data()) - u16::from(old.has_data());
-            change(SlotChange { old, new });
-        }
-        let live = (u64::from(before), u64::from(entry.live));
-        held.live_blocks = held.live_blocks + live.1 - live.0;
-        self.live_blocks = self.live_blocks + live.1 - live.0;
-        held.live_chunks = held.live_chunks + u64::from(live.1 > 0) - u64::from(live.0 > 0);
-    }
-
-    /// Trims all of a chunk at `version`: slots at or below it go.
-    pub fn trim_chunk(
-        &mut self,
-        volume: VolumeId,
-        chunk: ChunkIndex,
-        version: Version,
-        mut change: impl FnMut(SlotChange),
+        (volume, chunk, version): (VolumeId, ChunkIndex, Version),
+        change: impl FnOnce(&mut Chunk, &mut Slab, &mut u64),
     ) {
         let held = self.volumes.entry(volume).or_default();
         if held.deleted {
@@ -226,31 +158,89 @@ impl Index {
             Box::default()
         });
         held.highest = held.highest.max(version);
-        if version <= entry.base {
-            return;
-        }
-        let before = entry.live;
-        let trimmed = Slot { location: Slot::TRIMMED, crc: 0, version };
-        for id in &mut entry.pages {
-            let Some(page) = self.slab.get_mut(*id) else { continue };
-            for slot in page.iter_mut().filter(|slot| slot.location != Slot::HOLE && slot.version < version) {
-                if slot.has_data() {
-                    entry.live -= 1;
-                    change(SlotChange { old: *slot, new: trimmed });
+        let (live, extra) = (u64::from(entry.live), entry.extra());
+        change(entry, &mut self.slab, &mut self.known);
+        self.extra.exchange(extra, entry.extra());
+        let now = u64::from(entry.live);
+        held.live_blocks = held.live_blocks + now - live;
+        self.live_blocks = self.live_blocks + now - live;
+        held.live_chunks = held.live_chunks + u64::from(now > 0) - u64::from(live > 0);
+    }
+
+    /// Puts `slots` (one a block, from `first` on, all of one version) where they are newer; `change` is told of
+    /// each block that gave way.
+    pub fn apply(
+        &mut self,
+        (volume, chunk, first): (VolumeId, ChunkIndex, u16),
+        on_equal: OnEqual,
+        slots: impl Iterator<Item = Slot> + Clone,
+        mut change: impl FnMut(SlotChange),
+    ) {
+        let Some(Slot { version, .. }) = slots.clone().next() else { return };
+        self.update((volume, chunk, version), |entry, slab, known| {
+            for (block, new) in (first..).zip(slots) {
+                let old = entry.place(slab, block);
+                if on_equal.wins(new.version, old) {
+                    put_slot((entry, slab, known), block, (old, new), &mut change);
                 }
-                self.slots -= 1;
-                *slot = Slot::default();
             }
-            if page.iter().all(|slot| slot.location == Slot::HOLE) {
-                self.slab.give_back(id);
-            }
+        });
+    }
+
+    /// The same for data. What is long enough becomes a run.
+    pub fn apply_data(
+        &mut self,
+        (volume, chunk, first): (VolumeId, ChunkIndex, u16),
+        on_equal: OnEqual,
+        data: &Written<'_>,
+        mut change: impl FnMut(SlotChange),
+    ) {
+        if data.count() < MIN_RUN_BLOCKS {
+            return self.apply((volume, chunk, first), on_equal, data.slots(), change);
         }
-        entry.base = version;
-        entry.highest = entry.highest.max(version);
-        let gone = u64::from(before - entry.live);
-        held.live_blocks -= gone;
-        self.live_blocks -= gone;
-        held.live_chunks -= u64::from(before > 0 && entry.live == 0);
+        self.update((volume, chunk, data.version), |entry, slab, known| {
+            let mut at = 0;
+            while at < data.count() {
+                let wins = |&n: &u16| on_equal.wins(data.version, entry.place(slab, first + n));
+                let end = (at..data.count()).find(|n| !wins(n)).unwrap_or(data.count());
+                if end > at {
+                    put_data((entry, slab, known), first + at, data.part(at..end), &mut change);
+                }
+                at = end + 1;
+            }
+        });
+    }
+
+    /// Trims all of a chunk at `version`: blocks below it go.
+    pub fn trim_chunk(
+        &mut self,
+        volume: VolumeId,
+        chunk: ChunkIndex,
+        version: Version,
+        mut change: impl FnMut(SlotChange),
+    ) {
+        self.update((volume, chunk, version), |entry, slab, known| {
+            if version <= entry.base {
+                return;
+            }
+            let new = Place { location: Slot::TRIMMED, version };
+            let mut gone = 0;
+            let mut end = |old: Place| {
+                gone += 1;
+                change(SlotChange { old, new });
+            };
+            *known -= entry.retain_slots(slab, |slot| {
+                let goes = slot.version < version;
+                if goes && slot.has_data() {
+                    end(Place::from(*slot));
+                }
+                goes
+            });
+            *known -= entry.drop_runs_below(version, &mut end);
+            entry.live -= gone;
+            entry.base = version;
+            entry.highest = entry.highest.max(version);
+        });
     }
 
     /// Puts back a chunk record of a checkpoint. The chunk is not held yet.
@@ -268,25 +258,39 @@ impl Index {
         }
     }
 
+    /// Puts back a runs record of a checkpoint, whose chunk's record came before it. False if that chunk has
+    /// runs already.
+    pub fn load_runs(
+        &mut self,
+        (volume, chunk): (VolumeId, ChunkIndex),
+        (runs, dead): (Vec<Run>, BlockBits),
+        mut change: impl FnMut(SlotChange),
+    ) -> bool {
+        let highest = runs.iter().map(|run| run.version).max().unwrap_or_default();
+        let mut is_first = true;
+        self.update((volume, chunk, highest), |entry, slab, known| {
+            is_first = entry.extra().rows == 0;
+            if !is_first {
+                return;
+            }
+            let unwritten = Place::default();
+            let places = entry.load_runs(slab, runs, dead);
+            *known += places.len() as u64;
+            entry.live += u16::try_from(places.len()).expect("within a chunk");
+            entry.highest = entry.highest.max(highest);
+            places.into_iter().for_each(|new| change(SlotChange { old: unwritten, new }));
+        });
+        is_first
+    }
+
     /// Forgets tombstones at or below `horizon`: every member has them for good.
     pub fn forget_tombstones(&mut self, volume: VolumeId, chunk: u32, horizon: Version) {
         let Some(held) = self.volumes.get_mut(&volume) else { return };
         let Some(entry) = held.chunks.get_mut(&chunk) else { return };
-        let base_goes = entry.base <= horizon;
-        for id in &mut entry.pages {
-            let Some(page) = self.slab.get_mut(*id) else { continue };
-            for slot in page.iter_mut() {
-                if slot.location == Slot::TRIMMED && slot.version <= horizon {
-                    self.slots -= 1;
-                    *slot = Slot::default();
-                }
-            }
-            if page.iter().all(|slot| slot.location == Slot::HOLE) {
-                self.slab.give_back(id);
-            }
-        }
+        self.known -= entry
+            .retain_slots(&mut self.slab, |slot| slot.location == Slot::TRIMMED && slot.version <= horizon);
         // A slot forgotten above a base that stays would read as trimmed with the base: still zeros.
-        if base_goes {
+        if entry.base <= horizon {
             entry.base = Version::ZERO;
         }
         if entry.is_empty() {
@@ -329,27 +333,27 @@ impl Index {
     pub fn drop_chunk(&mut self, mut chunk: Chunk, mut change: impl FnMut(SlotChange)) {
         self.chunks -= 1;
         self.live_blocks -= u64::from(chunk.live);
-        for (_, old) in (ChunkRef { chunk: &chunk, slab: &self.slab }).slots() {
-            self.slots -= 1;
-            change(SlotChange { old, new: Slot::default() });
+        self.extra.exchange(chunk.extra(), Extra::default());
+        for (_, old) in (ChunkRef { chunk: &chunk, slab: &self.slab }).blocks() {
+            self.known -= 1;
+            change(SlotChange { old, new: Place::default() });
         }
-        for page in &mut chunk.pages {
-            self.slab.give_back(page);
-        }
+        chunk.give_back(&mut self.slab);
     }
 
     /// Memory the index takes, in bytes, about.
     pub fn memory_bytes(&self) -> u64 {
         let chunk = size_of::<Chunk>() as u64 + 40;
         let volumes = self.volumes.len() * (size_of::<Volume>() + 16);
-        self.slab.bytes() + self.chunks * chunk + volumes as u64
+        self.slab.bytes() + self.chunks * chunk + self.extra.bytes + volumes as u64
     }
 
-    /// Bytes a checkpoint of the index takes, at most.
+    /// Bytes a checkpoint of the index takes, at most, and whatever becomes of its runs.
     pub fn checkpoint_bytes(&self) -> u64 {
-        use proto::disk::checkpoint::{CHUNK_BYTES, RECORD_BYTES, RUN_BYTES, SLOT_BYTES};
-        let slots = self.slots * (SLOT_BYTES + RUN_BYTES) as u64;
-        slots + self.chunks * CHUNK_BYTES as u64 + (self.volumes.len() * RECORD_BYTES) as u64
+        use proto::disk::checkpoint::{CHUNK_BYTES, RECORD_BYTES, RUN_BYTES, RUNS_BYTES, SLOT_BYTES};
+        let blocks = self.known * (SLOT_BYTES + RUN_BYTES) as u64;
+        let chunks = self.chunks * CHUNK_BYTES as u64 + self.extra.rows * RUNS_BYTES as u64;
+        blocks + chunks + (self.volumes.len() * RECORD_BYTES) as u64
     }
 
     /// A page of [`list`](super::Store) entries: blocks above `above`, from `cursor`, until `max_entries`
@@ -376,7 +380,7 @@ impl Index {
                 continue;
             }
             for block in 0..u16::try_from(BLOCKS_PER_CHUNK).expect("1024") {
-                let slot = entry.slot(block);
+                let slot = entry.place(block);
                 if u64::from(block) < from || slot.location == Slot::HOLE || slot.version <= above {
                     continue;
                 }
@@ -404,9 +408,48 @@ impl Index {
     }
 }
 
-/// A slot that gave way to another.
+type Parts<'a> = (&'a mut Chunk, &'a mut Slab, &'a mut u64);
+
+fn put_slot(
+    (entry, slab, known): Parts<'_>,
+    block: u16,
+    (old, new): (Place, Slot),
+    change: &mut impl FnMut(SlotChange),
+) {
+    entry.highest = entry.highest.max(new.version);
+    *known += u64::from(entry.put_slot(slab, block, new));
+    entry.live = entry.live + u16::from(new.has_data()) - u16::from(old.has_data());
+    change(SlotChange { old, new: new.into() });
+}
+
+/// Data that wins all of its blocks.
+fn put_data(
+    (entry, slab, known): Parts<'_>,
+    first: u16,
+    data: Written<'_>,
+    change: &mut impl FnMut(SlotChange),
+) {
+    let blocks = first..first + data.count();
+    if data.count() < MIN_RUN_BLOCKS || !entry.has_room_for_run() {
+        for (block, slot) in blocks.zip(data.slots()) {
+            let old = entry.place(slab, block);
+            put_slot((entry, slab, known), block, (old, slot), change);
+        }
+        return;
+    }
+    let run = Run::new(first, (data.location, data.batch), data.version, data.crcs);
+    for block in blocks {
+        let old = entry.place(slab, block);
+        entry.live += u16::from(!old.has_data());
+        change(SlotChange { old, new: Place { location: run.location(block), version: run.version } });
+    }
+    entry.highest = entry.highest.max(data.version);
+    *known += entry.put_run(slab, run);
+}
+
+/// A block that gave way to another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SlotChange {
-    pub old: Slot,
-    pub new: Slot,
+    pub old: Place,
+    pub new: Place,
 }

@@ -103,3 +103,15 @@ const _: () = assert!(
 pub const SLAB_FIRST_PAGES: usize = 128;
 /// Pages of slots in every further piece: 16 MiB, of which seven eighths at least lie on huge pages.
 pub const SLAB_PIECE_PAGES: usize = 32 << 10;
+
+/// Blocks in a row that are kept as a run, at least: as slots they take five times as much memory, and fewer
+/// would make reads of small writes look for CRCs.
+pub const MIN_RUN_BLOCKS: u16 = 8;
+/// Runs of one chunk, at most: as many of the shortest as it holds, and what a cut adds. What is more is kept in
+/// slots.
+pub const MAX_CHUNK_RUNS: usize = 130;
+/// Of the capacity, the share of memory for CRCs that were read or written lately: a 32nd of what all would take,
+/// since a CRC is a 1024th of its block.
+pub const SUMS_DIVISOR: u64 = 32 << 10;
+/// The same at least, in bytes: the CRCs of 8 GiB.
+pub const MIN_SUMS_BYTES: usize = 8 << 20;

@@ -4,13 +4,15 @@ use super::batch::{BatchBuilder, Data};
 use super::cleaner::Move;
 use super::core::{Io, Store};
 use super::event::{Action, Answer, IoId, Session, Ticket};
-use super::index::OnEqual;
+use super::index::{OnEqual, Written};
 use super::limits::{
     MAX_BATCH_DATA_BLOCKS, MAX_BATCH_ENTRIES, MAX_BATCH_ENTRY_BYTES, MAX_BATCH_HORIZONS,
-    MAX_BATCHES_IN_FLIGHT, MAX_CLEAN_CREDIT, MAX_CLEAN_DEBT, MIN_OVERLAPPING_OPS, MOVES_PER_BATCH,
+    MAX_BATCHES_IN_FLIGHT, MAX_CLEAN_CREDIT, MAX_CLEAN_DEBT, MIN_OVERLAPPING_OPS, MIN_RUN_BLOCKS,
+    MOVES_PER_BATCH,
 };
 use super::queue::{Op, Queue, WriteOp};
 use super::segments::Use;
+use super::sums::{Sums, SumsOf};
 use bytes::Bytes;
 use proto::checksum::crc32;
 use proto::disk::batch::ENTRY_BYTES;
@@ -65,6 +67,8 @@ struct InFlight {
     end: u32,
     /// Block data by its first disk block, ascending.
     data: Vec<(u32, Bytes)>,
+    /// Of its blocks, if some became runs.
+    sums: Option<Sums>,
     tickets: Vec<Ticket>,
     sessions: Vec<Session>,
     /// Every operation up to this number is in this batch or an earlier one.
@@ -122,6 +126,11 @@ impl Log {
         (from < data.len()).then(|| data.slice(from..from + BLOCK_LEN))
     }
 
+    /// The CRCs of the batch that starts there, if it is on its way and has runs.
+    pub fn in_flight_sums(&self, start: u32) -> Option<&Sums> {
+        self.in_flight.iter().find(|batch| batch.start == start)?.sums.as_ref()
+    }
+
     pub fn drain_tickets(&mut self) -> Vec<Ticket> {
         self.in_flight.drain(..).flat_map(|batch| batch.tickets).collect()
     }
@@ -176,7 +185,7 @@ impl Store {
         let known = self.superblock.checkpoint.map_or(0, |root| root.next_sequence).max(log.marked_sequence);
         let idle = self.queue.is_empty() && log.is_quiet() && log.flushed_sequence == log.next_sequence;
         if idle && log.flushed_sequence > known && self.open_head(Stream::Writers, 2) {
-            let parts = Parts { data: Vec::new(), tickets: Vec::new(), sessions: Vec::new() };
+            let parts = Parts { data: Vec::new(), sums: None, tickets: Vec::new(), sessions: Vec::new() };
             self.send_batch(Stream::Writers, BatchBuilder::new(0, 0, Data::Copied), parts, out);
         }
     }
@@ -330,8 +339,10 @@ impl Store {
             builder.entry(&Entry::Horizon { volume, settled, stable, whole });
         }
         let head = self.log.heads[Stream::Writers as usize].expect("the plan was made for an open segment");
-        let mut location = self.segments.geometry.start(head.segment) + head.block + builder.header_blocks();
+        let start = self.segments.geometry.start(head.segment) + head.block;
+        let mut location = start + builder.header_blocks();
         let plan = std::mem::take(&mut self.log.plan);
+        let mut sums = SumsOf::new(location, plan.iter().any(|piece| piece.count >= MIN_RUN_BLOCKS));
         let written = plan.iter().map(|piece| u32::from(piece.count)).sum::<u32>();
         let mut data = Vec::with_capacity(plan.len());
         let mut tickets = Vec::with_capacity(plan.len());
@@ -345,11 +356,9 @@ impl Store {
                 let range = piece_range(op, piece);
                 let done = op.taken == op.range.count;
                 let (kind, version, crcs) = (op.kind, op.version, op.crcs.clone());
-                let slots = (location..)
-                    .zip(usize::from(piece.first)..)
-                    .take(usize::from(piece.count))
-                    .map(|(location, block)| Slot { location, crc: crcs.get(block), version });
-                self.index_data(&range, kind, slots);
+                let crcs = &crcs.as_bytes()[usize::from(piece.first) * 4..][..usize::from(piece.count) * 4];
+                sums.add(crcs);
+                self.index_data(&range, kind, &Written { batch: start, location, version, crcs });
                 location += u32::from(piece.count);
                 if !done {
                     break;
@@ -374,16 +383,16 @@ impl Store {
             let sequence = held.map_or_else(|| self.sessions.held(planned.client), |s| s.sequence);
             builder.entry(&Entry::Session { client: planned.client, sequence });
         }
-        let batch = Parts { data, tickets, sessions };
+        let batch = Parts { data, sums: sums.done(), tickets, sessions };
         let share = self.clean_share();
         self.log.clean_credit = (self.log.clean_credit + share * written).min(MAX_CLEAN_CREDIT);
         self.send_batch(Stream::Writers, builder, batch, out);
     }
 
-    fn index_data(&mut self, range: &BlockRange, kind: DataKind, slots: impl Iterator<Item = Slot>) {
+    fn index_data(&mut self, range: &BlockRange, kind: DataKind, data: &Written<'_>) {
         let (segments, counters) = (&mut self.segments, &mut self.counters);
         let place = (range.volume, range.chunk, range.first);
-        self.index.apply(place, OnEqual::from(kind), slots, |change| {
+        self.index.apply_data(place, OnEqual::from(kind), data, |change| {
             segments.note(change);
             if kind == DataKind::Repair && change.old.version == change.new.version {
                 counters.repaired_blocks += 1;
@@ -417,7 +426,9 @@ impl Store {
         let moved_data = Data::of(moves.iter().filter_map(|m| m.data.as_deref()));
         let mut builder = BatchBuilder::new(entries_len, data_blocks, moved_data);
         let head = self.log.heads[Stream::Cleaner as usize].expect("it was opened above");
-        let mut location = self.segments.geometry.start(head.segment) + head.block + builder.header_blocks();
+        let start = self.segments.geometry.start(head.segment) + head.block;
+        let mut location = start + builder.header_blocks();
+        let mut sums = SumsOf::new(location, runs.iter().any(|run| run.len() >= usize::from(MIN_RUN_BLOCKS)));
         let mut data = Vec::with_capacity(moves.len());
         for run in runs {
             let run = &moves[run];
@@ -434,9 +445,9 @@ impl Store {
             }
             let crcs: Vec<u8> = run.iter().flat_map(|m| m.crc.to_le_bytes()).collect();
             builder.entry(&Entry::Data { kind: DataKind::Move, range, version: first.version, crcs: &crcs });
-            let slots =
-                (location..).zip(run).map(|(location, m)| Slot { location, crc: m.crc, version: m.version });
-            self.index.apply(place, OnEqual::Replace, slots, |change| segments.note(change));
+            sums.add(&crcs);
+            let moved = Written { batch: start, location, version: first.version, crcs: &crcs };
+            self.index.apply_data(place, OnEqual::Replace, &moved, |change| segments.note(change));
             for block in run.iter().filter_map(|m| m.data.as_ref()) {
                 builder.place(block.clone());
                 data.push((location, block.clone()));
@@ -446,7 +457,7 @@ impl Store {
         self.counters.moved_blocks += data_blocks as u64;
         self.log.clean_credit = self.log.clean_credit.saturating_sub(8 * moved);
         self.note_age(head.segment);
-        let batch = Parts { data, tickets: Vec::new(), sessions: Vec::new() };
+        let batch = Parts { data, sums: sums.done(), tickets: Vec::new(), sessions: Vec::new() };
         self.send_batch(Stream::Cleaner, builder, batch, out);
         true
     }
@@ -491,7 +502,7 @@ impl Store {
         log.since_checkpoint += buf.len() as u64;
         self.counters.batches += 1;
         self.counters.bytes_written += buf.len() as u64;
-        let Parts { data, tickets, sessions } = parts;
+        let Parts { data, sums, tickets, sessions } = parts;
         let through_ops = self.queue.taken_through();
         let io = self.new_io(Io::Batch);
         let (end, written) = (start + blocks, false);
@@ -501,6 +512,7 @@ impl Store {
             start,
             end,
             data,
+            sums,
             tickets,
             sessions,
             through_ops,
@@ -519,6 +531,9 @@ impl Store {
             let Some(batch) = self.log.in_flight.pop_front() else { return };
             self.log.written_sequence = batch.sequence + 1;
             self.log.written_ops = batch.through_ops;
+            if let Some(sums) = batch.sums {
+                self.sums.put(batch.start, sums);
+            }
             for session in batch.sessions {
                 self.sessions.note(session.client, session.sequence, batch.sequence);
             }
@@ -532,6 +547,7 @@ impl Store {
 /// What a batch does when it is written.
 struct Parts {
     data: Vec<(u32, Bytes)>,
+    sums: Option<Sums>,
     tickets: Vec<Ticket>,
     sessions: Vec<Session>,
 }

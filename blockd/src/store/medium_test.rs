@@ -115,8 +115,8 @@ fn an_error_at_any_operation_is_the_end() {
 fn locations(rig: &Rig, volume: u64) -> Vec<(BlockRange, usize)> {
     let index = &rig.store.index;
     let all = index.chunks_of(&index.volumes[&VolumeId(volume)], 0).flat_map(|(chunk, entry)| {
-        let live = entry.slots().filter(|(_, slot)| slot.has_data());
-        live.map(move |(block, slot)| (range(volume, chunk, block, 1), slot.location as usize * BLOCK_LEN))
+        let live = entry.blocks().filter(|(_, place)| place.has_data());
+        live.map(move |(block, place)| (range(volume, chunk, block, 1), place.location as usize * BLOCK_LEN))
     });
     all.collect()
 }
@@ -248,7 +248,7 @@ fn a_mount_that_writes_checkpoints_can_be_killed_at_any_of_its_writes() {
             rig.disk.cut(how, &mut rng);
             rig.remount();
             assert_eq!(digest(&rig), single, "after {writes} writes, {how:?}");
-            assert!(rig.store.index.slot(VolumeId(1), ChunkIndex(0), 0).location != Slot::HOLE);
+            assert!(rig.store.index.place(VolumeId(1), ChunkIndex(0), 0).location != Slot::HOLE);
         }
     }
     assert!(killed > 20, "{killed}: the mount wrote no checkpoint");

@@ -1,11 +1,12 @@
 //! The store's hot pieces one by one, for the micro-benchmarks in `benches/`. Not for use.
 
 use super::batch::{BatchBuilder, Data};
-use super::index::{Index, OnEqual};
+use super::chunk::Place;
+use super::index::{Index, OnEqual, Written};
 use bytes::Bytes;
 use proto::checksum::crc32;
 use proto::disk::batch::HEADER_BYTES;
-use proto::disk::{BatchHeader, DataKind, DiskError, Entry, Slot};
+use proto::disk::{BatchHeader, DataKind, DiskError, Entry};
 use proto::message::BlockRange;
 use proto::units::BLOCK_LEN;
 use proto::{ChunkIndex, Version, VolumeId};
@@ -20,13 +21,19 @@ impl BenchIndex {
 
     /// One block was written.
     pub fn insert(&mut self, chunk: u32, block: u16, location: u32, version: u64) {
-        let slot = Slot { location, crc: location, version: Version(version) };
-        let at = (Self::VOLUME, ChunkIndex(chunk), block);
-        self.0.apply(at, OnEqual::Keep, std::iter::once(slot), |_| {});
+        self.insert_run(chunk, block, (location, version), &[0; 4]);
     }
 
-    pub fn lookup(&self, chunk: u32, block: u16) -> Slot {
-        self.0.slot(Self::VOLUME, ChunkIndex(chunk), block)
+    /// Neighbouring blocks were written, with these CRCs. A batch with nothing else has its header at `location`.
+    pub fn insert_run(&mut self, chunk: u32, first: u16, (location, version): (u32, u64), crcs: &[u8]) {
+        let data = Written { batch: location, location: location + 1, version: Version(version), crcs };
+        self.0.apply_data((Self::VOLUME, ChunkIndex(chunk), first), OnEqual::Keep, &data, |_| {});
+    }
+
+    /// Where a block lies.
+    pub fn lookup(&self, chunk: u32, block: u16) -> u32 {
+        let Place { location, .. } = self.0.place(Self::VOLUME, ChunkIndex(chunk), block);
+        location
     }
 
     pub fn memory_bytes(&self) -> u64 {

@@ -7,6 +7,7 @@
 mod batch;
 pub mod check;
 mod checkpoint;
+mod chunk;
 mod cleaner;
 mod core;
 pub mod event;
@@ -24,6 +25,7 @@ mod segments;
 mod session;
 mod slab;
 mod space;
+mod sums;
 mod survey;
 
 pub use self::core::{Counters, Store, VolumeInfo};
@@ -38,6 +40,8 @@ mod clear_test;
 #[cfg(test)]
 mod damage_test;
 #[cfg(test)]
+mod index_test;
+#[cfg(test)]
 mod medium_test;
 #[cfg(test)]
 mod power_test;
@@ -47,5 +51,7 @@ mod reserve_test;
 mod sim;
 #[cfg(test)]
 mod store_test;
+#[cfg(test)]
+mod sums_test;
 #[cfg(test)]
 mod survey_test;

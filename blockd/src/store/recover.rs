@@ -5,20 +5,20 @@
 //! data matches its CRCs, and the first that does not ends the log. If a batch that was durable is missing,
 //! the disk has lost what it promised to keep: that is an error, not a shorter log.
 
-use super::index::{Index, OnEqual};
+use super::index::{Index, OnEqual, Written};
 use super::limits::RECOVERY_WINDOW_BYTES;
 use super::segments::{Geometry, Segments, Use};
 use super::session::Sessions;
 use crate::error::{Error, ErrorKind};
 use proto::checksum::crc32;
-use proto::disk::checkpoint::chunk_slots;
+use proto::disk::checkpoint::{BlockBits, chunk_slots, runs_of};
 use proto::disk::superblock::COPY_BLOCKS;
 use proto::disk::{
-    BatchHeader, CheckpointCommit, CheckpointRoot, DiskError, Entry, PartHeader, PartKind, Record, Slot,
+    BatchHeader, CheckpointCommit, CheckpointRoot, DiskError, Entry, PartHeader, PartKind, Record, Run, Slot,
     Superblock, entries, is_zero, records,
 };
 use proto::units::{BLOCK_BYTES, BLOCK_LEN, BLOCKS_PER_CHUNK};
-use proto::{GroupEpoch, GroupId};
+use proto::{ChunkId, GroupEpoch, GroupId};
 use rt::buf::AlignedBuf;
 use rt::device::BlockDevice;
 use std::collections::BTreeMap;
@@ -496,6 +496,7 @@ impl Recovered {
                     let place = (chunk.volume, chunk.index, base);
                     self.index.load(place, chunk_slots(runs), |change| segments.note(change));
                 }
+                Record::Runs { chunk, dead, runs } => self.load_runs(chunk, runs_of(runs).collect(), dead)?,
                 Record::Volume { volume, deleted, fence, settled, stable, highest, whole } => {
                     let held = self.index.volume_mut(volume);
                     held.fence = held.fence.max(fence);
@@ -512,6 +513,23 @@ impl Recovered {
         Ok(())
     }
 
+    fn load_runs(&mut self, chunk: ChunkId, runs: Vec<Run>, dead: BlockBits) -> Result<(), DiskError> {
+        let geometry = self.segments.geometry;
+        let lies = |run: &Run| {
+            let segment = geometry.segment_of(run.batch());
+            segment.is_some() && segment == geometry.segment_of(run.piece().end - 1)
+        };
+        if !runs.iter().all(lies) {
+            return Err(DiskError::Content("a run lies outside the segments"));
+        }
+        let segments = &mut self.segments;
+        let place = (chunk.volume, chunk.index);
+        if !self.index.load_runs(place, (runs, dead), |change| segments.note(change)) {
+            return Err(DiskError::Content("a chunk's runs come twice"));
+        }
+        Ok(())
+    }
+
     fn delete(&mut self, volume: proto::VolumeId) {
         let segments = &mut self.segments;
         for chunk in self.index.delete_volume(volume).into_values() {
@@ -522,16 +540,15 @@ impl Recovered {
     fn replay(&mut self, batch: &Found) {
         let header = &batch.header;
         let geometry = self.segments.geometry;
-        let mut location = geometry.start(header.segment) + header.block + u32::from(header.header_blocks);
+        let start = geometry.start(header.segment) + header.block;
+        let mut location = start + u32::from(header.header_blocks);
         let segments = &mut self.segments;
         for entry in entries(&batch.entries).flatten() {
             match entry {
                 Entry::Data { kind, range, version, crcs } => {
-                    let crcs = proto::checksum::BlockCrcs::from_bytes(bytes::Bytes::copy_from_slice(crcs));
-                    let slots =
-                        (location..).zip(crcs.iter()).map(|(location, crc)| Slot { location, crc, version });
+                    let data = Written { batch: start, location, version, crcs };
                     let place = (range.volume, range.chunk, range.first);
-                    self.index.apply(place, OnEqual::from(kind), slots, |change| segments.note(change));
+                    self.index.apply_data(place, OnEqual::from(kind), &data, |change| segments.note(change));
                     location += u32::from(range.count);
                 }
                 Entry::Trim { range, version } if u32::from(range.count) == BLOCKS_PER_CHUNK => {

@@ -122,8 +122,9 @@ impl Store {
         let new_chunk = if held.is_none() { CHUNK_BYTES as u64 } else { 0 };
         let leaves_nothing = |block| {
             held.is_none_or(|chunk| {
-                let slot = chunk.slot(block);
-                slot.location == Slot::HOLE || slot.location == Slot::TRIMMED && slot.version == chunk.base()
+                let place = chunk.place(block);
+                place.location == Slot::HOLE
+                    || place.location == Slot::TRIMMED && place.version == chunk.base()
             })
         };
         let whole = u32::from(range.count) == BLOCKS_PER_CHUNK;

@@ -1,15 +1,18 @@
 //! What a store tells of its content without reading a block: catch-up and scrub compare members by it.
 //! All of it comes from the index; a page is bounded by what it may pass by, not only by what it finds.
 
+use super::chunk::{ChunkRef, Place, Sum};
 use super::core::Store;
 use super::event::Ticket;
-use super::index::{ChunkRef, Index};
+use super::index::Index;
 use super::queue::Op;
-use proto::disk::Slot;
+use super::sums::{Sums, read_sums};
+use proto::disk::{Run, Slot};
 use proto::limits::MAX_GROUPS;
 use proto::message::BlockState;
 use proto::units::{BLOCK_BYTES, BLOCKS_PER_CHUNK};
 use proto::{ChunkIndex, ErrorCode, GroupEpoch, GroupId, Version, VolumeEpoch, VolumeId, WireError};
+use rt::device::BlockDevice;
 
 /// A volume the disk knows of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +80,8 @@ impl Store {
         let mut runs: Vec<ChunkRun> = Vec::new();
         let Some(held) = self.index.volumes.get(&volume) else { return runs };
         let Some(entry) = self.index.chunk(volume, chunk) else { return runs };
-        for (block, slot) in entry.known(held.forgotten) {
-            let state = match slot.location {
+        for (block, place) in entry.known(held.forgotten) {
+            let state = match place.location {
                 Slot::TRIMMED => BlockState::Trimmed,
                 Slot::LOST => BlockState::Corrupt,
                 _ => BlockState::Data,
@@ -86,25 +89,41 @@ impl Store {
             match runs.last_mut() {
                 Some(last)
                     if last.first + last.count == block
-                        && (last.version, last.state) == (slot.version, state) =>
+                        && (last.version, last.state) == (place.version, state) =>
                 {
                     last.count += 1;
                 }
-                _ => runs.push(ChunkRun { first: block, count: 1, version: slot.version, state }),
+                _ => runs.push(ChunkRun { first: block, count: 1, version: place.version, state }),
             }
         }
         runs
     }
 
     /// Where each block of a chunk with data lies on the disk, in bytes, and the checksum of what should be
-    /// there: for tests that damage disks, and count what they damaged.
-    pub fn data_places(&self, volume: VolumeId, chunk: ChunkIndex) -> Vec<(u16, u64, u32)> {
+    /// there, which `dev` may have to tell (`None`: it can't): for tests that damage disks, and count what they
+    /// damaged.
+    pub fn data_places(
+        &self,
+        dev: &dyn BlockDevice,
+        volume: VolumeId,
+        chunk: ChunkIndex,
+    ) -> Vec<(u16, u64, Option<u32>)> {
         let Some(entry) = self.index.chunk(volume, chunk) else { return Vec::new() };
-        let place = |(block, slot): (u16, Slot)| {
-            let offset_bytes = u64::from(slot.location) * BLOCK_BYTES;
-            slot.has_data().then_some((block, offset_bytes, slot.crc))
+        let mut last: Option<(Run, Option<Sums>)> = None;
+        let place = |(block, place): (u16, Place)| {
+            let crc = match entry.sum(block)? {
+                Sum::Crc(crc) => Some(crc),
+                Sum::Of(run) => {
+                    if last.as_ref().is_none_or(|(of, _)| *of != run) {
+                        let read = || read_sums(dev, self.disk_id(), &self.segments.geometry, &run);
+                        last = Some((run, self.sums_of(&run).or_else(read)));
+                    }
+                    last.as_ref().and_then(|(_, sums)| Some(sums.as_ref()?.crc(place.location)))
+                }
+            };
+            Some((block, u64::from(place.location) * BLOCK_BYTES, crc))
         };
-        entry.slots().filter_map(place).collect()
+        entry.blocks().filter_map(place).collect()
     }
 
     /// The least epoch of a group that was adopted here, in this life of the disk or an earlier one.
@@ -168,31 +187,31 @@ impl<'a> ChunkRef<'a> {
     /// A number that two members have in common if, and but for a chance of one in 2^64 only if, they know
     /// the same of every block. A sum, so that the order of the blocks is nobody's concern.
     pub fn digest(self, forgotten: Version) -> u64 {
-        self.known(forgotten).map(|(block, slot)| block_digest(block, &slot)).fold(0, u64::wrapping_add)
+        self.known(forgotten).map(|(block, place)| block_digest(block, place)).fold(0, u64::wrapping_add)
     }
 
     /// Blocks with versions of their own or the chunk's trim's, without tombstones at or below `forgotten`.
-    fn known(self, forgotten: Version) -> impl Iterator<Item = (u16, Slot)> + 'a {
-        // Without a trim of the whole chunk that still counts, only pages that exist have anything to say.
+    fn known(self, forgotten: Version) -> impl Iterator<Item = (u16, Place)> + 'a {
+        // Without a trim of the whole chunk that still counts, only what is known by itself has anything to say.
         let all = (self.base() > forgotten).then(|| u16::try_from(BLOCKS_PER_CHUNK).expect("1024"));
-        let every = (0..all.unwrap_or(0)).map(move |block| (block, self.slot(block)));
-        let own = self.slots().take_while(move |_| all.is_none());
-        every.chain(own).filter(move |(_, slot)| {
-            slot.location != Slot::HOLE && (slot.location != Slot::TRIMMED || slot.version > forgotten)
+        let every = (0..all.unwrap_or(0)).map(move |block| (block, self.place(block)));
+        let own = self.blocks().take_while(move |_| all.is_none());
+        every.chain(own).filter(move |(_, place)| {
+            place.location != Slot::HOLE && (place.location != Slot::TRIMMED || place.version > forgotten)
         })
     }
 }
 
 /// splitmix64's finalizer over version, block and state. Members of different builds compare these: it may
 /// not change.
-fn block_digest(block: u16, slot: &Slot) -> u64 {
-    let state: u64 = match slot.location {
+fn block_digest(block: u16, held: Place) -> u64 {
+    let state: u64 = match held.location {
         Slot::TRIMMED => 1,
         Slot::LOST => 2,
         _ => 0,
     };
     let place = (u64::from(block) << 2 | state).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut z = slot.version.0 ^ place;
+    let mut z = held.version.0 ^ place;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -106,7 +106,7 @@ impl BatchHeader {
 
     /// Checks and decodes a fixed header; its lengths are within limits when this returns `Ok`.
     pub fn decode(bytes: &[u8]) -> Result<Self, DiskError> {
-        check_header(bytes, MAGIC, 84..CRC_AT)?;
+        check_header(bytes, (MAGIC, FORMAT_VERSION), 84..CRC_AT)?;
         let header = Self {
             disk: DiskId(id_at(bytes, 16)),
             incarnation: u64_at(bytes, 32),

@@ -6,7 +6,7 @@
 //! ```text
 //! offset  size  field
 //!      0     8  magic "ASHCKPNT"
-//!      8     2  format version
+//!      8     2  format version: 2, or 1 if there are no records of kind 5
 //!     10     2  kind: 1 records, 2 commit
 //!     12     4  part number, from 0
 //!     16    16  disk id
@@ -25,6 +25,8 @@
 //! chunk    kind 1: 2, runs 2, chunk 4, volume 8, base 8 (the version of a trim of the whole chunk), then
 //!          the runs, lowest first: first block 2, blocks 2, zero 4, and for each block a slot of 16:
 //!          location 4 (0 never written, ff..ff trimmed, ff..fe lost), CRC 4, version 8
+//! runs     kind 5: 2, runs 2, chunk 4, volume 8, zero 8, a bit for each block of the chunk 128 (1: whatever a run
+//!          says of it does not count any more), then the runs as `run` has them, in order and without overlap
 //! volume   kind 2: 2, flags 2 (bit 0 deleted, bit 1 tombstones up to stable are forgotten),
 //!          fence 4, volume 8, settled 8, stable 8, highest 8
 //! session  kind 3: 2, zero 6, client 16, sequence 8, batch of its last write 8
@@ -43,7 +45,8 @@
 //!               segments, in order: segment 4, parts in it 4
 //! ```
 
-use super::{DiskError, FORMAT_VERSION, check_counters, check_header, check_zero, id_at, put};
+use super::run::{RUN_RECORD_BYTES, Run};
+use super::{DiskError, check_counters, check_header, check_zero, id_at, put};
 use crate::checksum::crc32;
 use crate::frame::{u16_at, u32_at, u64_at};
 use crate::ids::{
@@ -53,6 +56,8 @@ use crate::units::{BLOCK_LEN, BLOCKS_PER_CHUNK};
 
 /// The first bytes of a part.
 pub const MAGIC: [u8; 8] = *b"ASHCKPNT";
+/// The format of parts that this build writes; it reads all before it.
+const PART_VERSION: u16 = 2;
 /// Bytes of a part's header.
 pub const HEADER_BYTES: usize = 128;
 /// Blocks of one part, at most.
@@ -67,6 +72,12 @@ pub const RUN_BYTES: usize = 8;
 pub const CHUNK_BYTES: usize = 24;
 /// Bytes of a chunk record, at most: runs have a hole between them.
 pub const MAX_CHUNK_BYTES: usize = CHUNK_BYTES + BLOCKS_PER_CHUNK as usize * (SLOT_BYTES + RUN_BYTES / 2);
+/// Bytes of a chunk's bits.
+const DEAD_BYTES: usize = BLOCKS_PER_CHUNK as usize / 8;
+/// Bytes of a runs record before its runs.
+pub const RUNS_BYTES: usize = CHUNK_BYTES + DEAD_BYTES;
+/// Bytes of a runs record, at most.
+pub const MAX_RUNS_BYTES: usize = RUNS_BYTES + BLOCKS_PER_CHUNK as usize * RUN_RECORD_BYTES;
 /// Bytes of a volume, session or group record.
 pub const RECORD_BYTES: usize = 40;
 /// Segments that may be open for batches: the writers' and the cleaner's.
@@ -75,7 +86,10 @@ pub const MAX_HEADS: usize = 2;
 const COMMIT_BYTES: usize = 32;
 const CRC_AT: usize = 124;
 
-const _: () = assert!(MAX_CHUNK_BYTES <= MAX_PAYLOAD_BYTES);
+const _: () = assert!(MAX_CHUNK_BYTES + MAX_RUNS_BYTES <= MAX_PAYLOAD_BYTES);
+
+/// A bit for each block of a chunk, from the lowest bit of the first word on.
+pub type BlockBits = [u64; BLOCKS_PER_CHUNK as usize / 64];
 
 /// What a part holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +123,7 @@ impl PartHeader {
         let out = &mut out[..HEADER_BYTES];
         out.fill(0);
         put(out, 0, &MAGIC);
-        put(out, 8, &FORMAT_VERSION.to_le_bytes());
+        put(out, 8, &PART_VERSION.to_le_bytes());
         put(out, 10, &(self.kind as u16).to_le_bytes());
         put(out, 12, &self.part.to_le_bytes());
         put(out, 16, &self.disk.0);
@@ -124,7 +138,7 @@ impl PartHeader {
 
     /// Checks and decodes a header; the payload's length is within limits when this returns `Ok`.
     pub fn decode(bytes: &[u8]) -> Result<Self, DiskError> {
-        check_header(bytes, MAGIC, 56..CRC_AT)?;
+        check_header(bytes, (MAGIC, PART_VERSION), 56..CRC_AT)?;
         let kind = match u16_at(bytes, 10) {
             1 => PartKind::Records,
             2 => PartKind::Commit,
@@ -218,6 +232,24 @@ pub fn put_chunk(out: &mut Vec<u8>, chunk: ChunkId, base: Version, slots: impl I
     put(out, at + 2, &runs.to_le_bytes());
 }
 
+/// Appends a runs record. `runs` are in ascending order and have no block in common; those of their blocks that
+/// are in `dead` do not count.
+pub fn put_runs(
+    out: &mut Vec<u8>,
+    chunk: ChunkId,
+    dead: &BlockBits,
+    runs: impl ExactSizeIterator<Item = Run>,
+) {
+    let count = u16::try_from(runs.len()).expect("each has a block of the chunk");
+    out.extend_from_slice(&5u16.to_le_bytes());
+    out.extend_from_slice(&count.to_le_bytes());
+    out.extend_from_slice(&chunk.index.0.to_le_bytes());
+    out.extend_from_slice(&chunk.volume.0.to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
+    dead.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+    runs.for_each(|run| out.extend_from_slice(&run.encode()));
+}
+
 /// One record of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record<'a> {
@@ -225,6 +257,12 @@ pub enum Record<'a> {
     Chunk {
         chunk: ChunkId,
         base: Version,
+        runs: &'a [u8],
+    },
+    /// Follows the record of its chunk. `runs` is what [`runs_of`] takes apart.
+    Runs {
+        chunk: ChunkId,
+        dead: BlockBits,
         runs: &'a [u8],
     },
     Volume {
@@ -249,10 +287,13 @@ pub enum Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Appends a volume, session or group record (chunks: [`put_chunk`]).
+    /// Appends a volume, session or group record (chunks: [`put_chunk`], [`put_runs`]).
     pub fn encode_to(&self, out: &mut Vec<u8>) {
         match self {
             Self::Chunk { chunk, base, runs } => put_chunk(out, *chunk, *base, chunk_slots(runs)),
+            Self::Runs { chunk, dead, runs } => {
+                put_runs(out, *chunk, dead, runs_of(runs).collect::<Vec<_>>().into_iter());
+            }
             Self::Volume { volume, deleted, fence, settled, stable, highest, whole } => {
                 out.extend_from_slice(&2u16.to_le_bytes());
                 out.extend_from_slice(&(u16::from(*deleted) | u16::from(*whole) << 1).to_le_bytes());
@@ -288,6 +329,16 @@ impl<'a> Record<'a> {
             let len = check_runs(&bytes[CHUNK_BYTES..], u16_at(bytes, 2))?;
             let (runs, rest) = bytes[CHUNK_BYTES..].split_at(len);
             return Ok((Self::Chunk { chunk, base, runs }, rest));
+        }
+        if kind == 5 {
+            let chunk = ChunkId { volume: VolumeId(u64_at(bytes, 8)), index: ChunkIndex(u32_at(bytes, 4)) };
+            check_zero(&bytes[16..CHUNK_BYTES])?;
+            let len = RUNS_BYTES + usize::from(u16_at(bytes, 2)) * RUN_RECORD_BYTES;
+            let (record, rest) = bytes.split_at_checked(len).ok_or(short)?;
+            let (bits, runs) = record[CHUNK_BYTES..].split_at(DEAD_BYTES);
+            check_row(runs)?;
+            let dead = std::array::from_fn(|word| u64_at(bits, word * 8));
+            return Ok((Self::Runs { chunk, dead, runs }, rest));
         }
         if bytes.len() < RECORD_BYTES {
             return Err(short);
@@ -343,6 +394,24 @@ fn check_runs(bytes: &[u8], count: u16) -> Result<usize, DiskError> {
         return Err(DiskError::Content("a chunk's runs are cut short"));
     }
     Ok(at)
+}
+
+/// Fails unless `runs` are whole, ascending and without overlap.
+fn check_row(runs: &[u8]) -> Result<(), DiskError> {
+    let mut end = 0;
+    for bytes in runs.chunks_exact(RUN_RECORD_BYTES) {
+        let run = Run::decode(bytes)?;
+        if run.first() < end {
+            return Err(DiskError::Content("a chunk's runs are out of order"));
+        }
+        end = run.end();
+    }
+    Ok(())
+}
+
+/// The runs of a decoded runs record, in order.
+pub fn runs_of(runs: &[u8]) -> impl Iterator<Item = Run> + '_ {
+    runs.chunks_exact(RUN_RECORD_BYTES).map_while(|bytes| Run::decode(bytes).ok())
 }
 
 /// The blocks of a decoded chunk record's `runs` with their slots, in order.

@@ -80,6 +80,11 @@ fn part() -> Vec<u8> {
     let slot = |location| Slot { location, crc: 0xdead_beef, version: Version(8) };
     let slots = [(3, slot(300)), (4, slot(301)), (9, slot(Slot::TRIMMED))];
     checkpoint::put_chunk(&mut payload, chunk, Version(7), slots.into_iter());
+    records_behind(payload)
+}
+
+/// A part of `payload` and records of the other kinds.
+fn records_behind(mut payload: Vec<u8>) -> Vec<u8> {
     let records = [
         Record::Volume {
             volume: VolumeId(9),
@@ -115,17 +120,102 @@ fn part() -> Vec<u8> {
 fn golden_bytes() {
     assert_eq!(&superblock().encode()[..16], b"ASHLARDK\x01\0\x02\0\0\0\0\0");
     assert_eq!(&batch()[..16], b"ASHBATCH\x01\0\x01\0\x06\0\0\0");
-    assert_eq!(&part()[..16], b"ASHCKPNT\x01\0\x01\0\x01\0\0\0");
+    assert_eq!(&part()[..16], b"ASHCKPNT\x02\0\x01\0\x01\0\0\0");
     let mut trim = [0; batch::ENTRY_BYTES];
     Entry::Trim { range: range(), version: Version(0x55) }.encode_to(&mut trim);
     let hex: String = trim.iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(hex, "0400fe03020000000403020100000000050000000000000055000000000000000000000000000000");
-    let crcs =
-        [crc32(&superblock().encode()[..4092]), crc32(&batch()), crc32(&part()), crc32(&commit().encode())];
+    let crcs = [
+        crc32(&superblock().encode()[..4092]),
+        crc32(&batch()),
+        crc32(&part_of_version_1()),
+        crc32(&commit().encode()),
+        crc32(&part_with_runs()),
+    ];
     assert_eq!(crcs, GOLDEN);
 }
 
-const GOLDEN: [u32; 4] = [1_921_336_018, 576_332_214, 3_152_775_037, 1_815_957_188];
+const GOLDEN: [u32; 5] = [1_921_336_018, 576_332_214, 3_152_775_037, 1_815_957_188, 3_268_877_237];
+
+/// As builds before runs wrote it.
+fn part_of_version_1() -> Vec<u8> {
+    let mut bytes = part();
+    dress(&mut bytes, checkpoint::MAGIC, 124);
+    bytes
+}
+
+fn runs() -> [Run; 3] {
+    let crcs = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]].concat();
+    let whole = Run::new(1021, (0x0102_0304, 0x0102_0301), Version(0x55), &crcs);
+    [
+        Run::new(8, (900, 899), Version(0x77), &[7; 64]).part(9..24),
+        whole.part(1021..1022),
+        whole.part(1023..1024),
+    ]
+}
+
+fn part_with_runs() -> Vec<u8> {
+    let mut payload = Vec::new();
+    let chunk = ChunkId { volume: VolumeId(9), index: ChunkIndex(1) };
+    checkpoint::put_chunk(&mut payload, chunk, Version(0), [].into_iter());
+    checkpoint::put_runs(&mut payload, chunk, &dead(), runs().into_iter());
+    records_behind(payload)
+}
+
+fn dead() -> checkpoint::BlockBits {
+    std::array::from_fn(|word| if word == 0 { 0x0102 << 8 } else { 0 })
+}
+
+#[test]
+fn parts_of_version_1_are_read() {
+    let (old, new) = (part_of_version_1(), part());
+    let header = PartHeader::decode(&old).unwrap();
+    assert_eq!(Ok(header), PartHeader::decode(&new));
+    assert_eq!(header.check_payload(&old), header.check_payload(&new));
+    let mut newer = part();
+    newer[8] = 3;
+    assert_eq!(PartHeader::decode(&newer), Err(DiskError::NewerFormat(3)));
+}
+
+#[test]
+fn runs_round_trip_and_say_where_their_blocks_lie() {
+    let bytes = part_with_runs();
+    let header = PartHeader::decode(&bytes).unwrap();
+    let all: Vec<_> = records(header.check_payload(&bytes).unwrap()).map(Result::unwrap).collect();
+    let Record::Runs { chunk, dead: bits, runs: row } = all[1] else { panic!("{:?}", all[1]) };
+    assert_eq!((chunk.index, bits), (ChunkIndex(1), dead()));
+    let read: Vec<Run> = checkpoint::runs_of(row).collect();
+    assert_eq!(read, runs());
+    let run = read[2];
+    assert_eq!((run.first(), run.end(), run.version), (1023, 1024, Version(0x55)));
+    assert_eq!(
+        (run.location(1023), run.batch(), run.piece()),
+        (0x0102_0306, 0x0102_0301, 0x0102_0304..0x0102_0307)
+    );
+    let mut again = Vec::new();
+    all[1].encode_to(&mut again);
+    assert_eq!(records(&again).collect::<Vec<_>>(), [Ok(all[1])]);
+    // A block past the chunk, past the piece, and a piece with no header in front of it.
+    let at = checkpoint::RUNS_BYTES;
+    for (offset, value) in [(3, 4), (2, 17), (4, 14), (6, 0), (26, 0xff), (7, 0x80)] {
+        let mut bad = again.clone();
+        bad[at + offset] = value;
+        assert!(records(&bad).next().unwrap().is_err(), "byte {offset}");
+    }
+    for pair in [[runs()[1], runs()[0]], [runs()[0], runs()[0]]] {
+        let mut bad = Vec::new();
+        checkpoint::put_runs(&mut bad, chunk, &dead(), pair.into_iter());
+        assert!(records(&bad).next().unwrap().is_err(), "{pair:?}");
+    }
+}
+
+#[test]
+fn a_run_vouches_for_its_own_crcs_only() {
+    let crcs: Vec<u8> = (0..64).collect();
+    let run = Run::new(100, (900, 899), Version(1), &crcs).part(104..106);
+    assert!(run.vouches_for(&crcs));
+    assert!(!run.vouches_for(&crcs[..60]) && !run.vouches_for(&crcs[16..24]) && !run.vouches_for(&[0; 64]));
+}
 
 #[test]
 fn superblock_round_trips_and_notices_every_bit() {

@@ -6,10 +6,12 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod run;
 pub mod superblock;
 
 pub use batch::{BatchHeader, DataKind, Entry, entries};
 pub use checkpoint::{CheckpointCommit, LogHead, PartHeader, PartKind, Record, Slot, records};
+pub use run::Run;
 pub use superblock::{CheckpointRoot, Life, Superblock};
 
 use std::fmt;
@@ -37,7 +39,7 @@ impl fmt::Display for DiskError {
         match self {
             Self::Magic => f.write_str("the magic number is missing"),
             Self::NewerFormat(version) => {
-                write!(f, "format version {version} is newer than this build's {FORMAT_VERSION}")
+                write!(f, "format version {version} is newer than what this build knows")
             }
             Self::HeaderChecksum => f.write_str("the header's checksum does not match"),
             Self::BodyChecksum => f.write_str("the body's checksum does not match"),
@@ -62,22 +64,26 @@ fn check_zero(bytes: &[u8]) -> Result<(), DiskError> {
     Ok(())
 }
 
-/// Checks the version that every structure has at offset 8.
-fn check_version(bytes: &[u8]) -> Result<(), DiskError> {
+/// Checks the version that every structure has at offset 8: one up to the `newest` of that structure.
+fn check_version(bytes: &[u8], newest: u16) -> Result<(), DiskError> {
     match crate::frame::u16_at(bytes, 8) {
-        FORMAT_VERSION => Ok(()),
         0 => Err(DiskError::Content("format version 0 never existed")),
+        version if version <= newest => Ok(()),
         newer => Err(DiskError::NewerFormat(newer)),
     }
 }
 
 /// Checks a fixed header: its magic, version, checksum (the four bytes behind `reserved`) and reserved bytes.
-fn check_header(bytes: &[u8], magic: [u8; 8], reserved: std::ops::Range<usize>) -> Result<(), DiskError> {
+fn check_header(
+    bytes: &[u8],
+    (magic, newest): ([u8; 8], u16),
+    reserved: std::ops::Range<usize>,
+) -> Result<(), DiskError> {
     let crc_at = reserved.end;
     if bytes.len() < crc_at + 4 || bytes[..8] != magic {
         return Err(DiskError::Magic);
     }
-    check_version(bytes)?;
+    check_version(bytes, newest)?;
     if crate::frame::u32_at(bytes, crc_at) != crate::checksum::crc32(&bytes[..crc_at]) {
         return Err(DiskError::HeaderChecksum);
     }

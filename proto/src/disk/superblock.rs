@@ -115,7 +115,7 @@ impl Superblock {
         if bytes[..8] != MAGIC {
             return Err(DiskError::Magic);
         }
-        check_version(bytes)?;
+        check_version(bytes, FORMAT_VERSION)?;
         if u32_at(bytes, CRC_AT) != crc32(&bytes[..CRC_AT]) {
             return Err(DiskError::HeaderChecksum);
         }
