@@ -2,6 +2,7 @@
 
 use crate::limits::METRICS_TIMEOUT;
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -39,6 +40,15 @@ impl Metrics {
             rest.rsplit(' ').next()?.parse().ok()
         };
         self.text.lines().filter_map(value).collect()
+    }
+
+    /// The values of a name's series by the value of their only label.
+    pub fn by_label(&self, name: &str) -> BTreeMap<String, f64> {
+        let sample = |line: &str| {
+            let (label, value) = line.strip_prefix(name)?.strip_prefix('{')?.split_once("\"} ")?;
+            Some((label.split_once("=\"")?.1.to_owned(), value.parse().ok()?))
+        };
+        self.text.lines().filter_map(sample).collect()
     }
 
     /// The mean over all disks: each has a replica of everything.

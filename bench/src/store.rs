@@ -1,6 +1,6 @@
 //! Ours: `ashlar up`, as a user starts it.
 
-use crate::counters::{Member, Parts};
+use crate::counters::{LOOPS, Member, Parts};
 use crate::metrics::Metrics;
 use crate::packages;
 use crate::server::Server;
@@ -105,9 +105,11 @@ impl Store {
         Ok((server, url))
     }
 
-    /// The one process, whose parts are told apart by their threads' names.
+    /// The one process, whose parts are told apart by their threads' names, and by what it tells of its event loops.
     pub fn members(&self) -> Vec<Member> {
-        vec![member(self.server.pid())]
+        let admin =
+            self.variable("ASHLAR_ADMIN").ok().and_then(|url| url.strip_prefix("http://")?.parse().ok());
+        vec![Member { admin, ..member(self.server.pid()) }]
     }
 
     pub fn version(&self) -> Option<String> {
@@ -117,15 +119,15 @@ impl Store {
 
 /// An `ashlar` process: CPU time by part.
 pub fn member(pid: u32) -> Member {
-    Member { pid, parts: Parts::ByThread(part) }
+    Member { pid, parts: Parts::ByThread(part), admin: None }
 }
 
 /// Whose a thread is. The gateway, the admin API and the control plane's answers share one runtime in `up`; what the
 /// control plane does on threads of its own (log, store, audit) is told apart.
 fn part(thread: &str) -> &'static str {
     match thread {
-        name if name.starts_with("disk-") => "chunk servers",
-        name if name.starts_with("vhost-") || name.starts_with("volume-") => "device",
+        name if name.starts_with("loop-") => LOOPS,
+        name if name.starts_with("vhost-") => "device",
         name if name.starts_with("meta-") || name.starts_with("sled-") || name == "audit" => {
             "control plane's log and store"
         }

@@ -4,9 +4,11 @@
 //! of its threads (network softirqs, writeback, the loop driver) is on nobody's account, ours or a peer's.
 
 mod device;
+mod loops;
 mod syscalls;
 mod tasks;
 
+pub use loops::LOOPS;
 pub use syscalls::Census;
 
 use crate::limits::{SETTLE_STEP, SETTLE_STEPS, SETTLED_BELOW_BYTES};
@@ -14,7 +16,9 @@ use crate::machine::{now, pause, written_bytes};
 use crate::report::figure::{CONTEXT_SWITCHES, CPU, DEVICE_WRITTEN, MEMORY, Sample, WRITTEN, count};
 use anyhow::{Result, bail};
 use device::Device;
+use loops::Loops;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tasks::Tasks;
@@ -24,6 +28,8 @@ use tasks::Tasks;
 pub struct Member {
     pub pid: u32,
     pub parts: Parts,
+    /// Where it tells whose work its event loops did, if it does.
+    pub admin: Option<SocketAddr>,
 }
 
 /// How the threads of a process divide into parts.
@@ -37,7 +43,7 @@ pub enum Parts {
 
 impl Member {
     pub fn one(pid: u32, part: &'static str) -> Self {
-        Self { pid, parts: Parts::One(part) }
+        Self { pid, parts: Parts::One(part), admin: None }
     }
 }
 
@@ -51,6 +57,7 @@ pub struct Meter {
 struct Reading {
     at: Instant,
     tasks: Vec<Tasks>,
+    loops: Vec<Loops>,
     written_bytes: u64,
     device_written_bytes: Option<u64>,
 }
@@ -97,8 +104,8 @@ impl Meter {
             },
             memory_bytes: 0,
         };
-        for ((member, before), after) in self.members.iter().zip(&self.start.tasks).zip(&end.tasks) {
-            let used = after.since(before);
+        for (at, member) in self.members.iter().enumerate() {
+            let used = end.tasks[at].since(&self.start.tasks[at]);
             usage.context_switches += used.context_switches;
             for (thread, cpu) in used.cpu {
                 let part = match member.parts {
@@ -107,6 +114,7 @@ impl Meter {
                 };
                 *usage.cpu.entry(part.to_owned()).or_default() += cpu;
             }
+            end.loops[at].since(&self.start.loops[at]).divide(&mut usage.cpu);
             usage.memory_bytes += memory_bytes(member.pid)?;
         }
         Ok(usage)
@@ -121,7 +129,8 @@ impl Reading {
             written += written_bytes(member.pid)?;
         }
         let device_written_bytes = device.map(Device::written_bytes).transpose()?;
-        Ok(Self { at: now(), tasks, written_bytes: written, device_written_bytes })
+        let loops = members.iter().map(|member| Loops::of(member.admin)).collect::<Result<_>>()?;
+        Ok(Self { at: now(), tasks, loops, written_bytes: written, device_written_bytes })
     }
 }
 
@@ -222,7 +231,7 @@ mod tests {
     fn own_work_is_counted_in_its_part() {
         let folder = tempfile::tempdir_in(".").unwrap();
         let part = |thread: &str| if thread == "busy" { "busy" } else { "rest" };
-        let member = Member { pid: std::process::id(), parts: Parts::ByThread(part) };
+        let member = Member { pid: std::process::id(), parts: Parts::ByThread(part), admin: None };
         let meter = Meter::start(&[member], folder.path()).unwrap();
         let (worked, work) = std::sync::mpsc::sync_channel(0);
         let (end, ended) = std::sync::mpsc::sync_channel::<()>(0);

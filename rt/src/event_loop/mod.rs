@@ -55,8 +55,11 @@ struct Used {
 struct New {
     name: String,
     operations: usize,
-    begin: Box<dyn FnOnce(&mut Reactor) -> Box<dyn Erased> + Send>,
+    begin: Begin,
 }
+
+/// Makes a task on its loop's thread.
+type Begin = Box<dyn FnOnce(&mut Reactor) -> Box<dyn Erased> + Send>;
 
 /// Those of this process: a thread for every two processors. The others are for guests, clients and the kernel.
 static OF_PROCESS: LazyLock<EventLoops> = LazyLock::new(|| {
