@@ -11,7 +11,7 @@ mod task;
 
 pub use task::{Died, Task, TaskHandle, Turn};
 
-use crate::limits::LOOP_REACTOR;
+use crate::limits::{LOOP_REACTOR, TASKS_TOGETHER};
 use crate::ring::{Reactor, TaskId, Waker};
 use runner::Runner;
 use std::io;
@@ -42,6 +42,19 @@ struct Shared {
     used: Mutex<Vec<Arc<Used>>>,
     /// Operations that its tasks may have with the kernel at one time.
     operations: AtomicUsize,
+    tasks: AtomicUsize,
+}
+
+impl Shared {
+    fn take_in(&self, operations: usize) {
+        self.operations.fetch_add(operations, Ordering::Relaxed);
+        self.tasks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn let_go(&self, operations: usize) {
+        self.operations.fetch_sub(operations, Ordering::Relaxed);
+        self.tasks.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What one task has used of its thread.
@@ -94,7 +107,7 @@ impl EventLoops {
         let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
         let position = place(&mut loops, self.threads, operations)?;
         let thread = &loops[position];
-        thread.shared.operations.fetch_add(operations, Ordering::Relaxed);
+        thread.shared.take_in(operations);
         let new = New { name, operations, begin };
         thread.shared.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(new);
         thread.waker.wake();
@@ -116,16 +129,19 @@ impl EventLoops {
     }
 }
 
-/// The thread that has the most room for so many more operations; a new one while there are few or none has.
+/// Where so many more operations go: to the thread that has the most room, or to a new one while there may be more of
+/// them and that one has company enough. A device and the disks it writes to wake nobody if they share a thread.
 fn place(loops: &mut Vec<Thread>, threads: usize, operations: usize) -> io::Result<usize> {
     // One that ended by itself takes nobody.
     loops.retain(|thread| thread.joined.as_ref().is_some_and(|joined| !joined.is_finished()));
-    let used = |thread: &Thread| thread.shared.operations.load(Ordering::Relaxed);
-    let least = (0..loops.len()).min_by_key(|&position| used(&loops[position]));
-    let has_room =
-        |position: &usize| used(&loops[*position]) + operations <= LOOP_REACTOR.completions as usize;
-    if let Some(position) = least.filter(|position| loops.len() >= threads && has_room(position)) {
-        return Ok(position);
+    let used = |position: usize| loops[position].shared.operations.load(Ordering::Relaxed);
+    let least = (0..loops.len()).min_by_key(|&position| used(position));
+    if let Some(position) = least {
+        let has_room = used(position) + operations <= LOOP_REACTOR.completions as usize;
+        let is_full = loops[position].shared.tasks.load(Ordering::Relaxed) >= TASKS_TOGETHER;
+        if has_room && (loops.len() >= threads || !is_full) {
+            return Ok(position);
+        }
     }
     loops.push(start(loops.len())?);
     Ok(loops.len() - 1)
@@ -137,6 +153,7 @@ fn start(number: usize) -> io::Result<Thread> {
         used: Mutex::default(),
         ended: AtomicBool::new(false),
         operations: AtomicUsize::new(0),
+        tasks: AtomicUsize::new(0),
     });
     let (made, wakers) = mpsc::sync_channel(1);
     let of_thread = Arc::clone(&shared);

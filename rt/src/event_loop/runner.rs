@@ -138,7 +138,7 @@ impl Runner {
                 Err(_) => {
                     tracing::error!(task = name, "a task panicked at its beginning");
                     self.reactor.cancel_task(id);
-                    self.shared.operations.fetch_sub(operations, Ordering::Relaxed);
+                    self.shared.let_go(operations);
                 }
             }
         }
@@ -201,7 +201,7 @@ impl Runner {
                 );
             }
             if pending == 0 || is_late {
-                self.shared.operations.fetch_sub(entry.operations, Ordering::Relaxed);
+                self.shared.let_go(entry.operations);
             }
             pending > 0 && !is_late
         });
