@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A raw device or file. Offsets and lengths are multiples of 4096; so are the buffers' addresses
@@ -62,6 +62,23 @@ impl FileDevice {
         file.set_len(len_bytes)?;
         file.sync_all()?;
         Ok(Self { file, len_bytes })
+    }
+
+    /// Whether a call that is told not to wait for the disk may do so all the same. Block devices, and the file systems that are
+    /// made for local disks, keep to it; of others (FUSE, network file systems) it is known that they don't.
+    pub fn may_hold_up(&self) -> io::Result<bool> {
+        if self.file.metadata()?.file_type().is_block_device() {
+            return Ok(false);
+        }
+        // SAFETY: an all-zero statfs is a valid one.
+        let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+        // SAFETY: the file is open, and `about` outlives the call.
+        if unsafe { libc::fstatfs(self.file.as_raw_fd(), &raw mut about) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let local =
+            [libc::EXT4_SUPER_MAGIC, libc::XFS_SUPER_MAGIC, libc::BTRFS_SUPER_MAGIC, libc::TMPFS_MAGIC];
+        Ok(!local.contains(&about.f_type))
     }
 
     /// Where the file has no blocks yet, as far as the file system tells; nothing for a device.

@@ -9,6 +9,9 @@ pub const REACTOR: ReactorLimits = ReactorLimits { submissions: 256, completions
 /// What the reactor of an event loop is made with. Its tasks share it: see `EventLoops::spawn`.
 pub const LOOP_REACTOR: ReactorLimits =
     ReactorLimits { submissions: 1024, completions: 65_536, backlog: 65_536 };
+/// Threads of the kernel that a reactor's disk operations may block at one time: flushes, and writes into holes. A disk has
+/// a handful of them under way.
+pub const MAX_IO_WORKERS: u32 = 64;
 /// Tasks that share an event loop's thread before another one is started: some disks, and a device or two.
 pub const TASKS_TOGETHER: usize = 8;
 /// How often the tasks of an event loop are heard about what they did to each other before the kernel is. A write

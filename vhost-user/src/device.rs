@@ -11,7 +11,7 @@ use crate::session::Offer;
 use blockd::client::{VolumeConfig, VolumeDriver};
 use proto::units::SECTOR_BYTES;
 use rt::clock::SystemClock;
-use rt::event_loop::{EventLoops, TaskHandle};
+use rt::event_loop::{Company, EventLoops, TaskHandle};
 use rt::ring::Reactor;
 use std::fs::Permissions;
 use std::io;
@@ -269,7 +269,7 @@ fn spawn_data<B: Backend + Send + 'static>(
     };
     let name = format!("device {}", config.socket.display());
     let task = EventLoops::of_process()
-        .spawn(name, DATA_OPERATIONS, begin)
+        .spawn(name, Company::Welcome, DATA_OPERATIONS, begin)
         .map_err(|error| Error::system("the device's thread", error))?;
     let link =
         told.recv().map_err(|_| Error::new(ErrorKind::Closed, "the device's task died at its start"))?;

@@ -7,7 +7,7 @@ use crate::limits::{
 use crate::{ClientError, Error, ErrorKind};
 use bytes::Bytes;
 use rt::clock::{Clock, SystemClock};
-use rt::event_loop::{EventLoops, Task, Turn};
+use rt::event_loop::{Company, EventLoops, Task, Turn};
 use rt::ring::{Completion, Reactor, Waker};
 use slab::Slab;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Volume {
         let begin = move |reactor: &mut Reactor| Ok(Worker::begin(driver, receiver, started, reactor));
         // Nobody waits for its end: whoever calls it learns of that.
         let _ = EventLoops::of_process()
-            .spawn(format!("volume {volume}"), VOLUME_REACTOR_OPERATIONS, begin)
+            .spawn(format!("volume {volume}"), Company::Welcome, VOLUME_REACTOR_OPERATIONS, begin)
             .map_err(|error| Error::io("starting a volume's thread", error))?;
         let waker = start.await.map_err(|_| closed())??;
         Ok(Self { inner: Arc::new(Inner { size_bytes, commands: Some(commands), waker }) })

@@ -69,7 +69,7 @@ impl ChunkServer {
         let mounted = Mounted::new(&config)?;
         let shared = Arc::new(Shared::default());
         let (started, start) = mpsc::sync_channel(1);
-        let (disk, addr) = (config.disk, mounted.addr());
+        let (disk, addr, company) = (config.disk, mounted.addr(), mounted.company());
         let of_task = Arc::clone(&shared);
         let begin = move |reactor: &mut Reactor| {
             let shard = Shard::begin(&config, mounted, of_task, clock, reactor).map_err(Err)?;
@@ -77,7 +77,7 @@ impl ChunkServer {
             Ok(shard)
         };
         let task = EventLoops::of_process()
-            .spawn(format!("disk {disk}"), SERVER_OPERATIONS, begin)
+            .spawn(format!("disk {disk}"), company, SERVER_OPERATIONS, begin)
             .map_err(|error| Error::io("starting a disk's thread", error))?;
         match start.recv() {
             Ok(waker) => Ok(Self { disk, addr, shared, waker, task: Some(task) }),

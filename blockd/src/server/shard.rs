@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind};
 use proto::message::{Reply, Request};
 use rt::clock::{Clock, Instant};
 use rt::device::{BlockDevice, FileDevice};
-use rt::event_loop::{Task, Turn};
+use rt::event_loop::{Company, Task, Turn};
 use rt::framed::{self, FrameConn, FrameListener, OwnerTag, Progress};
 use rt::ring::{Completion, Fd, Op, Reactor, Rejected, Token};
 use std::collections::VecDeque;
@@ -38,6 +38,7 @@ pub(super) struct Mounted {
     store: Store,
     prefill: Prefill,
     listener: FrameListener,
+    company: Company,
 }
 
 /// One disk being served.
@@ -88,7 +89,15 @@ impl Mounted {
         let prefill = Prefill::new(device.len_bytes(), &device.holes());
         let listener = FrameListener::bind(OwnerTag { owner: NETWORK, id: 0 }, config.listen)
             .map_err(|error| listening(config, error))?;
-        Ok(Self { device, store, prefill, listener })
+        let may_hold_up =
+            device.may_hold_up().map_err(|error| Error::io("asking for the disk's file system", error))?;
+        let company = if may_hold_up { Company::Unwelcome } else { Company::Welcome };
+        Ok(Self { device, store, prefill, listener, company })
+    }
+
+    /// A disk that hangs must not hang others.
+    pub fn company(&self) -> Company {
+        self.company
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -109,7 +118,7 @@ impl Shard {
         clock: Arc<dyn Clock>,
         reactor: &mut Reactor,
     ) -> Result<Self, Error> {
-        let Mounted { device, store, prefill, listener } = mounted;
+        let Mounted { device, store, prefill, listener, .. } = mounted;
         let door = link::Listener::new(reactor, Token::new(DOOR, 0, 0));
         let door = OpenDoor::open(listener.addr(), door);
         let status = ServerStatus { disk: config.disk, ..ServerStatus::default() };

@@ -65,13 +65,17 @@ struct Rig {
 
 impl Rig {
     fn new(loops: &EventLoops, operations: usize) -> Self {
+        Self::with(loops, Company::Welcome, operations)
+    }
+
+    fn with(loops: &EventLoops, company: Company, operations: usize) -> Self {
         let ((says, said), (orders, told), (wakers, waker)) = (channel(), channel(), channel());
         let begin = move |reactor: &mut Reactor| {
             wakers.send(reactor.waker()).unwrap();
             says.send(Said::Began).unwrap();
             Ok(Probe { says, told, wait: None })
         };
-        let handle = loops.spawn("probe".into(), operations, begin).unwrap();
+        let handle = loops.spawn("probe".into(), company, operations, begin).unwrap();
         let rig = Self { said, orders, waker: waker.recv_timeout(PATIENCE).unwrap(), handle };
         rig.expect(Said::Began);
         rig.expect(Said::Turn);
@@ -151,9 +155,9 @@ fn one_that_panics_ends_alone() {
 fn one_that_panics_at_its_beginning_is_told_of() {
     let loops = EventLoops::new(1);
     let begin = |_: &mut Reactor| -> Result<Probe, u32> { panic!("at the beginning") };
-    assert_eq!(loops.spawn("bad".into(), 1, begin).unwrap().join(), Err(Died));
+    assert_eq!(loops.spawn("bad".into(), Company::Welcome, 1, begin).unwrap().join(), Err(Died));
     let refuse = |_: &mut Reactor| -> Result<Probe, u32> { Err(3) };
-    assert_eq!(loops.spawn("unwilling".into(), 1, refuse).unwrap().join(), Ok(3));
+    assert_eq!(loops.spawn("unwilling".into(), Company::Welcome, 1, refuse).unwrap().join(), Ok(3));
 }
 
 #[test]
@@ -208,4 +212,26 @@ fn a_few_tasks_share_a_thread_and_more_spread() {
     assert_eq!(tasks(), [TASKS_TOGETHER]);
     rigs.extend((0..TASKS_TOGETHER + 4).map(|_| Rig::new(&loops, 8)));
     assert_eq!(tasks(), [TASKS_TOGETHER + 2, TASKS_TOGETHER + 2]);
+}
+
+#[test]
+fn one_that_wants_no_company_has_a_thread_of_its_own_which_ends_with_it() {
+    let loops = EventLoops::new(1);
+    let companions = || {
+        let loops = loops.loops.lock().unwrap();
+        loops.iter().map(|thread| thread.shared.company).collect::<Vec<_>>()
+    };
+    let alone = Rig::with(&loops, Company::Unwelcome, 8);
+    let (_first, _second) = (Rig::new(&loops, 8), Rig::with(&loops, Company::Unwelcome, 8));
+    let _third = Rig::new(&loops, 8);
+    let [no, yes] = [Company::Unwelcome, Company::Welcome];
+    assert_eq!(companions(), [no, yes, no]);
+    alone.order(Order::End);
+    assert_eq!(alone.handle.join(), Ok(7));
+    let gone = || loops.loops.lock().unwrap()[0].joined.as_ref().is_some_and(JoinHandle::is_finished);
+    while !gone() {
+        std::thread::yield_now();
+    }
+    let _fourth = Rig::new(&loops, 8);
+    assert_eq!(companions(), [yes, no]);
 }

@@ -34,8 +34,18 @@ struct Thread {
     joined: Option<JoinHandle<()>>,
 }
 
+/// Whether a task shares its thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    Welcome,
+    /// It may hold its thread up, as one whose file system blocks where it should not: the thread is its own, and ends
+    /// with it.
+    Unwelcome,
+}
+
 /// What a loop's thread and the others share.
 struct Shared {
+    company: Company,
     inbox: Mutex<Vec<New>>,
     ended: AtomicBool,
     /// What its tasks have used.
@@ -97,6 +107,7 @@ impl EventLoops {
     pub fn spawn<T: Task>(
         &self,
         name: String,
+        company: Company,
         operations: usize,
         begin: impl FnOnce(&mut Reactor) -> Result<T, T::Outcome> + Send + 'static,
     ) -> io::Result<TaskHandle<T::Outcome>> {
@@ -105,7 +116,7 @@ impl EventLoops {
             Box::new(Running::new(begin(reactor), ended))
         });
         let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = place(&mut loops, self.threads, operations)?;
+        let position = place(&mut loops, self.threads, company, operations)?;
         let thread = &loops[position];
         thread.shared.take_in(operations);
         let new = New { name, operations, begin };
@@ -131,24 +142,28 @@ impl EventLoops {
 
 /// Where so many more operations go: to the thread that has the most room, or to a new one while there may be more of
 /// them and that one has company enough. A device and the disks it writes to wake nobody if they share a thread.
-fn place(loops: &mut Vec<Thread>, threads: usize, operations: usize) -> io::Result<usize> {
+fn place(loops: &mut Vec<Thread>, threads: usize, company: Company, operations: usize) -> io::Result<usize> {
     // One that ended by itself takes nobody.
     loops.retain(|thread| thread.joined.as_ref().is_some_and(|joined| !joined.is_finished()));
     let used = |position: usize| loops[position].shared.operations.load(Ordering::Relaxed);
-    let least = (0..loops.len()).min_by_key(|&position| used(position));
+    let shared = |position: &usize| loops[*position].shared.company == Company::Welcome;
+    let shared: Vec<usize> = (0..loops.len()).filter(shared).collect();
+    let least =
+        shared.iter().copied().filter(|_| company == Company::Welcome).min_by_key(|&position| used(position));
     if let Some(position) = least {
         let has_room = used(position) + operations <= LOOP_REACTOR.completions as usize;
         let is_full = loops[position].shared.tasks.load(Ordering::Relaxed) >= TASKS_TOGETHER;
-        if has_room && (loops.len() >= threads || !is_full) {
+        if has_room && (shared.len() >= threads || !is_full) {
             return Ok(position);
         }
     }
-    loops.push(start(loops.len())?);
+    loops.push(start(loops.len(), company)?);
     Ok(loops.len() - 1)
 }
 
-fn start(number: usize) -> io::Result<Thread> {
+fn start(number: usize, company: Company) -> io::Result<Thread> {
     let shared = Arc::new(Shared {
+        company,
         inbox: Mutex::default(),
         used: Mutex::default(),
         ended: AtomicBool::new(false),

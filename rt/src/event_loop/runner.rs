@@ -1,7 +1,7 @@
 //! A loop's thread.
 
 use super::task::Erased;
-use super::{LOOP, New, Shared, Used};
+use super::{Company, LOOP, New, Shared, Used};
 use crate::clock::{Clock, Instant, SystemClock};
 use crate::limits::{DROP_WAIT_MS, LOOP_ROUNDS};
 use crate::ring::{Completion, Reactor, TaskId};
@@ -48,7 +48,7 @@ impl Runner {
 
     /// Runs until the loops are dropped, or the machine refuses the ring.
     pub fn run(mut self) {
-        while !self.shared.ended.load(Ordering::SeqCst) {
+        while !self.shared.ended.load(Ordering::SeqCst) && !self.is_alone() {
             let timeout = self.timeout();
             let mut completions = std::mem::take(&mut self.completions);
             if let Err(error) = self.reactor.wait(timeout, &mut completions) {
@@ -72,6 +72,15 @@ impl Runner {
             self.completions = completions;
             self.end_tasks();
         }
+    }
+
+    /// Whether the one task that it was for has come and gone.
+    fn is_alone(&self) -> bool {
+        let has_begun = self.next_id > LOOP.0 + 1;
+        self.shared.company == Company::Unwelcome
+            && has_begun
+            && self.tasks.is_empty()
+            && self.ending.is_empty()
     }
 
     fn timeout(&self) -> Option<Duration> {

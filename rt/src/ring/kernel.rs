@@ -2,6 +2,7 @@
 
 use super::ReactorLimits;
 use super::alarm::Alarm;
+use crate::limits::MAX_IO_WORKERS;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use std::io;
@@ -56,6 +57,9 @@ impl Kernel {
                 "this kernel's io_uring is too old; 5.11 or newer is needed",
             ));
         }
+        // By default there are four a processor, and a few disks that hang could take all. Kernels before 5.15 don't
+        // know it: they have what they have.
+        let _ = ring.submitter().register_iowq_max_workers(&mut [MAX_IO_WORKERS, 0]);
         Ok(Self {
             ring,
             #[cfg(test)]
