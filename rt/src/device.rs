@@ -64,21 +64,19 @@ impl FileDevice {
         Ok(Self { file, len_bytes })
     }
 
-    /// Whether a call that is told not to wait for the disk may do so all the same. Block devices, and the file systems that are
-    /// made for local disks, keep to it; of others (FUSE, network file systems) it is known that they don't.
-    pub fn may_hold_up(&self) -> io::Result<bool> {
-        if self.file.metadata()?.file_type().is_block_device() {
-            return Ok(false);
+    /// Whether a call that is told not to wait for the disk may do so all the same. Block devices, and the file systems
+    /// that are made for local disks, keep to it; of others, such as FUSE, it is known or must be feared that they don't.
+    pub fn may_hold_up(&self) -> bool {
+        if self.file.metadata().is_ok_and(|about| about.file_type().is_block_device()) {
+            return false;
         }
         // SAFETY: an all-zero statfs is a valid one.
         let mut about: libc::statfs = unsafe { std::mem::zeroed() };
         // SAFETY: the file is open, and `about` outlives the call.
-        if unsafe { libc::fstatfs(self.file.as_raw_fd(), &raw mut about) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let told = unsafe { libc::fstatfs(self.file.as_raw_fd(), &raw mut about) } == 0;
         let local =
             [libc::EXT4_SUPER_MAGIC, libc::XFS_SUPER_MAGIC, libc::BTRFS_SUPER_MAGIC, libc::TMPFS_MAGIC];
-        Ok(!local.contains(&about.f_type))
+        !(told && local.contains(&about.f_type))
     }
 
     /// Where the file has no blocks yet, as far as the file system tells; nothing for a device.

@@ -89,9 +89,7 @@ impl Mounted {
         let prefill = Prefill::new(device.len_bytes(), &device.holes());
         let listener = FrameListener::bind(OwnerTag { owner: NETWORK, id: 0 }, config.listen)
             .map_err(|error| listening(config, error))?;
-        let may_hold_up =
-            device.may_hold_up().map_err(|error| Error::io("asking for the disk's file system", error))?;
-        let company = if may_hold_up { Company::Unwelcome } else { Company::Welcome };
+        let company = if device.may_hold_up() { Company::Unwelcome } else { Company::Welcome };
         Ok(Self { device, store, prefill, listener, company })
     }
 
