@@ -99,10 +99,7 @@ fn write_run(index: &mut BenchIndex, block: u32, location: u32, version: u64) {
     index.insert_run(chunk, at, (location, version), &[7; RUN_BLOCKS as usize * 4]);
 }
 
-/// Into an index that is full already, as in a volume that has been in use.
-#[divan::bench(args = [Order::Sequential, Order::Random])]
-fn index_insert(bencher: Bencher<'_, '_>, order: Order) {
-    let mut index = full();
+fn insert(bencher: Bencher<'_, '_>, mut index: BenchIndex, order: Order) {
     let mut at = 0;
     bencher.bench_local(|| {
         at += 1;
@@ -111,15 +108,24 @@ fn index_insert(bencher: Bencher<'_, '_>, order: Order) {
     });
 }
 
-#[divan::bench(args = [Order::Sequential, Order::Random])]
-fn index_lookup(bencher: Bencher<'_, '_>, order: Order) {
-    let index = full();
+fn lookup(bencher: Bencher<'_, '_>, index: &BenchIndex, order: Order) {
     let mut at = 0;
     bencher.bench_local(|| {
         at += 1;
         let (chunk, block) = place(order.block(at));
         index.lookup(chunk, block)
     });
+}
+
+/// Into an index that is full already, as in a volume that has been in use.
+#[divan::bench(args = [Order::Sequential, Order::Random])]
+fn index_insert(bencher: Bencher<'_, '_>, order: Order) {
+    insert(bencher, full(), order);
+}
+
+#[divan::bench(args = [Order::Sequential, Order::Random])]
+fn index_lookup(bencher: Bencher<'_, '_>, order: Order) {
+    lookup(bencher, &full(), order);
 }
 
 /// A run in the place of a run, all over the volume.
@@ -136,22 +142,10 @@ fn index_insert_run(bencher: Bencher<'_, '_>) {
 /// Single blocks all over a volume that was written in runs: at first they make slots, then they find them.
 #[divan::bench]
 fn index_insert_into_runs(bencher: Bencher<'_, '_>) {
-    let mut index = full_of_runs();
-    let mut at = 0;
-    bencher.bench_local(|| {
-        at += 1;
-        let (chunk, block) = place(scattered(at));
-        index.insert(chunk, block, at, u64::from(at) + 1);
-    });
+    insert(bencher, full_of_runs(), Order::Random);
 }
 
 #[divan::bench(args = [Order::Sequential, Order::Random])]
 fn index_lookup_in_runs(bencher: Bencher<'_, '_>, order: Order) {
-    let index = full_of_runs();
-    let mut at = 0;
-    bencher.bench_local(|| {
-        at += 1;
-        let (chunk, block) = place(order.block(at));
-        index.lookup(chunk, block)
-    });
+    lookup(bencher, &full_of_runs(), order);
 }

@@ -5,7 +5,7 @@ use super::chunk::Sum;
 use super::limits::MAX_FINDINGS;
 use super::recover::{Reader, Recovered, count_batches, read_superblock, recover};
 use super::segments::Use;
-use super::sums::{Sums, read_sums};
+use super::sums::{OneByOne, read_sums};
 use crate::error::{Error, ErrorKind};
 use proto::checksum::crc32;
 use proto::disk::{Run, Slot, Superblock};
@@ -146,19 +146,11 @@ fn check_blocks(dev: &dyn BlockDevice, recovered: &Recovered, report: &mut Check
     let mut reader = Reader::new(dev);
     let mut single = AlignedBuf::zeroed(BLOCK_LEN);
     let end = recovered.superblock.end_block();
-    let mut last: Option<(Run, Option<Sums>)> = None;
+    let mut sums = OneByOne::default();
     for block in &live {
         let location = u64::from(block.location);
-        let right = match block.sum {
-            Some(Sum::Crc(crc)) => Some(crc),
-            Some(Sum::Of(run)) => {
-                if last.as_ref().is_none_or(|(of, _)| *of != run) {
-                    last = Some((run, read_sums(dev, report.disk, &recovered.segments.geometry, &run)));
-                }
-                last.as_ref().and_then(|(_, sums)| Some(sums.as_ref()?.crc(block.location)))
-            }
-            None => None,
-        };
+        let ask = |run: &Run| read_sums(dev, report.disk, &recovered.segments.geometry, run);
+        let right = block.sum.and_then(|sum| sums.crc(sum, block.location, ask));
         let crc = match reader.get(location, 1, end) {
             Ok(data) => Ok(crc32(data)),
             // One bad sector fails a whole window; what is around it may be fine.

@@ -21,6 +21,7 @@ mod mount;
 mod queue;
 mod read;
 mod recover;
+mod replay;
 mod segments;
 mod session;
 mod slab;

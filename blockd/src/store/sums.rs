@@ -4,6 +4,7 @@
 //! that were written or needed lately. Wherever they come from, they count only if the run vouches for them.
 //! If a header is bad, the piece itself tells: read as a whole, its CRCs are right if the run vouches for them.
 
+use super::chunk::Sum;
 use super::cleaner::Learned;
 use super::core::{Io, Store};
 use super::event::Action;
@@ -284,6 +285,22 @@ fn header_at(disk: DiskId, geometry: &Geometry, batch: u32, bytes: &[u8]) -> Opt
     let segment = geometry.segment_of(batch)?;
     let here = (disk, segment, batch - geometry.start(segment));
     ((header.disk, header.segment, header.block) == here).then_some(header)
+}
+
+/// Tells the CRCs of one block after the other, and asks once for those of a run.
+#[derive(Default)]
+pub(super) struct OneByOne(Option<(Run, Option<Sums>)>);
+
+impl OneByOne {
+    /// The CRC of the block at a location; `ask` finds those of a run. `None`: it can't.
+    pub fn crc(&mut self, sum: Sum, location: u32, ask: impl FnOnce(&Run) -> Option<Sums>) -> Option<u32> {
+        let run = match sum {
+            Sum::Crc(crc) => return Some(crc),
+            Sum::Of(run) => run,
+        };
+        let last = self.0.take().filter(|(of, _)| *of == run).unwrap_or_else(|| (run, ask(&run)));
+        Some(self.0.insert(last).1.as_ref()?.crc(location))
+    }
 }
 
 /// The CRCs of a run's piece as the disk has them, by whichever way leads to them.

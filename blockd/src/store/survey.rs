@@ -1,12 +1,12 @@
 //! What a store tells of its content without reading a block: catch-up and scrub compare members by it.
 //! All of it comes from the index; a page is bounded by what it may pass by, not only by what it finds.
 
-use super::chunk::{ChunkRef, Place, Sum};
+use super::chunk::{ChunkRef, Place};
 use super::core::Store;
 use super::event::Ticket;
 use super::index::Index;
 use super::queue::Op;
-use super::sums::{Sums, read_sums};
+use super::sums::{OneByOne, read_sums};
 use proto::disk::{Run, Slot};
 use proto::limits::MAX_GROUPS;
 use proto::message::BlockState;
@@ -109,18 +109,11 @@ impl Store {
         chunk: ChunkIndex,
     ) -> Vec<(u16, u64, Option<u32>)> {
         let Some(entry) = self.index.chunk(volume, chunk) else { return Vec::new() };
-        let mut last: Option<(Run, Option<Sums>)> = None;
+        let mut sums = OneByOne::default();
         let place = |(block, place): (u16, Place)| {
-            let crc = match entry.sum(block)? {
-                Sum::Crc(crc) => Some(crc),
-                Sum::Of(run) => {
-                    if last.as_ref().is_none_or(|(of, _)| *of != run) {
-                        let read = || read_sums(dev, self.disk_id(), &self.segments.geometry, &run);
-                        last = Some((run, self.sums_of(&run).or_else(read)));
-                    }
-                    last.as_ref().and_then(|(_, sums)| Some(sums.as_ref()?.crc(place.location)))
-                }
-            };
+            let read = |run: &Run| read_sums(dev, self.disk_id(), &self.segments.geometry, run);
+            let ask = |run: &Run| self.sums_of(run).or_else(|| read(run));
+            let crc = sums.crc(entry.sum(block)?, place.location, ask);
             Some((block, u64::from(place.location) * BLOCK_BYTES, crc))
         };
         entry.blocks().filter_map(place).collect()

@@ -92,6 +92,10 @@ impl Rig {
     }
 }
 
+fn of_threads<T>(loops: &EventLoops, tell: impl Fn(&Shared) -> T) -> Vec<T> {
+    loops.loops.lock().unwrap().iter().map(|thread| tell(&thread.shared)).collect()
+}
+
 #[test]
 fn a_task_has_a_turn_when_it_is_woken_or_something_of_its_own_happens_and_not_else() {
     let loops = EventLoops::new(1);
@@ -173,10 +177,7 @@ fn dropping_the_loops_ends_their_tasks() {
 #[test]
 fn tasks_go_where_there_is_room_for_all_their_operations() {
     let loops = EventLoops::new(2);
-    let threads = || {
-        let loops = loops.loops.lock().unwrap();
-        loops.iter().map(|thread| thread.shared.operations.load(Ordering::Relaxed)).collect::<Vec<_>>()
-    };
+    let threads = || of_threads(&loops, |shared| shared.operations.load(Ordering::Relaxed));
     let most = LOOP_REACTOR.completions as usize;
     let _large = [Rig::new(&loops, most), Rig::new(&loops, most - 10)];
     let _small = Rig::new(&loops, 10);
@@ -204,10 +205,7 @@ fn each_task_is_charged_for_its_own_time() {
 #[test]
 fn a_few_tasks_share_a_thread_and_more_spread() {
     let loops = EventLoops::new(2);
-    let tasks = || {
-        let loops = loops.loops.lock().unwrap();
-        loops.iter().map(|thread| thread.shared.tasks.load(Ordering::Relaxed)).collect::<Vec<_>>()
-    };
+    let tasks = || of_threads(&loops, |shared| shared.tasks.load(Ordering::Relaxed));
     let mut rigs: Vec<_> = (0..TASKS_TOGETHER).map(|_| Rig::new(&loops, 8)).collect();
     assert_eq!(tasks(), [TASKS_TOGETHER]);
     rigs.extend((0..TASKS_TOGETHER + 4).map(|_| Rig::new(&loops, 8)));
@@ -217,10 +215,7 @@ fn a_few_tasks_share_a_thread_and_more_spread() {
 #[test]
 fn one_that_wants_no_company_has_a_thread_of_its_own_which_ends_with_it() {
     let loops = EventLoops::new(1);
-    let companions = || {
-        let loops = loops.loops.lock().unwrap();
-        loops.iter().map(|thread| thread.shared.company).collect::<Vec<_>>()
-    };
+    let companions = || of_threads(&loops, |shared| shared.company);
     let alone = Rig::with(&loops, Company::Unwelcome, 8);
     let (_first, _second) = (Rig::new(&loops, 8), Rig::with(&loops, Company::Unwelcome, 8));
     let _third = Rig::new(&loops, 8);

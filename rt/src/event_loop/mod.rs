@@ -45,6 +45,7 @@ pub enum Company {
 
 /// What a loop's thread and the others share.
 struct Shared {
+    /// What its tasks want.
     company: Company,
     inbox: Mutex<Vec<New>>,
     ended: AtomicBool,
@@ -145,16 +146,15 @@ impl EventLoops {
 fn place(loops: &mut Vec<Thread>, threads: usize, company: Company, operations: usize) -> io::Result<usize> {
     // One that ended by itself takes nobody.
     loops.retain(|thread| thread.joined.as_ref().is_some_and(|joined| !joined.is_finished()));
-    let used = |position: usize| loops[position].shared.operations.load(Ordering::Relaxed);
-    let shared = |position: &usize| loops[*position].shared.company == Company::Welcome;
-    let shared: Vec<usize> = (0..loops.len()).filter(shared).collect();
-    let least =
-        shared.iter().copied().filter(|_| company == Company::Welcome).min_by_key(|&position| used(position));
-    if let Some(position) = least {
-        let has_room = used(position) + operations <= LOOP_REACTOR.completions as usize;
-        let is_full = loops[position].shared.tasks.load(Ordering::Relaxed) >= TASKS_TOGETHER;
-        if has_room && (shared.len() >= threads || !is_full) {
-            return Ok(position);
+    if company == Company::Welcome {
+        let shared = || loops.iter().enumerate().filter(|(_, thread)| thread.shared.company == company);
+        let used = |thread: &Thread| thread.shared.operations.load(Ordering::Relaxed);
+        if let Some((position, thread)) = shared().min_by_key(|(_, thread)| used(thread)) {
+            let has_room = used(thread) + operations <= LOOP_REACTOR.completions as usize;
+            let is_full = thread.shared.tasks.load(Ordering::Relaxed) >= TASKS_TOGETHER;
+            if has_room && (shared().count() >= threads || !is_full) {
+                return Ok(position);
+            }
         }
     }
     loops.push(start(loops.len(), company)?);

@@ -236,7 +236,6 @@ impl Reactor {
         let timeout = if self.finished.is_empty() { timeout } else { Some(Duration::ZERO) };
         let entered = self.kernel.enter(timeout, &self.alarm);
         // Also after an error, so that nobody takes this thread for asleep.
-        self.woken.clear();
         self.read_notes();
         entered?;
         self.reap();
@@ -249,7 +248,6 @@ impl Reactor {
     /// shares a reactor and may have brought something about for another task: it should not wait for the kernel,
     /// and what that one pushes can go there with the same call.
     pub fn wait_for_notes(&mut self, out: &mut Vec<Completion>) {
-        self.woken.clear();
         self.read_notes();
         out.append(&mut self.finished);
     }
@@ -260,6 +258,7 @@ impl Reactor {
     }
 
     fn read_notes(&mut self) {
+        self.woken.clear();
         if !self.alarm.awakes() {
             return;
         }
