@@ -21,6 +21,7 @@ use crate::report::bound::{Against, Bound};
 use crate::report::figure::{Better, Figure, IOPS, P50, P999, count};
 use crate::report::turns::in_turn;
 use crate::report::{Report, RowName, Verdict};
+use crate::room::{DiskSize, Plan, Room};
 use crate::store::Store;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -52,8 +53,11 @@ pub fn run(options: &Options) -> Result<Verdict> {
         bail!("--full is a part: above 0, 0.95 at most, as a log can't be cleaned without room");
     }
     let (folder, facts) = options.run.begin()?;
-    let full = start(options, &folder.path().join("full"), options.full)?;
-    let empty = start(options, &folder.path().join("empty"), 1.0 / 16.0)?;
+    let disk = DiskSize::of_mib(options.disk >> 20);
+    let plan = Plan { stores: 2, disk, least: disk, beside_bytes: 0, options: "--disk or --dir" };
+    let disks = Room::under(folder.path())?.choose(plan)?;
+    let full = start((options, disks), &folder.path().join("full"), options.full)?;
+    let empty = start((options, disks), &folder.path().join("empty"), 1.0 / 16.0)?;
     say(&format!("ashlar: {}", full.side.durability));
     for log in [&full, &empty] {
         log.side.fill(log.shape)?;
@@ -63,7 +67,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
 
     let title = "Cleaning: random writes into a log that is nearly full, beside one that is nearly empty";
     let mut report = Report::new("cleaner", title, facts, vec![full.side.facts()]);
-    report.set("disks", format!("3 of {}", size_text(options.disk)));
+    report.set("disks", disks.text());
     report.set("seconds", options.run.seconds.to_string());
     report.set("rounds", options.run.rounds.to_string());
     let name = format!("4K randwrite d32, log {:.0} % full", options.full * 100.0);
@@ -91,9 +95,9 @@ struct Log {
     capacity: f64,
 }
 
-fn start(options: &Options, folder: &Path, part: f64) -> Result<Log> {
+fn start((options, disks): (&Options, DiskSize), folder: &Path, part: f64) -> Result<Log> {
     std::fs::create_dir(folder).with_context(|| format!("making {}", folder.display()))?;
-    let store = Store::start(folder, options.disk >> 20, options.run.ashlar())?;
+    let store = Store::start(folder, disks, options.run.ashlar())?;
     let capacity = store.metrics()?.of_a_disk("ashlar_disk_capacity_bytes")?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a size")]
     let size = (capacity * part) as u64 & !(MAX_REQUEST_BYTES as u64 - 1);
@@ -122,7 +126,7 @@ fn age(log: &Log, times: f64) -> Result<()> {
             break;
         }
     }
-    drivers.end().context("ageing a log")?;
+    drivers.end().with_context(|| format!("ageing {}'s log", log.side.name))?;
     Ok(())
 }
 

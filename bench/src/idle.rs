@@ -10,6 +10,8 @@ use crate::report::bound::{Against, Bound};
 use crate::report::figure::{Better, Figure, MEMORY, Sample, count};
 use crate::report::turns::in_turn;
 use crate::report::{Report, RowName, Verdict, take_in};
+use crate::room::{Plan, Room};
+use crate::store::Store;
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +51,16 @@ enum Peer {
     Ceph,
 }
 
+impl Peer {
+    /// How often it keeps what is written.
+    fn copies(self) -> u64 {
+        match self {
+            Self::Qsd => 1,
+            Self::Ceph => 3,
+        }
+    }
+}
+
 const SHARE: Figure = Figure::new("share of a core", "%", Better::Lower);
 const WAKE_UPS: Figure = Figure::new("wake-ups", "/s", Better::Lower);
 const WRITTEN: Figure = Figure::new("written", "KiB/s", Better::Lower);
@@ -68,7 +80,16 @@ const SHAPE: Shape = Shape { volumes: 1, size: 256 << 20, area: 256 << 20 };
 pub fn run(options: &Options) -> Result<Verdict> {
     let run = options.as_run();
     let (folder, facts) = run.begin()?;
-    let mut sides = vec![Side::ours(folder.path(), SHAPE, run.ashlar())?];
+    let plan = Plan {
+        stores: 1,
+        disk: SHAPE.disk(),
+        least: SHAPE.least_disk(),
+        beside_bytes: options.peers.iter().map(|peer| peer.copies() * SHAPE.written_bytes()).sum(),
+        options: "--dir",
+    };
+    let disks = Room::under(folder.path())?.choose(plan)?;
+    let ours = Side::of_store(Store::start(folder.path(), disks, run.ashlar())?, SHAPE)?;
+    let mut sides = vec![ours];
     let mut missing = Vec::new();
     for peer in &options.peers {
         let (name, started) = match peer {
@@ -81,6 +102,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
         side.fill(SHAPE)?;
     }
     let mut report = Report::new("idle", "At rest", facts, sides.iter().map(Side::facts).collect());
+    report.set("disks", disks.text());
     report.set("seconds", options.seconds.to_string());
     report.set("rounds", options.rounds.to_string());
     report.missing = missing;

@@ -1,5 +1,6 @@
 //! Bounds of a benchmark run.
 
+use crate::room::DiskSize;
 use std::time::Duration;
 
 /// Requests in flight at once.
@@ -14,8 +15,10 @@ pub const QUEUE_SIZE: i32 = 256;
 pub const START_TIMEOUT_S: u64 = 300;
 /// How long a server may take to stop after SIGTERM before it is killed, in seconds.
 pub const STOP_TIMEOUT_S: u64 = 20;
-/// How long one request may take before the run is given up, in seconds.
+/// How long a server may answer no request before the run is given up, in seconds.
 pub const REQUEST_TIMEOUT_S: u64 = 60;
+/// Beside the disks' files: logs, the control plane's state, and whatever else grows on the machine meanwhile.
+pub const ROOM_MARGIN_BYTES: u64 = 512 << 20;
 /// Of a workload's time, this part is run before anything is counted.
 pub const WARM_UP_PART: u32 = 10;
 /// Latencies kept of one workload; later ones are counted but not ranked.
@@ -109,8 +112,10 @@ pub const S3_MIXED_VOLUME_BYTES: u64 = 1 << 30;
 pub const S3_REQUEST_TIMEOUT_S: u64 = 600;
 /// The same for pages, of which thousands a second are usual: who takes longer has not answered.
 pub const S3_PAGE_TIMEOUT_S: u64 = 30;
-/// Of each of our disks; the files are sparse.
-pub const S3_DISK_MIB: u64 = 16 << 10;
+/// Each of our disks under objects, large enough for what is put and deleted in a run; the files are sparse.
+pub const OBJECT_DISK: DiskSize = DiskSize::of_mib(16 << 10);
+/// The same where there is no room for that.
+pub const LEAST_OBJECT_DISK: DiskSize = DiskSize::of_mib(8 << 10);
 /// Of all objects that Ceph's gateway has to hold at once.
 pub const RGW_DATA_MIB: u64 = 8 << 10;
 /// What Garage's nodes say they can hold; a weight, not a limit.

@@ -18,6 +18,7 @@ mod packages;
 mod phase;
 mod progress;
 mod report;
+mod room;
 mod s3;
 mod server;
 mod soak;

@@ -1,9 +1,9 @@
 //! The metrics that a server of ours tells, in Prometheus' text format.
 
 use crate::limits::METRICS_TIMEOUT;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 /// One look at `/metrics`.
@@ -20,7 +20,10 @@ impl Metrics {
         stream.set_read_timeout(Some(METRICS_TIMEOUT))?;
         write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).context("reading the metrics")?;
+        stream.read_to_string(&mut answer).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock => anyhow!("{url} tells no metrics within {} s", METRICS_TIMEOUT.as_secs()),
+            _ => anyhow!("reading the metrics of {url}: {error}"),
+        })?;
         Self::of_answer(&answer)
     }
 

@@ -3,6 +3,7 @@
 use crate::counters::{LOOPS, Member, Parts};
 use crate::metrics::Metrics;
 use crate::packages;
+use crate::room::DiskSize;
 use crate::server::Server;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
@@ -16,7 +17,7 @@ pub struct Store {
     pub server: Server,
     binary: PathBuf,
     folder: PathBuf,
-    disk_mib: u64,
+    disks: DiskSize,
     /// What `env.sh` exports: endpoints and keys.
     environment: Vec<(String, String)>,
 }
@@ -33,12 +34,12 @@ pub enum End {
 pub const NAME: &str = "ashlar";
 
 impl Store {
-    /// Starts it in `folder` with three disks of so many MiB each; the files are sparse.
-    pub fn start(folder: &Path, disk_mib: u64, binary: Option<&Path>) -> Result<Self> {
+    /// Starts it in `folder` with three disks, whose files are sparse.
+    pub fn start(folder: &Path, disks: DiskSize, binary: Option<&Path>) -> Result<Self> {
         let binary = binary.map_or_else(beside_us, |path| Ok(path.to_owned()))?;
-        let server = spawn(&binary, folder, disk_mib)?;
+        let server = spawn(&binary, folder, disks)?;
         let environment = read_environment(&folder.join("ashlar").join("env.sh"))?;
-        Ok(Self { server, binary, folder: folder.to_owned(), disk_mib, environment })
+        Ok(Self { server, binary, folder: folder.to_owned(), disks, environment })
     }
 
     /// Ends it, one way or the other, and starts it again.
@@ -47,7 +48,7 @@ impl Store {
             End::Kill => self.server.kill()?,
             End::Stop => self.server.stop(),
         }
-        self.server = spawn(&self.binary, &self.folder, self.disk_mib)?;
+        self.server = spawn(&self.binary, &self.folder, self.disks)?;
         self.environment = read_environment(&self.folder.join("ashlar").join("env.sh"))?;
         Ok(())
     }
@@ -135,10 +136,17 @@ fn part(thread: &str) -> &'static str {
     }
 }
 
-fn spawn(binary: &Path, folder: &Path, disk_mib: u64) -> Result<Server> {
+fn spawn(binary: &Path, folder: &Path, disks: DiskSize) -> Result<Server> {
     let mut command = Command::new(binary);
     command.arg("up").arg("--data").arg(folder.join("ashlar"));
-    command.args(["--s3", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--disk-size", &format!("{disk_mib}M")]);
+    command.args([
+        "--s3",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--disk-size",
+        &format!("{}M", disks.mib),
+    ]);
     let mut server = Server::start("ashlar up", command.stdout(Stdio::piped()), folder.join("ashlar.log"))?;
     wait_until_ready(&mut server)?;
     Ok(server)

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::limits::{MAX_REQUEST_BYTES, QUEUE_SIZE, REGION_BYTES, REQUEST_TIMEOUT_S};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use blkio::{Blkio, Blkioq, Completion, MemoryRegion, ReqFlags};
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -18,6 +18,9 @@ pub struct Client {
     blkio: Blkio,
     region: MemoryRegion,
     completions: Vec<MaybeUninit<Completion>>,
+    in_flight: usize,
+    /// The last one, which stands for all: nobody has different kinds in flight at once.
+    asked: Asked,
 }
 
 /// What to do with a disk.
@@ -25,6 +28,13 @@ pub struct Client {
 pub enum Direction {
     Read,
     Write,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Data(Direction, usize),
+    Flush,
 }
 
 impl Client {
@@ -40,7 +50,7 @@ impl Client {
         fill_with_noise(&region)?;
         blkio.map_mem_region(&region).map_err(plain)?;
         let completions = (0..QUEUE_SIZE).map(|_| MaybeUninit::uninit()).collect();
-        Ok(Self { queue, blkio, region, completions })
+        Ok(Self { queue, blkio, region, completions, in_flight: 0, asked: Asked::Flush })
     }
 
     pub fn capacity(&self) -> Result<u64> {
@@ -51,6 +61,7 @@ impl Client {
     /// [`wait`](Self::wait), whose answer carries `slot`.
     pub fn submit(&mut self, direction: Direction, offset: u64, len: usize, slot: usize) {
         assert!(len <= MAX_REQUEST_BYTES && (slot + 1) * MAX_REQUEST_BYTES <= self.region.len);
+        self.asks(Asked::Data(direction, len));
         let at = self.region.addr + slot * MAX_REQUEST_BYTES;
         let buffer = std::ptr::with_exposed_provenance_mut::<u8>(at);
         match direction {
@@ -67,13 +78,19 @@ impl Client {
 
     /// Queues a flush.
     pub fn flush(&mut self, slot: usize) {
+        self.asks(Asked::Flush);
         self.queue.flush(slot, ReqFlags::empty());
     }
 
     /// Sends what was queued, waits for one completion at least, and gives each one's slot to `done`.
     pub fn wait(&mut self, mut done: impl FnMut(usize)) -> Result<()> {
         let mut timeout = Duration::from_secs(REQUEST_TIMEOUT_S);
-        let count = self.queue.do_io(&mut self.completions, 1, Some(&mut timeout), None).map_err(plain)?;
+        let count = self.queue.do_io(&mut self.completions, 1, Some(&mut timeout), None);
+        let count = count.map_err(|error| match error.errno().raw_os_error() {
+            libc::ETIME => anyhow!(self.asked.unanswered(self.in_flight)),
+            _ => plain(error),
+        })?;
+        self.in_flight -= count;
         for completion in &self.completions[..count] {
             // SAFETY: `do_io` returned that it filled the first `count` entries.
             let completion = unsafe { completion.assume_init_ref() };
@@ -84,6 +101,22 @@ impl Client {
             done(completion.user_data);
         }
         Ok(())
+    }
+
+    fn asks(&mut self, asked: Asked) {
+        self.asked = asked;
+        self.in_flight += 1;
+    }
+}
+
+impl Asked {
+    fn unanswered(self, in_flight: usize) -> String {
+        let what = match self {
+            Self::Data(Direction::Read, len) => format!("reads of {} KiB", len >> 10),
+            Self::Data(Direction::Write, len) => format!("writes of {} KiB", len >> 10),
+            Self::Flush => "flushes".to_owned(),
+        };
+        format!("no answer within {REQUEST_TIMEOUT_S} s to {what}, of which {in_flight} are in flight")
     }
 }
 
@@ -108,4 +141,18 @@ fn fill_with_noise(region: &MemoryRegion) -> Result<()> {
 
 fn plain(error: blkio::Error) -> anyhow::Error {
     anyhow::anyhow!("{} ({})", error.message(), error.errno())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_answered_is_told() {
+        let of = |asked: Asked| asked.unanswered(32);
+        let writes = of(Asked::Data(Direction::Write, 4096));
+        assert_eq!(writes, "no answer within 60 s to writes of 4 KiB, of which 32 are in flight");
+        assert!(of(Asked::Data(Direction::Read, 1 << 20)).contains("reads of 1024 KiB"));
+        assert!(of(Asked::Flush).contains("to flushes"));
+    }
 }

@@ -9,7 +9,7 @@ use crate::limits::{CENSUS_TIME, WARM_UP_PART};
 use crate::machine::pause;
 use crate::report::Report;
 use crate::report::figure::{IOPS, Sample, THROUGHPUT, count};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::path::Path;
 use std::time::Duration;
 
@@ -50,6 +50,10 @@ pub fn measure(
         Ok(drivers.counted_only())
     });
     let mut outcome = drivers.end()?;
+    if outcome.operations == 0 {
+        // What was answered came before or after; there is nothing to divide by.
+        bail!("no request was answered in {} s", turn.time.as_secs());
+    }
     let seconds = usage.elapsed.as_secs_f64();
     let bytes = outcome.operations * workload.request_bytes as u64;
     let mut sample = Sample::default();

@@ -7,6 +7,7 @@ pub mod qsd;
 mod raw;
 pub mod rbd;
 mod recovery;
+mod shape;
 pub mod side;
 pub mod workload;
 
@@ -14,13 +15,16 @@ use crate::counters::Census;
 use crate::machine::{say, say_aside};
 use crate::options::{Run, parse_size, size_text};
 use crate::report::bound::{Against, Bound};
-use crate::report::figure::{IOPS, P50, THROUGHPUT, count};
+use crate::report::figure::{IOPS, P50, THROUGHPUT};
 use crate::report::turns::in_turn;
 use crate::report::{OURS, Report, RowName, Verdict, take_in};
+use crate::room::{DiskSize, Plan, Room};
+use crate::store::Store;
 use anyhow::{Result, bail};
 use measure::{Turn, measure};
+pub use shape::Shape;
 use side::Side;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use workload::{
     RANDREAD_D1, RANDREAD_D32, RANDWRITE_D1, RANDWRITE_D32, SEQREAD, SEQWRITE, WORKLOADS, Workload,
 };
@@ -67,26 +71,29 @@ enum Peer {
     Vitastor,
 }
 
-/// What both sides hold.
-#[derive(Debug, Clone, Copy)]
-pub struct Shape {
-    pub volumes: u32,
-    /// Of each.
-    pub size: u64,
-    /// What of it is written and worked on.
-    pub area: u64,
+impl Peer {
+    /// How often it keeps what is written.
+    fn copies(self) -> u64 {
+        match self {
+            Self::Qsd | Self::Raw => 1,
+            Self::Ceph => 3,
+            // It is not started.
+            Self::Vitastor => 0,
+        }
+    }
 }
 
 /// Runs the comparison and prints it.
 pub fn run(options: &Options) -> Result<Verdict> {
-    let shape = shape(options)?;
+    let shape = Shape::new(options.volumes, options.size, options.fill)?;
     let workloads = WORKLOADS.iter().filter(|workload| options.run.wants(workload.name));
     let workloads = workloads.map(|workload| (workload.row(), workload)).collect::<Vec<_>>();
     if workloads.is_empty() && !recovery::is_wanted(options) {
         bail!("no workload's name contains {:?}", options.run.only.as_deref().unwrap_or_default());
     }
     let (folder, facts) = options.run.begin()?;
-    let (mut sides, missing) = start_sides(options, shape, folder.path())?;
+    let disks = disks(options, shape, &Room::under(folder.path())?)?;
+    let (mut sides, missing) = start_sides(options, (shape, disks), folder.path())?;
     for side in &sides {
         say(&format!("{}: {}", side.name, side.durability));
         say_aside(&format!("writing {} of {}'s volumes", size_text(shape.area), side.name));
@@ -98,6 +105,8 @@ pub fn run(options: &Options) -> Result<Verdict> {
     report.set("volumes", shape.volumes.to_string());
     report.set("size", size_text(shape.size));
     report.set("filled", size_text(shape.area));
+    report
+        .set("disks", disks.map_or_else(|| "as the server at --socket has them".to_owned(), DiskSize::text));
     report.set("seconds", options.run.seconds.to_string());
     report.set("rounds", options.run.rounds.to_string());
     report.missing = missing;
@@ -115,29 +124,30 @@ pub fn run(options: &Options) -> Result<Verdict> {
     options.run.finish(&report)
 }
 
-fn shape(options: &Options) -> Result<Shape> {
-    if !(options.fill > 0.0 && options.fill <= 1.0) {
-        bail!("--fill is a part: above 0, 1 at most");
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a size")]
-    let filled = (count(options.size) * options.fill) as u64;
-    let area = (filled & !(crate::limits::MAX_REQUEST_BYTES as u64 - 1)).min(options.size);
-    if area < workload::LEAST_AREA {
-        bail!("{} is too little to work on: --size or --fill", size_text(area));
-    }
-    Ok(Shape { volumes: options.volumes, size: options.size, area })
+/// The disks of a store of ours, if one is to be started.
+fn disks(options: &Options, shape: Shape, room: &Room) -> Result<Option<DiskSize>> {
+    let plan = Plan {
+        stores: u64::from(options.socket.is_none()),
+        disk: shape.disk(),
+        least: shape.least_disk(),
+        beside_bytes: options.peers.iter().map(|peer| peer.copies() * shape.written_bytes()).sum(),
+        options: "--size, --fill, --volumes, --peers or --dir",
+    };
+    let disk = room.choose(plan)?;
+    Ok(options.socket.is_none().then_some(disk))
 }
 
 /// Ours and those peers that are there; the others with the reason.
 #[expect(clippy::type_complexity, reason = "sides and a list of names with reasons")]
 fn start_sides(
     options: &Options,
-    shape: Shape,
-    folder: &std::path::Path,
+    (shape, disks): (Shape, Option<DiskSize>),
+    folder: &Path,
 ) -> Result<(Vec<Side>, Vec<(String, String)>)> {
-    let ours = match (&options.socket, options.pid) {
-        (Some(socket), Some(pid)) => Side::foreign(socket, pid),
-        _ => Side::ours(folder, shape, options.run.ashlar())?,
+    let ours = match (disks, &options.socket, options.pid) {
+        (Some(disks), ..) => Side::of_store(Store::start(folder, disks, options.run.ashlar())?, shape)?,
+        (None, Some(socket), Some(pid)) => Side::foreign(socket, pid),
+        (None, ..) => bail!("--socket needs --pid"),
     };
     let (mut sides, mut missing) = (vec![ours], Vec::new());
     for peer in &options.peers {

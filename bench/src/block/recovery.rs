@@ -21,7 +21,10 @@ const ROWS: [(&str, End); 2] = [("start after kill -9", End::Kill), ("start afte
 pub fn run(ours: &mut Side, report: &mut Report, (options, shape): (&Options, Shape)) -> Result<()> {
     for round in 0..options.run.rounds {
         for (name, end) in ROWS.into_iter().filter(|(name, _)| options.run.wants(name)) {
-            let Some(sample) = measure(ours, end, (options, shape))? else { return Ok(()) };
+            let sample = measure(ours, end, (options, shape));
+            let Some(sample) = sample.with_context(|| format!("{name} on {}", ours.name))? else {
+                return Ok(());
+            };
             say_aside(&format!("round {}: {name:<22} {}", round + 1, sample.summary()));
             report.add(&RowName::new(name, &READ), OURS, sample);
         }

@@ -42,14 +42,7 @@ pub enum Keeper {
 }
 
 impl Side {
-    /// Starts a store with three replicas in `folder` and attaches the volumes.
-    pub fn ours(folder: &Path, shape: Shape, binary: Option<&Path>) -> Result<Self> {
-        // A log needs room to clean in; the files are sparse.
-        let disk_mib = u64::from(shape.volumes) * (shape.area >> 20) * 5 / 2 + 2048;
-        Self::of_store(Store::start(folder, disk_mib, binary)?, shape)
-    }
-
-    /// Attaches volumes of a store that runs.
+    /// Attaches the volumes of a store with three replicas.
     pub fn of_store(mut ours: Store, shape: Shape) -> Result<Self> {
         let sockets =
             (1..=shape.volumes).map(|volume| ours.attach_new(&format!("bench{volume}"), shape.size));

@@ -3,12 +3,13 @@
 
 use super::Options;
 use crate::counters::memory_bytes;
-use crate::limits::{GATEWAY_LOOK, GATEWAY_OBJECT_BYTES};
+use crate::limits::{GATEWAY_LOOK, GATEWAY_OBJECT_BYTES, LEAST_OBJECT_DISK, OBJECT_DISK};
 use crate::machine::{now, pause};
 use crate::report::bound::{Against, Bound};
 use crate::report::figure::{Better, Figure, MEMORY, Sample, count};
 use crate::report::turns::in_turn;
 use crate::report::{Report, RowName};
+use crate::room::{DiskSize, Plan, Room, within};
 use crate::server::Server;
 use crate::store::Store;
 use anyhow::{Context, Result, bail, ensure};
@@ -19,8 +20,6 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use trial::s3_client::S3Client;
 
-/// Disks large enough for what is overwritten while a row runs; the files are sparse.
-const DISK_MIB: u64 = 16 << 10;
 const MIB: u64 = 1 << 20;
 /// What the gateway may take besides a mebibyte a connection.
 const ALLOWED_MIB: f64 = 64.0;
@@ -40,33 +39,47 @@ struct Gateway {
     runtime: Runtime,
 }
 
-pub fn run(options: &Options, folder: &Path, report: &mut Report) -> Result<()> {
-    let mut rows = Vec::new();
-    for &connections in &options.connections {
-        for (name, kind) in [("silent", Kind::Silent), ("at work", Kind::Busy)] {
-            let name = format!("gateway: {connections} connections {name}");
-            if options.run.wants(&name) {
-                let allowed = ALLOWED_MIB + f64::from(connections);
-                report.bounds.push(Bound::new(&name, &MEMORY, Against::Itself, (allowed, None)));
-                rows.push((RowName::new(name, &MEMORY), (connections, kind)));
-            }
-        }
+/// The disks under the rows that are wanted, if one is.
+pub fn disks(options: &Options, room: &Room) -> Result<Option<DiskSize>> {
+    let plan = Plan {
+        stores: 1,
+        disk: OBJECT_DISK,
+        least: LEAST_OBJECT_DISK,
+        beside_bytes: 0,
+        options: "--dir, or leave the gateway's rows out by --only index",
+    };
+    (!rows(options).is_empty()).then(|| room.choose(plan)).transpose()
+}
+
+fn rows(options: &Options) -> Vec<(RowName, (u32, Kind))> {
+    let kinds = [("silent", Kind::Silent), ("at work", Kind::Busy)];
+    let connections = options.connections.iter();
+    let rows = connections.flat_map(|&connections| kinds.map(|(name, kind)| (connections, name, kind)));
+    let rows = rows.map(|(connections, name, kind)| {
+        let name = format!("gateway: {connections} connections {name}");
+        (RowName::new(name, &MEMORY), (connections, kind))
+    });
+    rows.filter(|(name, _)| options.run.wants(&name.workload)).collect()
+}
+
+pub fn run((options, disks): (&Options, DiskSize), folder: &Path, report: &mut Report) -> Result<()> {
+    let rows = rows(options);
+    for (name, (connections, _)) in &rows {
+        let allowed = ALLOWED_MIB + f64::from(*connections);
+        report.bounds.push(Bound::new(&name.workload, &MEMORY, Against::Itself, (allowed, None)));
     }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let folder = folder.join("gateway");
-    std::fs::create_dir(&folder)?;
-    let store = Store::start(&folder, DISK_MIB, options.run.ashlar())?;
-    let time = options.run.time();
-    in_turn(report, options.run.rounds, &rows, |&(connections, kind), _, _| {
-        // A new one each time: what an allocator keeps of an earlier row is not this one's.
-        let gateway = Gateway::start(&store)?;
-        let sample = match kind {
-            Kind::Silent => gateway.with_silent(connections, time)?,
-            Kind::Busy => gateway.with_busy(connections, time)?,
-        };
-        Ok(Some(sample))
+    within(folder, "gateway", |folder| {
+        let store = Store::start(folder, disks, options.run.ashlar())?;
+        let time = options.run.time();
+        in_turn(report, options.run.rounds, &rows, |&(connections, kind), _, _| {
+            // A new one each time: what an allocator keeps of an earlier row is not this one's.
+            let gateway = Gateway::start(&store)?;
+            let sample = match kind {
+                Kind::Silent => gateway.with_silent(connections, time)?,
+                Kind::Busy => gateway.with_busy(connections, time)?,
+            };
+            Ok(Some(sample))
+        })
     })
 }
 

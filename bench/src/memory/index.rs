@@ -12,8 +12,9 @@ use crate::options::size_text;
 use crate::report::bound::{Against, Bound};
 use crate::report::figure::{Better, Figure, Sample, count};
 use crate::report::{OURS, Report, RowName};
+use crate::room::{DiskSize, Plan, Room, within};
 use crate::store::Store;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 const PER_TIB: Figure = Figure::new("index of a disk, per TiB in it", "GiB/TiB", Better::Lower);
@@ -27,30 +28,47 @@ const RUN: usize = 128 << 10;
 /// How full the volume is at each row, in eighths.
 const STEPS: [u64; 3] = [2, 4, 8];
 
-pub fn run(options: &Options, folder: &Path, report: &mut Report) -> Result<()> {
-    for (name, order, bound) in
-        [("4K random", Order::Random, (4.0, Some(2.0))), ("128K in order", Order::Sequential, (0.3, None))]
-    {
-        let folder = folder.join(format!("{order:?}"));
-        let row = |step: u64| format!("index: {name}, {} written", size_text(options.size * step / 8));
-        if !STEPS.iter().any(|step| options.run.wants(&row(*step))) {
-            continue;
-        }
-        std::fs::create_dir(&folder)?;
-        let shape = Shape { volumes: 1, size: options.size, area: options.size };
-        let side = Side::ours(&folder, shape, options.run.ashlar())?;
-        let before = memory(&side)?;
-        let mut done = 0;
-        for step in STEPS {
-            say_aside(&row(step));
-            let requests = order.requests(options.size);
-            let until = requests.len_of(step);
-            write(&side, &requests, done..until)?;
-            done = until;
-            let sample = measure(&side, before)?;
-            report.add(&RowName::new(row(step), &PER_TIB), OURS, sample);
-        }
-        report.bounds.push(Bound::new(&row(8), &PER_TIB, Against::Itself, bound));
+/// The disks under the rows that are wanted, if one is. Each order has a store of its own, one after the other.
+pub fn disks(options: &Options, room: &Room) -> Result<Option<DiskSize>> {
+    let plan = Plan {
+        stores: 1,
+        disk: shape(options).disk(),
+        least: shape(options).least_disk(),
+        beside_bytes: 0,
+        options: "--size or --dir",
+    };
+    Order::ALL.iter().any(|order| order.is_wanted(options)).then(|| room.choose(plan)).transpose()
+}
+
+fn shape(options: &Options) -> Shape {
+    Shape { volumes: 1, size: options.size, area: options.size }
+}
+
+pub fn run((options, disks): (&Options, DiskSize), folder: &Path, report: &mut Report) -> Result<()> {
+    for order in Order::ALL.into_iter().filter(|order| order.is_wanted(options)) {
+        within(folder, &format!("{order:?}"), |folder| {
+            let store = Store::start(folder, disks, options.run.ashlar())?;
+            write_and_look(options, order, &Side::of_store(store, shape(options))?, report)
+        })?;
+        let last = order.row(options, 8);
+        report.bounds.push(Bound::new(&last, &PER_TIB, Against::Itself, order.bound()));
+    }
+    Ok(())
+}
+
+/// Writes the volume, and looks at each step.
+fn write_and_look(options: &Options, order: Order, side: &Side, report: &mut Report) -> Result<()> {
+    let before = memory(side)?;
+    let requests = order.requests(options.size);
+    let mut done = 0;
+    for step in STEPS {
+        let row = order.row(options, step);
+        say_aside(&row);
+        let until = requests.len_of(step);
+        write(side, &requests, done..until).with_context(|| format!("{row} on {}", side.name))?;
+        done = until;
+        let sample = measure(side, before)?;
+        report.add(&RowName::new(row, &PER_TIB), OURS, sample);
     }
     Ok(())
 }
@@ -69,6 +87,29 @@ struct All {
 }
 
 impl Order {
+    const ALL: [Self; 2] = [Self::Random, Self::Sequential];
+
+    /// The row of so many eighths.
+    fn row(self, options: &Options, eighths: u64) -> String {
+        let name = match self {
+            Self::Random => "4K random",
+            Self::Sequential => "128K in order",
+        };
+        format!("index: {name}, {} written", size_text(options.size * eighths / 8))
+    }
+
+    fn is_wanted(self, options: &Options) -> bool {
+        STEPS.iter().any(|step| options.run.wants(&self.row(options, *step)))
+    }
+
+    /// What the last row must reach, and aims at.
+    fn bound(self) -> (f64, Option<f64>) {
+        match self {
+            Self::Random => (4.0, Some(2.0)),
+            Self::Sequential => (0.3, None),
+        }
+    }
+
     fn requests(self, size: u64) -> All {
         let bytes = match self {
             Self::Random => BLOCK,

@@ -5,6 +5,7 @@ mod index;
 
 use crate::options::{Run, parse_size, size_text};
 use crate::report::{Report, SideFacts, Verdict};
+use crate::room::Room;
 use crate::store;
 use anyhow::Result;
 
@@ -29,7 +30,16 @@ pub fn run(options: &Options) -> Result<Verdict> {
     let mut report = Report::new("memory", title, facts, vec![side]);
     report.set("size", size_text(options.size));
     report.note("the index is measured once: it is a count and not a time");
-    index::run(options, folder.path(), &mut report)?;
-    gateway::run(options, folder.path(), &mut report)?;
+    // Both are asked before one is started: the second has the room that the first gives back.
+    let room = Room::under(folder.path())?;
+    let (index, gateway) = (index::disks(options, &room)?, gateway::disks(options, &room)?);
+    if let Some(disks) = index {
+        report.set("disks under the volume", disks.text());
+        index::run((options, disks), folder.path(), &mut report)?;
+    }
+    if let Some(disks) = gateway {
+        report.set("disks under the gateway", disks.text());
+        gateway::run((options, disks), folder.path(), &mut report)?;
+    }
     options.run.finish(&report)
 }

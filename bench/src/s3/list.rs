@@ -6,7 +6,7 @@ use super::ask::{Ask, List, Order, Page};
 use super::bodies::Body;
 use super::garage::{self, Shape};
 use super::loader::{Clients, Load, NoAnswer, Plan};
-use super::peers::{self, Access};
+use super::peers::{self, Access, Started};
 use super::plan::Random;
 use super::side::{Keeper, Side};
 use super::{Bench, REQUESTS, Target};
@@ -96,7 +96,8 @@ pub fn run(options: &Options) -> Result<Verdict> {
     let rows = options.run.rows(rows, |row| RowName::new(row.name(), &REQUESTS))?;
     let (folder, facts) = options.run.begin()?;
     // Nothing is written while pages are read, and with fsync Garage would take half an hour to fill.
-    let (sides, missing) = options.access.start_sides(&options.run, folder.path(), Shape::ThreeUnsynced)?;
+    let started = options.access.start_sides(&options.run, folder.path(), Shape::ThreeUnsynced)?;
+    let Started { sides, missing, disks } = started;
     let mut bench = Bench::new(&options.run, &options.access, folder.path());
     for side in &sides {
         say(&format!("{}: {}", side.name, side.durability));
@@ -108,7 +109,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
     }
     let facts_of_sides = sides.iter().map(Side::facts).collect();
     let mut report = Report::new("list", "Pages of 1,000 keys (ListObjectsV2)", facts, facts_of_sides);
-    options.access.tell(&options.run, &mut report);
+    options.access.tell((&options.run, disks), &mut report);
     report.note(
         "flat: pages after keys at random; folders: the top of the bucket with a delimiter, 1,000 folders",
     );

@@ -4,7 +4,7 @@
 use super::ask::{Ask, List, Order, Page};
 use super::garage::Shape;
 use super::loader::Plan;
-use super::peers::{self, Access};
+use super::peers::{self, Access, Started};
 use super::plan::{Objects, Random};
 use super::side::Side;
 use super::{Bench, REQUESTS};
@@ -77,7 +77,8 @@ pub fn run(options: &Options) -> Result<Verdict> {
     let rows = rows.chain([Row { connections: WITH_VOLUME, volume: Volume::Written }]);
     let rows = options.run.rows(rows, |row| RowName::new(row.name(), &REQUESTS))?;
     let (folder, facts) = options.run.begin()?;
-    let (mut sides, missing) = options.access.start_sides(&options.run, folder.path(), Shape::ThreeSynced)?;
+    let started = options.access.start_sides(&options.run, folder.path(), Shape::ThreeSynced)?;
+    let Started { mut sides, missing, disks } = started;
     let mut bench = Bench::new(&options.run, &options.access, folder.path());
     for side in &mut sides {
         say(&format!("{}: {}", side.name, side.durability));
@@ -95,7 +96,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
     let facts_of_sides = sides.iter().map(Side::facts).collect();
     let title = "Objects: 70 % GET, 20 % PUT, 5 % LIST, 5 % DELETE of mixed sizes";
     let mut report = Report::new("mixed", title, facts, facts_of_sides);
-    options.access.tell(&options.run, &mut report);
+    options.access.tell((&options.run, disks), &mut report);
     report.set("objects", options.objects.to_string());
     report.note("40 % of the objects have 1 KiB, 40 % 16 KiB, 18 % 128 KiB, 2 % 1 MiB");
     report
@@ -149,7 +150,7 @@ fn volume_shape() -> VolumeShape {
 fn volume(side: &mut Side) -> Result<Disk> {
     let (socket, pid) = side.attach_volume(S3_MIXED_VOLUME_BYTES)?;
     say_aside(&format!("writing all of a volume of {}", side.name));
-    drive::fill(&socket, volume_shape())?;
+    drive::fill(&socket, volume_shape()).with_context(|| format!("filling {}'s volume", side.name))?;
     Ok(Disk::foreign(&socket, pid))
 }
 

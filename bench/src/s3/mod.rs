@@ -32,7 +32,7 @@ use ask::Kind;
 use bodies::{Bodies, Body};
 use garage::Shape;
 use loader::{Clients, Load, NoAnswer, Plan, Window};
-use peers::Access;
+use peers::{Access, Started};
 use plan::{AtRandom, InTurn, Objects, Work};
 use rows::{ROWS, Row, What};
 use side::Side;
@@ -96,7 +96,8 @@ pub fn run(options: &Options) -> Result<Verdict> {
     let rows = ROWS.iter().flat_map(|row| row.with_connections(&options.connections));
     let rows = options.run.rows(rows, Row::row_name)?;
     let (folder, facts) = options.run.begin()?;
-    let (mut sides, missing) = options.access.start_sides(&options.run, folder.path(), Shape::ThreeSynced)?;
+    let started = options.access.start_sides(&options.run, folder.path(), Shape::ThreeSynced)?;
+    let Started { mut sides, missing, disks } = started;
     let mut bench = Bench::new(&options.run, &options.access, folder.path());
     for side in &mut sides {
         say(&format!("{}: {}", side.name, side.durability));
@@ -110,7 +111,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
     let facts_of_sides = sides.iter().map(Side::facts).collect();
     let title = "Objects: one client over keep-alive connections";
     let mut report = Report::new("s3", title, facts, facts_of_sides);
-    options.access.tell(&options.run, &mut report);
+    options.access.tell((&options.run, disks), &mut report);
     report.set("objects", options.objects.to_string());
     report.missing = missing;
     report.bounds = rows::bounds();

@@ -4,9 +4,10 @@ use super::connection::Payload;
 use super::garage::{self, Shape};
 use super::rgw;
 use super::side::Side;
-use crate::limits::{S3_MAX_CONNECTIONS, S3_MAX_THREADS};
+use crate::limits::{LEAST_OBJECT_DISK, OBJECT_DISK, S3_MAX_CONNECTIONS, S3_MAX_THREADS};
 use crate::options::Run;
 use crate::report::{Report, take_in};
+use crate::room::{DiskSize, Plan, Room};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
@@ -43,16 +44,27 @@ pub enum Peer {
 
 const NO_RUSTFS: &str = "not set up by this tool: RustFS 1.0.1 needs a newer rustc than this workspace's";
 
+pub struct Started {
+    pub sides: Vec<Side>,
+    /// Peers that are not there, with the reason.
+    pub missing: Vec<(String, String)>,
+    /// Ours.
+    pub disks: DiskSize,
+}
+
 impl Access {
     /// Ours and those peers that are there; the others with the reason. Garage gets the shape that suits the mode.
-    #[expect(clippy::type_complexity, reason = "sides and a list of names with reasons")]
-    pub fn start_sides(
-        &self,
-        run: &Run,
-        folder: &Path,
-        shape: Shape,
-    ) -> Result<(Vec<Side>, Vec<(String, String)>)> {
-        let (mut sides, mut missing) = (vec![Side::ours(folder, run.ashlar())?], Vec::new());
+    pub fn start_sides(&self, run: &Run, folder: &Path, shape: Shape) -> Result<Started> {
+        // How much peers will take of what a run puts is theirs to know; what they hold before is little.
+        let plan = Plan {
+            stores: 1,
+            disk: OBJECT_DISK,
+            least: LEAST_OBJECT_DISK,
+            beside_bytes: 0,
+            options: "--dir",
+        };
+        let disks = Room::under(folder)?.choose(plan)?;
+        let (mut sides, mut missing) = (vec![Side::ours(folder, disks, run.ashlar())?], Vec::new());
         for peer in &self.peers {
             let (name, started) = match peer {
                 Peer::None => continue,
@@ -63,7 +75,7 @@ impl Access {
             };
             take_in(name, started, &mut sides, &mut missing);
         }
-        Ok((sides, missing))
+        Ok(Started { sides, missing, disks })
     }
 
     fn start_garage(
@@ -89,7 +101,8 @@ impl Access {
     }
 
     /// Says in the report how it was measured.
-    pub fn tell(&self, run: &Run, report: &mut Report) {
+    pub fn tell(&self, (run, disks): (&Run, DiskSize), report: &mut Report) {
+        report.set("disks", disks.text());
         let payload = match self.payload {
             Payload::Signed => "signed (SHA-256 of each body, which servers check)",
             Payload::Unsigned => "UNSIGNED-PAYLOAD",

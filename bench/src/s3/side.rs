@@ -7,8 +7,9 @@ use super::plan::{InTurn, Objects, Work};
 use super::sign::Identity;
 use crate::ceph::Ceph;
 use crate::counters::{self, Member};
-use crate::limits::{S3_DISK_MIB, S3_FILL_CONNECTIONS};
+use crate::limits::S3_FILL_CONNECTIONS;
 use crate::report::SideFacts;
+use crate::room::DiskSize;
 use crate::server::Server;
 use crate::store::{self, Store};
 use anyhow::{Context, Result, bail, ensure};
@@ -42,8 +43,8 @@ pub const BUCKET: &str = "bench";
 
 impl Side {
     /// Starts a store with three replicas in `folder`.
-    pub fn ours(folder: &Path, binary: Option<&Path>) -> Result<Self> {
-        let ours = Store::start(folder, S3_DISK_MIB, binary)?;
+    pub fn ours(folder: &Path, disks: DiskSize, binary: Option<&Path>) -> Result<Self> {
+        let ours = Store::start(folder, disks, binary)?;
         let endpoint = ours.variable("AWS_ENDPOINT_URL")?;
         let address = endpoint.strip_prefix("http://").and_then(|address| address.parse().ok());
         let address = address.with_context(|| format!("AWS_ENDPOINT_URL={endpoint} is no address"))?;
