@@ -3,6 +3,7 @@
 pub mod client;
 pub mod drive;
 pub mod measure;
+mod pass;
 pub mod qsd;
 mod raw;
 pub mod rbd;
@@ -11,23 +12,18 @@ mod shape;
 pub mod side;
 pub mod workload;
 
-use crate::counters::Census;
-use crate::machine::{say, say_aside};
-use crate::options::{Run, parse_size, size_text};
+use crate::machine::say_aside;
+use crate::options::{Run, parse_size};
+use crate::report::Verdict;
 use crate::report::bound::{Against, Bound};
 use crate::report::figure::{IOPS, P50, THROUGHPUT};
-use crate::report::turns::in_turn;
-use crate::report::{OURS, Report, RowName, Verdict, take_in};
-use crate::room::{DiskSize, Plan, Room};
-use crate::store::Store;
-use anyhow::{Result, bail};
-use measure::{Turn, measure};
+use crate::room::{Room, within};
+use anyhow::{Result, ensure};
+use pass::{Pass, Passes};
 pub use shape::Shape;
-use side::Side;
-use std::path::{Path, PathBuf};
-use workload::{
-    RANDREAD_D1, RANDREAD_D32, RANDWRITE_D1, RANDWRITE_D32, SEQREAD, SEQWRITE, WORKLOADS, Workload,
-};
+use shape::Shapes;
+use std::path::PathBuf;
+use workload::{RANDREAD_D1, RANDREAD_D32, RANDWRITE_D1, RANDWRITE_D32, SEQREAD, SEQWRITE};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -36,15 +32,17 @@ pub struct Options {
     /// Whom to measure beside ours.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "qsd,raw")]
     peers: Vec<Peer>,
-    /// Size of each volume on each side; thin where the side can.
-    #[arg(long, default_value = "4G", value_parser = parse_size)]
-    size: u64,
+    /// Size of each volume on each side, thin where the side can; several, such as 1G,4G,16G, are measured one after
+    /// the other.
+    #[arg(long, value_delimiter = ',', default_value = "4G", value_parser = parse_size)]
+    size: Vec<u64>,
     /// The part of each volume, from its start, that is written first and worked on; 1 is all of it.
     #[arg(long, default_value_t = 1.0)]
     fill: f64,
-    /// Volumes that are attached and driven at once; figures are sums over them.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
-    volumes: u32,
+    /// Volumes that are attached and driven at once; figures are sums over them. Several numbers, such as 1,2,4, are
+    /// measured one after the other.
+    #[arg(long, value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=8))]
+    volumes: Vec<u32>,
     /// A vhost-user-blk socket that is served already, in the place of starting ashlar.
     #[arg(long, conflicts_with = "ashlar", requires = "pid")]
     socket: Option<PathBuf>,
@@ -56,6 +54,20 @@ pub struct Options {
 impl Options {
     pub fn check(&self) -> bool {
         self.run.check
+    }
+
+    /// What can't be had together is refused.
+    fn allow(&self, shapes: &Shapes) -> Result<()> {
+        let [shape] = shapes.all() else {
+            ensure!(
+                !self.check(),
+                "--check judges targets, which are of one shape: give one --size and --volumes"
+            );
+            ensure!(self.socket.is_none(), "--socket is of one shape: give one --size and --volumes");
+            return Ok(());
+        };
+        ensure!(self.socket.is_none() || shape.volumes == 1, "--socket is one volume: give --volumes 1");
+        Ok(())
     }
 }
 
@@ -85,85 +97,24 @@ impl Peer {
 
 /// Runs the comparison and prints it.
 pub fn run(options: &Options) -> Result<Verdict> {
-    let shape = Shape::new(options.volumes, options.size, options.fill)?;
-    let workloads = WORKLOADS.iter().filter(|workload| options.run.wants(workload.name));
-    let workloads = workloads.map(|workload| (workload.row(), workload)).collect::<Vec<_>>();
-    if workloads.is_empty() && !recovery::is_wanted(options) {
-        bail!("no workload's name contains {:?}", options.run.only.as_deref().unwrap_or_default());
-    }
+    let shapes = Shapes::new(&options.volumes, &options.size, options.fill)?;
+    options.allow(&shapes)?;
+    let passes = Pass::wanted(options, &shapes)?;
     let (folder, facts) = options.run.begin()?;
-    let disks = disks(options, shape, &Room::under(folder.path())?)?;
-    let (mut sides, missing) = start_sides(options, (shape, disks), folder.path())?;
-    for side in &sides {
-        say(&format!("{}: {}", side.name, side.durability));
-        say_aside(&format!("writing {} of {}'s volumes", size_text(shape.area), side.name));
-        side.fill(shape)?;
-        side.settle()?;
+    // All are asked before the first is started; each has the room that the one before gives back.
+    let room = Room::under(folder.path())?;
+    let disks = passes.iter().map(|pass| pass.disks(options, &room)).collect::<Result<Vec<_>>>()?;
+    let mut bench = Passes::new((options, &shapes), facts, folder.path());
+    for (number, (pass, disks)) in (1..).zip(passes.iter().zip(&disks)) {
+        if let [_, _, ..] = &*passes {
+            say_aside(&format!("shape {number} of {}: {}", passes.len(), pass.text(*disks)));
+        }
+        within(folder.path(), &number.to_string(), |folder| bench.run(pass, *disks, folder))?;
     }
-    let sides_facts = sides.iter().map(Side::facts).collect();
-    let mut report = Report::new("block", "Volumes: one client, one queue a volume", facts, sides_facts);
-    report.set("volumes", shape.volumes.to_string());
-    report.set("size", size_text(shape.size));
-    report.set("filled", size_text(shape.area));
-    report
-        .set("disks", disks.map_or_else(|| "as the server at --socket has them".to_owned(), DiskSize::text));
-    report.set("seconds", options.run.seconds.to_string());
-    report.set("rounds", options.run.rounds.to_string());
-    report.missing = missing;
-    report.bounds = bounds();
-
-    let mut census = Census::default();
-    let turn = Turn { time: options.run.time(), shape, folder: folder.path() };
-    in_turn(&mut report, options.run.rounds, &workloads, |workload, side, report| {
-        let side = &sides[side];
-        let measured = measure(side, workload, turn, (&mut census, report))?;
-        side.settle()?;
-        Ok(measured.map(|measured| measured.sample))
-    })?;
-    recovery::run(&mut sides[OURS], &mut report, (options, shape))?;
+    let mut report = bench.report()?;
+    report.set("disks", Pass::disks_text(&passes, &disks));
     options.run.finish(&report)
 }
-
-/// The disks of a store of ours, if one is to be started.
-fn disks(options: &Options, shape: Shape, room: &Room) -> Result<Option<DiskSize>> {
-    let plan = Plan {
-        stores: u64::from(options.socket.is_none()),
-        disk: shape.disk(),
-        least: shape.least_disk(),
-        beside_bytes: options.peers.iter().map(|peer| peer.copies() * shape.written_bytes()).sum(),
-        options: "--size, --fill, --volumes, --peers or --dir",
-    };
-    let disk = room.choose(plan)?;
-    Ok(options.socket.is_none().then_some(disk))
-}
-
-/// Ours and those peers that are there; the others with the reason.
-#[expect(clippy::type_complexity, reason = "sides and a list of names with reasons")]
-fn start_sides(
-    options: &Options,
-    (shape, disks): (Shape, Option<DiskSize>),
-    folder: &Path,
-) -> Result<(Vec<Side>, Vec<(String, String)>)> {
-    let ours = match (disks, &options.socket, options.pid) {
-        (Some(disks), ..) => Side::of_store(Store::start(folder, disks, options.run.ashlar())?, shape)?,
-        (None, Some(socket), Some(pid)) => Side::foreign(socket, pid),
-        (None, ..) => bail!("--socket needs --pid"),
-    };
-    let (mut sides, mut missing) = (vec![ours], Vec::new());
-    for peer in &options.peers {
-        let (name, started) = match peer {
-            Peer::Qsd => (qsd::NAME, qsd::start(folder, shape, options.run.install_peers)?),
-            Peer::Raw => (raw::NAME, Ok(raw::start(folder, shape)?)),
-            Peer::Ceph => (rbd::NAME, rbd::start(folder, shape, options.run.install_peers)?),
-            Peer::Vitastor => ("vitastor", Err(NO_VITASTOR.to_owned())),
-        };
-        take_in(name, started, &mut sides, &mut missing);
-    }
-    Ok((sides, missing))
-}
-
-const NO_VITASTOR: &str = "Debian has no package of it and this program installs nothing from elsewhere; \
-                           build it from https://vitastor.io and measure it with its own fio engine";
 
 /// The targets of volumes: the first number must hold, the second is aimed at.
 fn bounds() -> Vec<Bound> {
@@ -181,15 +132,65 @@ fn bounds() -> Vec<Bound> {
     ]
 }
 
-impl Workload {
-    fn row(&self) -> RowName {
-        RowName::new(self.name, &self.headline)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+    use workload::WORKLOADS;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(arguments: &[&str]) -> Result<Options> {
+        Ok(Line::try_parse_from([&["block"], arguments].concat())?.options)
+    }
+
+    fn shapes(arguments: &[&str]) -> Result<Vec<(u32, u64)>> {
+        let options = options(arguments)?;
+        let shapes = Shapes::new(&options.volumes, &options.size, options.fill)?;
+        options.allow(&shapes)?;
+        Ok(shapes.all().iter().map(|shape| (shape.volumes, shape.size >> 20)).collect())
+    }
+
+    #[test]
+    fn shapes_are_every_combination_of_two_lists() {
+        assert_eq!(shapes(&[]).unwrap(), [(1, 4096)]);
+        let all = shapes(&["--volumes", "1,2", "--size", "64M,1G"]).unwrap();
+        assert_eq!(all, [(1, 64), (1, 1024), (2, 64), (2, 1024)]);
+        for bad in [
+            &["--volumes", "1,9"][..],
+            &["--volumes", "1,"],
+            &["--volumes", "0"],
+            &["--size", "1G,4"],
+            &["--size", "1G,,2G"],
+            &["--size", ""],
+            &["--size", "1G,1024M"],
+            &["--volumes", "2,2"],
+            &["--size", "1G,8M"],
+            &["--size", "1G,2G", "--check"],
+            &["--volumes", "1,2", "--socket", "s", "--pid", "1"],
+            &["--volumes", "2", "--socket", "s", "--pid", "1"],
+        ] {
+            assert!(shapes(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_shapes_with_a_wanted_row_are_measured() {
+        let passes = |arguments: &[&str]| {
+            let options = options(arguments)?;
+            let shapes = Shapes::new(&options.volumes, &options.size, options.fill)?;
+            Ok::<_, anyhow::Error>(Pass::wanted(&options, &shapes)?.len())
+        };
+        assert_eq!(passes(&["--size", "1G,2G"]).unwrap(), 2);
+        assert_eq!(passes(&["--size", "1G,2G", "--only", "start"]).unwrap(), 2);
+        assert_eq!(passes(&["--size", "1G,2G", "--only", "d32, 2 GiB"]).unwrap(), 1);
+        assert!(passes(&["--size", "1G,2G", "--only", "4 GiB"]).is_err());
+        assert!(passes(&["--only", "4 GiB"]).is_err(), "one shape's rows are named as ever");
+    }
 
     #[test]
     fn every_bound_is_of_a_row() {

@@ -15,26 +15,39 @@ use anyhow::{Context, Result, bail};
 const READY: Figure = Figure::new("until it says ready", "ms", Better::Lower);
 const READ: Figure = Figure::new("until a volume reads", "ms", Better::Lower);
 
+/// A row, and how the old server ends.
+pub struct Start {
+    row: RowName,
+    end: End,
+}
+
 const ROWS: [(&str, End); 2] = [("start after kill -9", End::Kill), ("start after a stop", End::Stop)];
 
-/// Measures what of it was asked for; a store that somebody else started is left alone.
-pub fn run(ours: &mut Side, report: &mut Report, (options, shape): (&Options, Shape)) -> Result<()> {
-    for round in 0..options.run.rounds {
-        for (name, end) in ROWS.into_iter().filter(|(name, _)| options.run.wants(name)) {
-            let sample = measure(ours, end, (options, shape));
-            let Some(sample) = sample.with_context(|| format!("{name} on {}", ours.name))? else {
+/// Those that are wanted by the name that they have in the report.
+pub fn wanted(options: &Options, name: impl Fn(&str) -> String) -> Vec<Start> {
+    let rows = ROWS.into_iter().map(|(row, end)| Start { row: RowName::new(name(row), &READ), end });
+    rows.filter(|start| options.run.wants(&start.row.workload)).collect()
+}
+
+/// Measures them; a store that somebody else started is left alone.
+pub fn run(
+    ours: &mut Side,
+    report: &mut Report,
+    starts: &[Start],
+    (options, shape): (&Options, Shape),
+) -> Result<()> {
+    let rounds = options.run.rounds;
+    for round in 0..rounds {
+        for Start { row, end } in starts {
+            let sample = measure(ours, *end, (options, shape));
+            let Some(sample) = sample.with_context(|| format!("{} on {}", row.workload, ours.name))? else {
                 return Ok(());
             };
-            say_aside(&format!("round {}: {name:<22} {}", round + 1, sample.summary()));
-            report.add(&RowName::new(name, &READ), OURS, sample);
+            say_aside(&format!("round {} of {rounds}: {:<24} {}", round + 1, row.workload, sample.summary()));
+            report.add(row, OURS, sample);
         }
     }
     Ok(())
-}
-
-/// Whether there is a row of this to run.
-pub fn is_wanted(options: &Options) -> bool {
-    ROWS.iter().any(|(name, _)| options.run.wants(name))
 }
 
 fn measure(ours: &mut Side, end: End, (options, shape): (&Options, Shape)) -> Result<Option<Sample>> {

@@ -8,6 +8,7 @@ use crate::machine::say;
 /// Wide enough for "123,456 (123,456-123,456)".
 const SIDE_WIDTH: usize = 28;
 const RATIO_WIDTH: usize = 19;
+/// At least.
 const NAME_WIDTH: usize = 30;
 
 impl Report {
@@ -37,7 +38,8 @@ impl Report {
     }
 
     fn heading(&self, row: &Row) -> String {
-        let mut line = format!("{:<NAME_WIDTH$}", row.workload);
+        let width = self.name_width();
+        let mut line = format!("{:<width$}", row.workload);
         for (index, side) in self.sides.iter().enumerate().filter(|&(index, _)| row.has(index)) {
             line.push_str(&format!("{:>SIDE_WIDTH$}", side.name));
             if index != OURS {
@@ -45,6 +47,12 @@ impl Report {
             }
         }
         line
+    }
+
+    /// So that the columns of all rows stand below each other.
+    fn name_width(&self) -> usize {
+        let longest = self.rows.iter().map(|row| row.workload.len()).max().unwrap_or(0);
+        longest.max(NAME_WIDTH)
     }
 
     /// `None` for a figure that nobody has in this row.
@@ -57,7 +65,8 @@ impl Report {
             Some((_, part)) => format!("    {part}"),
             None => format!("  {}, {}{}", figure.name, figure.unit, direction(figure)),
         };
-        let mut line = format!("{name:<NAME_WIDTH$}");
+        let width = self.name_width();
+        let mut line = format!("{name:<width$}");
         for (index, spread) in spreads.iter().enumerate().filter(|&(index, _)| row.has(index)) {
             let text = spread.map_or_else(|| "-".to_owned(), |spread| spread.to_string());
             line.push_str(&format!("{text:>SIDE_WIDTH$}"));
