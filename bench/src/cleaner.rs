@@ -98,7 +98,7 @@ struct Log {
 fn start((options, disks): (&Options, DiskSize), folder: &Path, part: f64) -> Result<Log> {
     std::fs::create_dir(folder).with_context(|| format!("making {}", folder.display()))?;
     let store = Store::start(folder, disks, options.run.ashlar())?;
-    let capacity = store.metrics()?.of_a_disk("ashlar_disk_capacity_bytes")?;
+    let capacity = store.console.metrics()?.of_a_disk("ashlar_disk_capacity_bytes")?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a size")]
     let size = (capacity * part) as u64 & !(MAX_REQUEST_BYTES as u64 - 1);
     let shape = Shape { volumes: 1, size, area: size };
@@ -141,7 +141,7 @@ impl Log {
 
     fn live_part(&self) -> Result<f64> {
         let Keeper::Ours(store) = &self.side.keeper else { bail!("it is ours") };
-        Ok(store.metrics()?.of_a_disk("ashlar_disk_live_bytes")? / self.capacity)
+        Ok(store.console.metrics()?.of_a_disk("ashlar_disk_live_bytes")? / self.capacity)
     }
 }
 

@@ -5,6 +5,7 @@
 mod block;
 mod ceph;
 mod cleaner;
+mod console;
 mod counters;
 mod draw;
 mod idle;

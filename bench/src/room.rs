@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
 /// Disks of a store of ours.
-const DISKS: u64 = 3;
+pub const DISKS: u64 = 3;
 
 /// Size of each of the three disks of a store, in MiB: what their files can grow to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

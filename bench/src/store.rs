@@ -1,25 +1,20 @@
 //! Ours: `ashlar up`, as a user starts it.
 
+use crate::console::{self, Console};
 use crate::counters::{LOOPS, Member, Parts};
-use crate::metrics::Metrics;
-use crate::packages;
 use crate::room::DiskSize;
 use crate::server::Server;
-use anyhow::{Context, Result, bail};
-use std::io::{BufRead, BufReader};
+use anyhow::Result;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::process::Command;
 
 /// A store with three replicas on three files of one folder.
 pub struct Store {
     pub server: Server,
+    pub console: Console,
     binary: PathBuf,
     folder: PathBuf,
     disks: DiskSize,
-    /// What `env.sh` exports: endpoints and keys.
-    environment: Vec<(String, String)>,
 }
 
 /// How a store ends.
@@ -36,10 +31,9 @@ pub const NAME: &str = "ashlar";
 impl Store {
     /// Starts it in `folder` with three disks, whose files are sparse.
     pub fn start(folder: &Path, disks: DiskSize, binary: Option<&Path>) -> Result<Self> {
-        let binary = binary.map_or_else(beside_us, |path| Ok(path.to_owned()))?;
-        let server = spawn(&binary, folder, disks)?;
-        let environment = read_environment(&folder.join("ashlar").join("env.sh"))?;
-        Ok(Self { server, binary, folder: folder.to_owned(), disks, environment })
+        let binary = console::binary(binary)?;
+        let (server, console) = spawn(&binary, folder, disks)?;
+        Ok(Self { server, console, binary, folder: folder.to_owned(), disks })
     }
 
     /// Ends it, one way or the other, and starts it again.
@@ -48,73 +42,27 @@ impl Store {
             End::Kill => self.server.kill()?,
             End::Stop => self.server.stop(),
         }
-        self.server = spawn(&self.binary, &self.folder, self.disks)?;
-        self.environment = read_environment(&self.folder.join("ashlar").join("env.sh"))?;
+        (self.server, self.console) = spawn(&self.binary, &self.folder, self.disks)?;
         Ok(())
-    }
-
-    /// Runs a command of the CLI.
-    pub fn ashlar(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(&self.binary)
-            .args(arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("running {}", self.binary.display()))?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        bail!("ashlar {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim())
     }
 
     /// Makes a volume and attaches it; answers the socket that serves it.
     pub fn attach_new(&mut self, volume: &str, size: u64) -> Result<PathBuf> {
-        self.ashlar(&["volume", "create", volume, "--size", &format!("{}M", size >> 20)])?;
-        self.attach(volume)
-    }
-
-    pub fn attach(&mut self, volume: &str) -> Result<PathBuf> {
-        let socket = self.folder.join(format!("{volume}.sock"));
-        let path = socket.to_str().context("the folder's path is not text")?;
-        self.ashlar(&["volume", "attach", volume, "--socket", path])?;
-        self.server.wait_for_socket(&socket)?;
-        Ok(socket)
-    }
-
-    /// What its metrics say now; those of disks are up to a second old.
-    pub fn metrics(&self) -> Result<Metrics> {
-        Metrics::fetch(self.variable("ASHLAR_ADMIN")?)
-    }
-
-    /// A variable of `env.sh`.
-    pub fn variable(&self, name: &str) -> Result<&str> {
-        let found = self.environment.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| &**value).with_context(|| format!("env.sh has no {name}"))
+        self.console.attach_new(volume, size, &mut self.server)
     }
 
     /// Another S3 gateway, as a process of its own, so that what it costs is told apart from the rest; and its URL.
     pub fn start_gateway(&self) -> Result<(Server, String)> {
-        let mut command = Command::new(&self.binary);
-        command.args(["objectd", "--listen", "127.0.0.1:0", "--node", "bench", "--gateway", "bench"]);
-        command.args(["--meta", self.variable("ASHLAR_ADMIN")?, "--token-file"]);
-        command.arg(self.folder.join("ashlar").join("secrets").join("daemon.token"));
+        let mut command = self.console.daemon("objectd", "bench")?;
+        command.args(["--listen", "127.0.0.1:0", "--gateway", "bench"]);
         let log = self.folder.join("gateway.log");
-        let mut server = Server::start("ashlar objectd", command.stdout(Stdio::piped()), log)?;
-        let ready = wait_until_ready(&mut server)?;
-        let url = ready.split(' ').find_map(|word| word.strip_prefix("s3="));
-        let url = url.with_context(|| format!("{ready:?} has no s3=URL"))?.to_owned();
-        Ok((server, url))
+        let (server, ready) = console::start("ashlar objectd", &mut command, log)?;
+        Ok((server, console::word(&ready, "s3")?.to_owned()))
     }
 
     /// The one process, whose parts are told apart by their threads' names, and by what it tells of its event loops.
     pub fn members(&self) -> Vec<Member> {
-        let admin =
-            self.variable("ASHLAR_ADMIN").ok().and_then(|url| url.strip_prefix("http://")?.parse().ok());
-        vec![Member { admin, ..member(self.server.pid()) }]
-    }
-
-    pub fn version(&self) -> Option<String> {
-        packages::version(&self.binary, "--version")
+        vec![Member { admin: self.console.address(), ..member(self.server.pid()) }]
     }
 }
 
@@ -136,9 +84,10 @@ fn part(thread: &str) -> &'static str {
     }
 }
 
-fn spawn(binary: &Path, folder: &Path, disks: DiskSize) -> Result<Server> {
+fn spawn(binary: &Path, folder: &Path, disks: DiskSize) -> Result<(Server, Console)> {
+    let data = folder.join("ashlar");
     let mut command = Command::new(binary);
-    command.arg("up").arg("--data").arg(folder.join("ashlar"));
+    command.arg("up").arg("--data").arg(&data);
     command.args([
         "--s3",
         "127.0.0.1:0",
@@ -147,61 +96,6 @@ fn spawn(binary: &Path, folder: &Path, disks: DiskSize) -> Result<Server> {
         "--disk-size",
         &format!("{}M", disks.mib),
     ]);
-    let mut server = Server::start("ashlar up", command.stdout(Stdio::piped()), folder.join("ashlar.log"))?;
-    wait_until_ready(&mut server)?;
-    Ok(server)
-}
-
-fn beside_us() -> Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name("ashlar");
-    if !path.exists() {
-        bail!("{} is missing: cargo build --release -p ashlar, or name one with --ashlar", path.display());
-    }
-    Ok(path)
-}
-
-/// Waits for the line that says so and answers it, and keeps reading after it so that the pipe never fills.
-fn wait_until_ready(server: &mut Server) -> Result<String> {
-    let stdout = server.take_stdout().context("the server's output is piped")?;
-    let (tell, told) = sync_channel(1);
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if line.starts_with("ready") {
-                let _ = tell.try_send(line);
-            }
-        }
-    });
-    let mut ready = None;
-    server.wait_until("line that starts with \"ready\"", || {
-        ready = told.try_recv().ok();
-        ready.is_some()
-    })?;
-    ready.context("it was just there")
-}
-
-/// The variables that `env.sh` exports: lines of `export NAME=VALUE`, the value perhaps in quotes.
-fn read_environment(path: &Path) -> Result<Vec<(String, String)>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let variable = |line: &str| {
-        let line = line.trim();
-        let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
-        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        let value = value.trim_matches(['\'', '"']);
-        is_name.then(|| (name.to_owned(), value.to_owned()))
-    };
-    Ok(text.lines().filter_map(variable).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn environments_are_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("env.sh");
-        std::fs::write(&path, "# a comment = no\nexport A=1\nexport B='x=y'\nC=\"z\"\n\n").unwrap();
-        let want = [("A", "1"), ("B", "x=y"), ("C", "z")].map(|(name, value)| (name.into(), value.into()));
-        assert_eq!(read_environment(&path).unwrap(), want);
-    }
+    let (server, _) = console::start("ashlar up", &mut command, folder.join("ashlar.log"))?;
+    Ok((server, Console::open(binary, &data)?))
 }

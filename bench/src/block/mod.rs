@@ -1,5 +1,6 @@
 //! `bench block`: volumes with three replicas beside other block stores, all driven by the same client.
 
+mod apart;
 pub mod client;
 pub mod drive;
 pub mod measure;
@@ -77,6 +78,8 @@ enum Peer {
     Qsd,
     /// A local file without any server: what the disk gives, for the rows of whole mebibytes.
     Raw,
+    /// Ours again, with every daemon a process of its own, over TCP on loopback.
+    Apart,
     /// Ceph RBD with three OSDs and three replicas, through qemu-storage-daemon.
     Ceph,
     /// Vitastor, which Debian does not have.
@@ -84,13 +87,13 @@ enum Peer {
 }
 
 impl Peer {
-    /// How often it keeps what is written.
+    /// How often it keeps what is written, beside the disks of ours.
     fn copies(self) -> u64 {
         match self {
             Self::Qsd | Self::Raw => 1,
             Self::Ceph => 3,
-            // It is not started.
-            Self::Vitastor => 0,
+            // One has disks of ours, the other is not started.
+            Self::Apart | Self::Vitastor => 0,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::recovery::{self, Start};
 use super::shape::{Shape, Shapes, listed};
 use super::side::Side;
 use super::workload::{WORKLOADS, Workload};
-use super::{Options, Peer, bounds, qsd, raw, rbd};
+use super::{Options, Peer, apart, bounds, qsd, raw, rbd};
 use crate::counters::Census;
 use crate::machine::{Facts, say, say_aside};
 use crate::options::size_text;
@@ -80,18 +80,20 @@ impl Pass {
         listed(passes.iter().zip(disks).map(of))
     }
 
-    /// The disks of a store of ours, if one is to be started.
+    /// The disks of each store of ours, if one is to be started.
     pub fn disks(&self, options: &Options, room: &Room) -> Result<Option<DiskSize>> {
         let peers = self.peers(options).iter();
+        let apart = peers.clone().filter(|&&peer| peer == Peer::Apart).count() as u64;
+        let stores = u64::from(options.socket.is_none()) + apart;
         let plan = Plan {
-            stores: u64::from(options.socket.is_none()),
+            stores,
             disk: self.shape.disk(),
             least: self.shape.least_disk(),
             beside_bytes: peers.map(|peer| peer.copies() * self.shape.written_bytes()).sum(),
             options: "--size, --fill, --volumes, --peers or --dir",
         };
         let disk = room.choose(plan).with_context(|| self.shape.text())?;
-        Ok(options.socket.is_none().then_some(disk))
+        Ok((stores > 0).then_some(disk))
     }
 }
 
@@ -147,16 +149,17 @@ impl<'a> Passes<'a> {
         folder: &Path,
     ) -> Result<(Vec<Side>, Vec<(String, String)>)> {
         let (shape, run) = (pass.shape, &self.options.run);
-        let ours = match (disks, &self.options.socket, self.options.pid) {
-            (Some(disks), ..) => Side::of_store(Store::start(folder, disks, run.ashlar())?, shape)?,
-            (None, Some(socket), Some(pid)) => Side::foreign(socket, pid),
-            (None, ..) => bail!("--socket needs --pid"),
+        let disks = || disks.context("a store is started only where there is room for its disks");
+        let ours = match (&self.options.socket, self.options.pid) {
+            (Some(socket), Some(pid)) => Side::foreign(socket, pid),
+            _ => Side::of_store(Store::start(folder, disks()?, run.ashlar())?, shape)?,
         };
         let (mut sides, mut missing) = (vec![ours], Vec::new());
         for peer in pass.peers(self.options) {
             let (name, started) = match peer {
                 Peer::Qsd => (qsd::NAME, qsd::start(folder, shape, run.install_peers)?),
                 Peer::Raw => (raw::NAME, Ok(raw::start(folder, shape)?)),
+                Peer::Apart => (apart::NAME, Ok(apart::start(folder, (shape, disks()?), run.ashlar())?)),
                 Peer::Ceph => (rbd::NAME, rbd::start(folder, shape, run.install_peers)?),
                 Peer::Vitastor => ("vitastor", Err(NO_VITASTOR.to_owned())),
             };

@@ -49,7 +49,7 @@ fn side(server: Server, sockets: Vec<PathBuf>, aio: &str) -> Side {
         ),
         members: vec![Member::one(server.pid(), "daemon")],
         disks: Disks::Sockets(sockets),
-        keeper: Keeper::Server(server),
+        keeper: Keeper::Servers(vec![server]),
     }
 }
 

@@ -31,7 +31,8 @@ pub enum Disks {
 /// What keeps a side alive, until it is dropped.
 pub enum Keeper {
     Ours(Box<Store>),
-    Server(#[expect(dead_code, reason = "dropping it ends it")] Server),
+    /// The first one stops first.
+    Servers(#[expect(dead_code, reason = "dropping them ends them")] Vec<Server>),
     /// The client stops before what it is a client of.
     Ceph {
         _client: Server,
@@ -49,7 +50,7 @@ impl Side {
         let sockets = sockets.collect::<Result<_>>()?;
         Ok(Self {
             name: store::NAME,
-            version: ours.version(),
+            version: ours.console.version(),
             durability:
                 "three replicas on three files, all in one process, a checksum per 4 KiB; O_DIRECT; a write is acked when the \
                          devices of all three have it, a flush is fdatasync on all three"

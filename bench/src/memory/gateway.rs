@@ -86,7 +86,7 @@ pub fn run((options, disks): (&Options, DiskSize), folder: &Path, report: &mut R
 impl Gateway {
     fn start(store: &Store) -> Result<Self> {
         let (server, url) = store.start_gateway()?;
-        let variable = |name| store.variable(name);
+        let variable = |name| store.console.variable(name);
         let (id, secret) = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
         let client = S3Client::new(url.clone(), variable("AWS_DEFAULT_REGION")?.to_owned(), id, secret);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

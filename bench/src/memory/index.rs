@@ -176,7 +176,7 @@ struct Figures {
 }
 
 fn figures(store: &Store) -> Result<Figures> {
-    let metrics = store.metrics()?;
+    let metrics = store.console.metrics()?;
     Ok(Figures {
         index: metrics.of_a_disk("ashlar_disk_index_bytes")?,
         live: metrics.of_a_disk("ashlar_disk_live_bytes")?,

@@ -45,21 +45,21 @@ impl Side {
     /// Starts a store with three replicas in `folder`.
     pub fn ours(folder: &Path, disks: DiskSize, binary: Option<&Path>) -> Result<Self> {
         let ours = Store::start(folder, disks, binary)?;
-        let endpoint = ours.variable("AWS_ENDPOINT_URL")?;
+        let endpoint = ours.console.variable("AWS_ENDPOINT_URL")?;
         let address = endpoint.strip_prefix("http://").and_then(|address| address.parse().ok());
         let address = address.with_context(|| format!("AWS_ENDPOINT_URL={endpoint} is no address"))?;
         let target = Target {
             addresses: vec![address],
             identity: Identity {
-                region: ours.variable("AWS_DEFAULT_REGION")?.to_owned(),
-                key_id: ours.variable("AWS_ACCESS_KEY_ID")?.to_owned(),
-                secret: ours.variable("AWS_SECRET_ACCESS_KEY")?.to_owned(),
+                region: ours.console.variable("AWS_DEFAULT_REGION")?.to_owned(),
+                key_id: ours.console.variable("AWS_ACCESS_KEY_ID")?.to_owned(),
+                secret: ours.console.variable("AWS_SECRET_ACCESS_KEY")?.to_owned(),
             },
             bucket: BUCKET.to_owned(),
         };
         Ok(Self {
             name: store::NAME.to_owned(),
-            version: ours.version(),
+            version: ours.console.version(),
             durability:
                 "three replicas on three files, all in one process, a checksum per 4 KiB; a PUT is answered when the devices of \
                          all three have object and index entry (flushed)"
