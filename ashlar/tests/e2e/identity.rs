@@ -120,7 +120,7 @@ fn users_are_made_and_revoked_by_aws_iam() {
     // The secret is nowhere in the control plane's files; it is sealed there.
     for secret in [&first, &second] {
         let secret = secret["SecretAccessKey"].as_str().unwrap();
-        let found = clean("grep").args(["-rqaF", secret]).arg(store.data()).status().unwrap();
+        let found = clean("grep").args(["-rqaF", "-e", secret]).arg(store.data()).status().unwrap();
         assert_eq!(found.code(), Some(1), "a secret is kept in clear");
     }
 }
