@@ -1,6 +1,8 @@
 //! Bounds of every queue, batch, retry and count in this crate (STYLE 7). One section a module.
 
-use proto::limits::MAX_REQUESTS_PER_CONNECTION;
+use proto::limits::{MAX_PAYLOAD_BYTES, MAX_REQUESTS_PER_CONNECTION};
+use proto::units::BLOCK_LEN;
+use rt::limits::MAX_QUEUED_BYTES;
 use std::time::Duration;
 
 // ---- server ----
@@ -62,6 +64,8 @@ pub const CORE_OPERATION_BYTES: usize = 32 << 20;
 pub const CORE_DATA_BYTES: usize = 256 << 20;
 /// Pieces of data writes in progress: each is one request to each member.
 pub const CORE_WRITE_PIECES: usize = 448;
+/// Bytes of data in them; one more may pass it. More would not be written sooner, only answered later.
+pub const CORE_WRITE_BYTES: usize = 32 << 20;
 /// Pieces of reads, trims and zero-writes in progress. Apart from the writes', so that a trim can make room
 /// while all the writes wait for it.
 pub const CORE_OTHER_PIECES: usize = 448;
@@ -129,6 +133,14 @@ const _: () = assert!(SERVER_OPERATIONS < rt::limits::LOOP_REACTOR.completions a
 const _: () = assert!(
     CORE_WRITE_PIECES + CORE_OTHER_PIECES + CORE_REPAIRS + CORE_RECONCILE_RUNS + 4
         <= MAX_REQUESTS_PER_CONNECTION
+);
+// All of it may wait to be sent to one member: a full queue would be taken for a member that is gone, which the next
+// connection to it would meet again. What is no data write carries a block at most; requests' heads are shorter.
+const _: () = assert!(
+    CORE_WRITE_BYTES
+        + (1 + CORE_PARKED + CORE_RECONCILE_RUNS) * MAX_PAYLOAD_BYTES as usize
+        + (CORE_WRITE_PIECES + CORE_OTHER_PIECES + CORE_REPAIRS + 4) * 2 * BLOCK_LEN
+        < MAX_QUEUED_BYTES
 );
 const _: () =
     assert!(CORE_WRITE_PIECES + CORE_OTHER_PIECES < 0x7fff, "sharers of a block are counted in 15 bits");

@@ -159,6 +159,27 @@ async fn overlapping_writers_leave_each_sector_to_one_of_them() {
     assert!(read(&volume, 0, seen.len()).await == seen, "all members agree whoever is asked");
 }
 
+/// More than the queue to a member takes, and all at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_of_many_mebibytes_at_once_are_all_done() {
+    const WRITES: u64 = 192;
+    let len = 1 << 20;
+    let cluster = Cluster::start(DISK_BYTES);
+    let volume = cluster.open(1, 1, WRITES * len).await;
+    let mut writes = tokio::task::JoinSet::new();
+    for number in 0..WRITES {
+        let (volume, byte) = (volume.clone(), u8::try_from(number).unwrap());
+        writes.spawn(async move {
+            volume.write(number * len, filled(byte, usize::try_from(len).unwrap())).await.unwrap();
+        });
+    }
+    let all = tokio::time::timeout(Duration::from_secs(60), writes.join_all());
+    assert_eq!(all.await.expect("they go on").len() as u64, WRITES);
+    for number in [0, WRITES / 2, WRITES - 1] {
+        assert!(read(&volume, number * len, 4096).await.iter().all(|&byte| u64::from(byte) == number));
+    }
+}
+
 /// Flips a bit in every data block of the file that starts with `mark`; how many there were.
 fn flip_bits(path: &std::path::Path, mark: &[u8]) -> usize {
     let file = std::fs::File::options().read(true).write(true).open(path).unwrap();

@@ -36,7 +36,7 @@ pub const MIN_RECEIVE_ROOM_BYTES: usize = 32 << 10;
 /// Frames that may wait to be sent on one connection.
 pub const MAX_QUEUED_FRAMES: usize = 4096;
 /// Bytes that may wait to be sent on one connection.
-pub const MAX_QUEUED_BYTES: usize = 64 << 20;
+pub const MAX_QUEUED_BYTES: usize = 160 << 20;
 /// Above this many queued bytes, a polite owner takes no more requests from the connection.
 pub const BUSY_QUEUED_BYTES: usize = 8 << 20;
 

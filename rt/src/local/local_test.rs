@@ -143,7 +143,7 @@ fn a_queue_is_bounded_in_messages_and_bytes() {
     (0..MAX_QUEUED_FRAMES).for_each(|_| client.queue(Parcel(0, 1)).unwrap());
     assert_eq!(client.queue(Parcel(0, 1)), Err(QueueFull));
     let mut client = listener.door().connect(&reactor, tag(2)).unwrap();
-    (0..64).for_each(|_| client.queue(Parcel(0, 1 << 20)).unwrap());
+    (0..MAX_QUEUED_BYTES >> 20).for_each(|_| client.queue(Parcel(0, 1 << 20)).unwrap());
     assert_eq!(client.queue(Parcel(0, 1)), Err(QueueFull));
     client.pump();
     // Handed over is not taken.

@@ -371,7 +371,7 @@ impl VolumeCore {
         let piece = self.pieces.remove(key);
         self.unlock(&piece);
         match piece.owner {
-            Owner::Op(op) => self.piece_of_op_done(op, result),
+            Owner::Op(op) => self.piece_of_op_done(op, piece.count, result),
             Owner::Parked => self.parked -= 1,
             Owner::Repair => self.repairs.active -= 1,
             Owner::Reconcile => self.reconcile_piece_done(result),

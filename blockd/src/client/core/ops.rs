@@ -7,24 +7,30 @@ use super::{Phase, VolumeCore};
 use crate::client::{Holes, OnFull, VolumeOp};
 use crate::limits::{
     CORE_DATA_BYTES, CORE_OPERATION_BYTES, CORE_OPERATIONS, CORE_OTHER_PIECES, CORE_PARKED,
-    CORE_VERSION_SPAN, CORE_WRITE_PIECES,
+    CORE_VERSION_SPAN, CORE_WRITE_BYTES, CORE_WRITE_PIECES,
 };
 use crate::{ClientError, ErrorKind};
 use bytes::Bytes;
 use proto::ChunkIndex;
 use proto::checksum::BlockCrcs;
 use proto::limits::{MAX_BLOCKS_PER_IO, MAX_BLOCKS_PER_TRIM};
-use proto::units::{BLOCK_BYTES, BLOCKS_PER_CHUNK, SECTOR_BYTES};
+use proto::units::{BLOCK_BYTES, BLOCK_LEN, BLOCKS_PER_CHUNK, SECTOR_BYTES};
 use std::collections::VecDeque;
 
 /// Pieces in progress of one class of operations, and the operations that wait to be split further.
 #[derive(Debug, Default)]
 pub(super) struct Window {
     pieces: usize,
+    /// Of data that the pieces write.
+    bytes: usize,
     stalled: VecDeque<usize>,
 }
 
 impl Window {
+    fn has_room_for_data(&self) -> bool {
+        self.pieces < CORE_WRITE_PIECES && self.bytes < CORE_WRITE_BYTES
+    }
+
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -163,7 +169,7 @@ impl VolumeCore {
             return false;
         }
         let room = self.settled.span() < CORE_VERSION_SPAN;
-        if room && self.writes.pieces < CORE_WRITE_PIECES && !self.writes.stalled.is_empty() {
+        if room && self.writes.has_room_for_data() && !self.writes.stalled.is_empty() {
             let key = self.writes.stalled[0];
             if self.on_full == OnFull::Fail && self.parked >= CORE_PARKED {
                 self.writes.stalled.pop_front();
@@ -201,6 +207,9 @@ impl VolumeCore {
             op.pieces += 1;
             let window = if is_data_write { &mut self.writes } else { &mut self.others };
             window.pieces += 1;
+            if is_data_write {
+                window.bytes += usize::from(cut.count) * BLOCK_LEN;
+            }
             let piece = self.piece(Owner::Op(key), cut.chunk, (cut.first, cut.count), cut.mode, cut.todo);
             let piece = self.pieces.insert(piece);
             self.ready.push_back(piece);
@@ -263,12 +272,13 @@ impl VolumeCore {
         }
     }
 
-    /// One piece less in an operation's window and account.
-    pub(super) fn piece_of_op_done(&mut self, key: usize, result: Result<(), ClientError>) {
+    /// One piece, of `blocks`, less in an operation's window and account.
+    pub(super) fn piece_of_op_done(&mut self, key: usize, blocks: u16, result: Result<(), ClientError>) {
         let op = &mut self.ops[key];
         op.pieces -= 1;
         if op.is_data_write() {
             self.writes.pieces -= 1;
+            self.writes.bytes -= usize::from(blocks) * BLOCK_LEN;
         } else {
             self.others.pieces -= 1;
         }
@@ -340,11 +350,11 @@ impl VolumeCore {
         let Owner::Op(op) = piece.owner else { return };
         piece.owner = Owner::Parked;
         self.parked += 1;
-        let (locked, claim) = (std::mem::take(&mut piece.locked), piece.claim());
+        let (locked, claim, blocks) = (std::mem::take(&mut piece.locked), piece.claim(), piece.count);
         if let (true, Some(claim)) = (locked, claim) {
             self.locks.release(claim, &mut self.ready);
         }
-        self.piece_of_op_done(op, Err(error));
+        self.piece_of_op_done(op, blocks, Err(error));
     }
 }
 
