@@ -36,6 +36,8 @@ pub const METRICS_TIMEOUT: Duration = Duration::from_secs(10);
 pub const METRICS_AGE: Duration = Duration::from_secs(2);
 /// What a busy connection PUTs and GETs.
 pub const GATEWAY_OBJECT_BYTES: usize = 8 << 20;
+/// Threads of the client that keeps a gateway's connections busy.
+pub const GATEWAY_CLIENT_THREADS: usize = 1;
 /// Between two looks at a gateway's memory.
 pub const GATEWAY_LOOK: Duration = Duration::from_millis(20);
 /// Between two lines about how far the ageing of a log is.

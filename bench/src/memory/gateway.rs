@@ -2,23 +2,32 @@
 //! process of its own, which joins a store, so that nothing else is counted.
 
 use super::Options;
-use crate::counters::memory_bytes;
-use crate::limits::{GATEWAY_LOOK, GATEWAY_OBJECT_BYTES, LEAST_OBJECT_DISK, OBJECT_DISK};
+use crate::counters::{Asked, Member, Meter, memory_bytes};
+use crate::limits::{
+    GATEWAY_CLIENT_THREADS, GATEWAY_LOOK, GATEWAY_OBJECT_BYTES, LEAST_OBJECT_DISK, OBJECT_DISK,
+    S3_REQUEST_TIMEOUT_S,
+};
 use crate::machine::{now, pause};
 use crate::report::bound::{Against, Bound};
 use crate::report::figure::{Better, Figure, MEMORY, Sample, count};
 use crate::report::turns::in_turn;
 use crate::report::{Report, RowName};
-use crate::room::{DiskSize, Plan, Room, within};
+use crate::room::{DiskSize, Plan as RoomPlan, Room, within};
+use crate::s3::Target;
+use crate::s3::ask::Ask;
+use crate::s3::bodies::{Bodies, Body};
+use crate::s3::connection::Payload;
+use crate::s3::loader::{Clients, Load, Plan};
+use crate::s3::side::make_bucket;
 use crate::server::Server;
 use crate::store::Store;
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Runtime;
-use trial::s3_client::S3Client;
 
 const MIB: u64 = 1 << 20;
 /// What the gateway may take besides a mebibyte a connection.
@@ -34,14 +43,41 @@ enum Kind {
 
 struct Gateway {
     server: Server,
-    url: String,
-    client: S3Client,
-    runtime: Runtime,
+    target: Arc<Target>,
+}
+
+/// What a client's thread asks for: of each of its connections an object of its own, put and got in turn.
+struct PutAndGet(VecDeque<Ask>);
+
+impl PutAndGet {
+    fn of(connections: impl Iterator<Item = usize>) -> Self {
+        let put = |connection: usize| Ask::Put { key: connection.to_string(), body: body(connection) };
+        Self(connections.map(put).collect())
+    }
+}
+
+impl Plan for PutAndGet {
+    fn next(&mut self) -> Option<Ask> {
+        self.0.pop_front()
+    }
+
+    /// Its connection asks next.
+    fn served(&mut self, ask: &Ask) {
+        self.0.extend(match ask.clone() {
+            Ask::Put { key, body } => Some(Ask::Get { key, body }),
+            Ask::Get { key, body } => Some(Ask::Put { key, body }),
+            Ask::MakeBucket | Ask::Delete { .. } | Ask::List(_) => None,
+        });
+    }
+}
+
+fn body(connection: usize) -> Body {
+    Body { len_bytes: GATEWAY_OBJECT_BYTES, stamp: connection as u64 }
 }
 
 /// The disks under the rows that are wanted, if one is.
 pub fn disks(options: &Options, room: &Room) -> Result<Option<DiskSize>> {
-    let plan = Plan {
+    let plan = RoomPlan {
         stores: 1,
         disk: OBJECT_DISK,
         least: LEAST_OBJECT_DISK,
@@ -71,12 +107,20 @@ pub fn run((options, disks): (&Options, DiskSize), folder: &Path, report: &mut R
     within(folder, "gateway", |folder| {
         let store = Store::start(folder, disks, options.run.ashlar())?;
         let time = options.run.time();
+        let most = options.connections.iter().copied().max().unwrap_or(0);
+        let mut bodies = Bodies::new();
+        bodies.prepare((0..most as usize).map(body));
+        let mut has_bucket = false;
         in_turn(report, options.run.rounds, &rows, |&(connections, kind), _, _| {
             // A new one each time: what an allocator keeps of an earlier row is not this one's.
             let gateway = Gateway::start(&store)?;
+            let load = gateway.load(&bodies, connections);
+            if !std::mem::replace(&mut has_bucket, true) {
+                make_bucket(&load).context("making a bucket")?;
+            }
             let sample = match kind {
                 Kind::Silent => gateway.with_silent(connections, time)?,
-                Kind::Busy => gateway.with_busy(connections, time)?,
+                Kind::Busy => gateway.with_busy(&load, time, folder)?,
             };
             Ok(Some(sample))
         })
@@ -86,18 +130,23 @@ pub fn run((options, disks): (&Options, DiskSize), folder: &Path, report: &mut R
 impl Gateway {
     fn start(store: &Store) -> Result<Self> {
         let (server, url) = store.start_gateway()?;
-        let variable = |name| store.console.variable(name);
-        let (id, secret) = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
-        let client = S3Client::new(url.clone(), variable("AWS_DEFAULT_REGION")?.to_owned(), id, secret);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let made = runtime.block_on(client.put("/bench-memory", Vec::new())).context("no answer")?;
-        ensure!([200, 409].contains(&made.status), "making a bucket was answered with {}", made.status);
-        Ok(Self { server, url, client, runtime })
+        Ok(Self { server, target: Arc::new(Target::ours(&url, &store.console)?) })
+    }
+
+    fn load(&self, bodies: &Bodies, connections: u32) -> Load {
+        Load {
+            target: Arc::clone(&self.target),
+            bodies: bodies.clone(),
+            connections: connections as usize,
+            threads: GATEWAY_CLIENT_THREADS,
+            payload: Payload::Signed,
+            timeout_s: S3_REQUEST_TIMEOUT_S,
+        }
     }
 
     /// Each has asked once, and is kept alive.
     fn with_silent(&self, connections: u32, time: Duration) -> Result<Sample> {
-        let address = self.url.strip_prefix("http://").context("its URL starts with http://")?;
+        let address = self.target.addresses[0];
         let mut open = Vec::new();
         for _ in 0..connections {
             let mut stream = TcpStream::connect(address).context("connecting to the gateway")?;
@@ -120,31 +169,19 @@ impl Gateway {
     }
 
     /// Each PUTs an object of its own and GETs it, over and over.
-    fn with_busy(&self, connections: u32, time: Duration) -> Result<Sample> {
-        let begin = now();
-        let tasks = (0..connections).map(|connection| {
-            let (client, path) = (self.client.clone(), format!("/bench-memory/{connection}"));
-            self.runtime.spawn(async move {
-                let mut requests = 0_u64;
-                while begin.elapsed() < time {
-                    let put = client.put(&path, vec![7; GATEWAY_OBJECT_BYTES]).await;
-                    ensure!(put.is_some_and(|answer| answer.status == 200), "a PUT failed");
-                    let got = client.get(&path).await;
-                    ensure!(got.is_some_and(|got| got.body.len() == GATEWAY_OBJECT_BYTES), "a GET failed");
-                    requests += 2;
-                }
-                Ok(requests)
-            })
-        });
-        let tasks = tasks.collect::<Vec<_>>();
-        let most = self.most_memory(time)?;
-        let mut requests = 0;
-        for task in tasks {
-            requests += self.runtime.block_on(task).context("a connection's task")??;
-        }
+    fn with_busy(&self, load: &Load, time: Duration, folder: &Path) -> Result<Sample> {
+        let (threads, connections) = (load.threads, load.connections);
+        let meter = Meter::start(&[Member::one(self.server.pid(), "gateway")], folder)?;
+        let clients = Clients::start(load, |thread| PutAndGet::of((thread..connections).step_by(threads)))?;
+        clients.count();
+        let most = self.most_memory(time);
+        let usage = meter.read();
+        // Of a gateway that has ended, its clients tell more than that its books can't be read.
+        let (window, usage) = (clients.end()?, usage?);
         let mut sample = Sample::default();
-        sample.put(&MEMORY, count(most) / count(MIB));
-        sample.put(&REQUESTS, count(requests) / begin.elapsed().as_secs_f64());
+        sample.put(&REQUESTS, count(window.total()) / usage.elapsed.as_secs_f64());
+        usage.put(&mut sample, Asked { operations: window.total(), written_bytes: window.sent_bytes });
+        sample.put(&MEMORY, count(most?) / count(MIB));
         Ok(sample)
     }
 

@@ -4,18 +4,18 @@
 //! checks what it gets: every status, every byte of an object, the ends of every page.
 
 mod answer;
-mod ask;
-mod bodies;
-mod connection;
+pub mod ask;
+pub mod bodies;
+pub mod connection;
 mod garage;
 pub mod list;
-mod loader;
+pub mod loader;
 pub mod mixed;
 mod peers;
 mod plan;
 mod rgw;
 mod rows;
-mod side;
+pub mod side;
 mod sign;
 
 use crate::counters::{Asked, Census, Meter, Usage};

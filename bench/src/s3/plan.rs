@@ -69,6 +69,15 @@ impl Plan for InTurn {
     }
 }
 
+/// One request.
+pub struct Once(pub Option<Ask>);
+
+impl Plan for Once {
+    fn next(&mut self) -> Option<Ask> {
+        self.0.take()
+    }
+}
+
 /// Any of the objects, again and again.
 pub struct AtRandom {
     objects: Objects,

@@ -2,10 +2,11 @@
 
 use super::Target;
 use super::ask::Ask;
-use super::loader::{Clients, Load, Plan};
-use super::plan::{InTurn, Objects, Work};
+use super::loader::{Clients, Load};
+use super::plan::{InTurn, Objects, Once, Work};
 use super::sign::Identity;
 use crate::ceph::Ceph;
+use crate::console::Console;
 use crate::counters::{self, Member};
 use crate::limits::S3_FILL_CONNECTIONS;
 use crate::report::SideFacts;
@@ -41,22 +42,31 @@ pub enum Keeper {
 
 pub const BUCKET: &str = "bench";
 
+impl Target {
+    /// The gateway of ours at `url`, and the user who may do everything there.
+    pub fn ours(url: &str, console: &Console) -> Result<Self> {
+        let address = url.strip_prefix("http://").and_then(|address| address.parse().ok());
+        let address = address.with_context(|| format!("{url} is no address of a gateway"))?;
+        let identity = Identity {
+            region: console.variable("AWS_DEFAULT_REGION")?.to_owned(),
+            key_id: console.variable("AWS_ACCESS_KEY_ID")?.to_owned(),
+            secret: console.variable("AWS_SECRET_ACCESS_KEY")?.to_owned(),
+        };
+        Ok(Self { addresses: vec![address], identity, bucket: BUCKET.to_owned() })
+    }
+}
+
+/// Makes the bucket that all requests go to.
+pub fn make_bucket(load: &Load) -> Result<()> {
+    let load = Load { connections: 1, threads: 1, ..load.clone() };
+    Clients::do_all(&load, |_| Once(Some(Ask::MakeBucket))).map(drop)
+}
+
 impl Side {
     /// Starts a store with three replicas in `folder`.
     pub fn ours(folder: &Path, disks: DiskSize, binary: Option<&Path>) -> Result<Self> {
         let ours = Store::start(folder, disks, binary)?;
-        let endpoint = ours.console.variable("AWS_ENDPOINT_URL")?;
-        let address = endpoint.strip_prefix("http://").and_then(|address| address.parse().ok());
-        let address = address.with_context(|| format!("AWS_ENDPOINT_URL={endpoint} is no address"))?;
-        let target = Target {
-            addresses: vec![address],
-            identity: Identity {
-                region: ours.console.variable("AWS_DEFAULT_REGION")?.to_owned(),
-                key_id: ours.console.variable("AWS_ACCESS_KEY_ID")?.to_owned(),
-                secret: ours.console.variable("AWS_SECRET_ACCESS_KEY")?.to_owned(),
-            },
-            bucket: BUCKET.to_owned(),
-        };
+        let target = Target::ours(ours.console.variable("AWS_ENDPOINT_URL")?, &ours.console)?;
         Ok(Self {
             name: store::NAME.to_owned(),
             version: ours.console.version(),
@@ -83,16 +93,7 @@ impl Side {
     }
 
     pub fn make_bucket(&self, load: &Load) -> Result<()> {
-        struct Once(bool);
-        impl Plan for Once {
-            fn next(&mut self) -> Option<Ask> {
-                (!std::mem::replace(&mut self.0, true)).then_some(Ask::MakeBucket)
-            }
-        }
-        let load = Load { connections: 1, threads: 1, ..load.clone() };
-        Clients::do_all(&load, |_| Once(false))
-            .with_context(|| format!("making a bucket of {}", self.name))?;
-        Ok(())
+        make_bucket(load).with_context(|| format!("making a bucket of {}", self.name))
     }
 
     /// Makes a volume and attaches it; answers its socket and the process behind it.
