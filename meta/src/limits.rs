@@ -156,10 +156,15 @@ pub const SNAPSHOT_AFTER_BYTES: u64 = 32 << 20;
 pub const SNAPSHOT_BLOCK_BYTES: usize = 256 << 10;
 /// Largest block of a snapshot file.
 pub const MAX_SNAPSHOT_BLOCK_BYTES: usize = SNAPSHOT_BLOCK_BYTES + MAX_RECORD_BYTES;
-/// Memory sled may use for pages, in bytes.
-pub const SLED_CACHE_BYTES: u64 = 64 << 20;
-/// Changes of the state that are gathered before sled gets them, in bytes of keys and values: some hundred objects'.
-pub const STATE_BEHIND_BYTES: usize = 256 << 10;
+/// Memory that sled may use for pages: this part of what the process may use at all, within bounds in bytes. It takes
+/// no more than the state is large, about 220 MiB for a million objects; what is not there costs each page of a list a
+/// hundred reads.
+pub const SLED_CACHE_DIVISOR: u64 = 16;
+pub const MIN_SLED_CACHE_BYTES: u64 = 64 << 20;
+pub const MAX_SLED_CACHE_BYTES: u64 = 4 << 30;
+/// Changes of the state that are gathered before sled gets them, in bytes of keys and values: some dozen objects'.
+/// Nobody reads the state and nothing is applied while sled takes them: about 12 ms for 256 KiB.
+pub const STATE_BEHIND_BYTES: usize = 32 << 10;
 /// Answers of one kind that are kept for the next request, and how long they are together.
 pub const MAX_KNOWN_ANSWERS: usize = 1024;
 pub const MAX_KNOWN_BYTES: usize = 4 << 20;

@@ -1,8 +1,9 @@
-//! Advice to the kernel on memory.
+//! How much memory there is, and advice to the kernel on it.
 
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
+use std::path::Path;
 
 /// Bytes of a huge page on the machines this runs on.
 const HUGE_PAGE: usize = 2 << 20;
@@ -20,9 +21,37 @@ pub fn prefer_huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
     unsafe { libc::madvise(first, len, libc::MADV_HUGEPAGE) };
 }
 
+/// Bytes of memory that this process may use at most: the machine's, or what its control group allows if that is
+/// less. `None` where the kernel does not tell.
+pub fn available_bytes() -> Option<u64> {
+    let machine = machine_bytes(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
+    let of_groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = of_groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    // Each group is held to the bounds of those that it is in.
+    let groups = Path::new(group).ancestors().map(|group| Path::new("/sys/fs/cgroup").join(group));
+    let bounds = groups.filter_map(|group| std::fs::read_to_string(group.join("memory.max")).ok());
+    Some(bounds.filter_map(|bound| bound.trim().parse().ok()).fold(machine, u64::min))
+}
+
+/// What `/proc/meminfo` says that the machine has.
+fn machine_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_machine_tells_its_memory() {
+        let meminfo = "MemTotal:       24601148 kB\nMemFree:         1234 kB\n";
+        assert_eq!(machine_bytes(meminfo), Some(24_601_148 << 10));
+        assert_eq!(machine_bytes("MemFree: 12 kB\n"), None);
+        assert_eq!(machine_bytes("MemTotal: much\n"), None);
+        assert!(available_bytes().is_some_and(|bytes| bytes > 64 << 20));
+    }
 
     #[test]
     fn memory_of_any_size_may_be_asked_for() {

@@ -2,7 +2,7 @@
 //! so that it does not have to be: durability is the log's.
 
 use crate::error::{ErrorKind, MetaError};
-use crate::limits::SLED_CACHE_BYTES;
+use crate::limits::{MAX_SLED_CACHE_BYTES, MIN_SLED_CACHE_BYTES, SLED_CACHE_DIVISOR};
 use crate::state::kv::{Batch, Kv, Pair, Read, Step};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -15,7 +15,7 @@ pub struct SledKv {
 impl SledKv {
     /// Opens or makes the database. sled panics on some damage; that too comes back as an error.
     pub fn open(path: &Path) -> Result<Self, MetaError> {
-        let config = sled::Config::new().path(path).cache_capacity(SLED_CACHE_BYTES).flush_every_ms(None);
+        let config = sled::Config::new().path(path).cache_capacity(cache_bytes()).flush_every_ms(None);
         match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => Ok(Self { db }),
             // Somebody still has it open: no reason to call it broken.
@@ -27,6 +27,12 @@ impl SledKv {
             Err(_) => Err(MetaError::new(ErrorKind::Corrupt, "sled panicked while opening its files")),
         }
     }
+}
+
+/// How much of the state may be in memory.
+fn cache_bytes() -> u64 {
+    let share = rt::memory::available_bytes().unwrap_or(0) / SLED_CACHE_DIVISOR;
+    share.clamp(MIN_SLED_CACHE_BYTES, MAX_SLED_CACHE_BYTES)
 }
 
 fn failed(error: sled::Error) -> MetaError {
