@@ -24,6 +24,10 @@ pub const DROP_WAIT_MS: u64 = 10_000;
 /// Buffers of one vectored send: the kernel's IOV_MAX.
 pub const MAX_IOVECS: usize = 1024;
 
+/// How long a process that keeps little memory has what it freed, in milliseconds. With 1,000, which is mimalloc's own,
+/// a gateway with 64 connections at work has a fifth more; with 0 a request of 8 MiB takes a tenth more CPU.
+pub const FREE_MEMORY_KEPT_MS: i64 = 20;
+
 /// Bytes of disk buffers that a thread keeps to use again, and the process besides them.
 pub const MAX_POOLED_BYTES: usize = 8 << 20;
 /// Disk buffers that move at once between a thread's pool and the process's: a lock for so many operations.

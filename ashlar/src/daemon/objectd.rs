@@ -94,7 +94,13 @@ struct Config {
 /// Runs until SIGTERM or SIGINT.
 pub fn run(args: ObjectdArgs) -> Result<(), Error> {
     let config = resolve(args)?;
-    process::run(|| serve(config))
+    process::run(|| {
+        // A gateway has no table that is worth huge pages; those are for what serves blocks, in `up` and `blockd`.
+        if let Err(error) = rt::memory::keep_little() {
+            tracing::warn!(%error, "the gateway may take more memory than it needs");
+        }
+        serve(config)
+    })
 }
 
 fn resolve(args: ObjectdArgs) -> Result<Config, Error> {
