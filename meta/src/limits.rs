@@ -156,9 +156,9 @@ pub const SNAPSHOT_AFTER_BYTES: u64 = 32 << 20;
 pub const SNAPSHOT_BLOCK_BYTES: usize = 256 << 10;
 /// Largest block of a snapshot file.
 pub const MAX_SNAPSHOT_BLOCK_BYTES: usize = SNAPSHOT_BLOCK_BYTES + MAX_RECORD_BYTES;
-/// Memory that sled may use for pages: this part of what the process may use at all, within bounds in bytes. It takes
-/// no more than the state is large, about 220 MiB for a million objects; what is not there costs each page of a list a
-/// hundred reads.
+/// Pages that sled may keep in memory, by what they take in its log (in memory it is another amount): this part of what
+/// the process may use at all, within bounds in bytes. It keeps no more than the state is large, which was about 220 MiB
+/// for a million objects; where it keeps less, each page of a list costs a hundred reads.
 pub const SLED_CACHE_DIVISOR: u64 = 16;
 pub const MIN_SLED_CACHE_BYTES: u64 = 64 << 20;
 pub const MAX_SLED_CACHE_BYTES: u64 = 4 << 30;
