@@ -35,7 +35,7 @@ pub const WRITE_PIECES_IN_FLIGHT: usize = 4;
 pub const READ_PIECES_AHEAD: usize = 3;
 /// Bytes of pieces that all bodies of a gateway hold together, on their way to the disks and from them, besides what
 /// each may always: this many pieces of this many bytes.
-pub const SHARED_PIECE_BYTES: usize = 16 << 20;
+pub const SHARED_PIECE_BYTES: usize = 12 << 20;
 pub const OWN_PIECES: usize = 2;
 pub const OWN_PIECE_BYTES: usize = 256 << 10;
 /// What was read of the log and is kept for the next who asks, in bytes, and the longest piece that is.
