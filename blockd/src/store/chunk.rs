@@ -1,11 +1,12 @@
 //! One 4 MiB chunk of the index: where each of its blocks lies.
 //!
-//! A block is either in a *slot* (16 bytes, with its CRC) or in a *run* (24 bytes for a row of blocks, whose CRCs
+//! A block is either in a *slot* (14 bytes, with its CRC) or in a *run* (24 bytes for a row of blocks, whose CRCs
 //! stay on the disk: rfd/0009), never in both. Slots lie in pages of 32, made when first written. What takes the
 //! place of a block of a run leaves the run as it is and marks the block as dead, so that a random write into it
 //! costs one bit and no cut; a run without living blocks goes.
 
 use super::limits::MAX_CHUNK_RUNS;
+use super::packed::{PackedSlot, Uppers};
 use super::slab::{PAGE_BLOCKS, PageId, Slab};
 use proto::Version;
 use proto::disk::checkpoint::BlockBits;
@@ -25,6 +26,8 @@ pub(super) struct Chunk {
     pub base: Version,
     /// No block has a higher version: lets listings pass by.
     pub highest: Version,
+    /// Of its slots' versions.
+    uppers: Uppers,
     /// In order, and without a block in common.
     runs: Vec<Run>,
     /// Blocks of runs that don't count any more. There is none without runs.
@@ -39,6 +42,7 @@ impl Default for Chunk {
             pages: [PageId::NONE; PAGES],
             base: Version::ZERO,
             highest: Version::ZERO,
+            uppers: Uppers::default(),
             runs: Vec::new(),
             dead: None,
             live: 0,
@@ -102,9 +106,9 @@ impl Chunk {
     fn find(&self, slab: &Slab, block: u16) -> Kept {
         let (page, at) = slot_of(block);
         if let Some(slots) = slab.get(self.pages[page])
-            && slots[at].location != Slot::HOLE
+            && !slots[at].is_hole()
         {
-            return Kept::Slot(slots[at]);
+            return Kept::Slot(self.uppers.unpack(slots[at]));
         }
         match self.run_at(block) {
             Some(at) if !self.is_dead(block) => Kept::Run(at),
@@ -146,10 +150,10 @@ impl Chunk {
             && self.pages.iter().all(|&page| page == PageId::NONE)
     }
 
-    /// The memory that runs take.
+    /// The memory that runs and its slots' upper halves take.
     pub fn extra(&self) -> Extra {
         let dead = if self.dead.is_some() { size_of::<BlockBits>() } else { 0 };
-        let bytes = self.runs.capacity() * size_of::<Run>() + dead;
+        let bytes = self.runs.capacity() * size_of::<Run>() + dead + self.uppers.bytes();
         Extra { bytes: bytes as u64, rows: u64::from(!self.runs.is_empty()) }
     }
 
@@ -161,10 +165,33 @@ impl Chunk {
     /// Puts one block into a slot. Returns whether it is one more block that is known.
     pub fn put_slot(&mut self, slab: &mut Slab, block: u16, new: Slot) -> bool {
         let (page, at) = slot_of(block);
+        let new = self.pack(slab, new);
         let slots = slab.get_or_take(&mut self.pages[page]);
-        let was_hole = slots[at].location == Slot::HOLE;
+        let was_hole = slots[at].is_hole();
         slots[at] = new;
         was_hole && !self.kill(block)
+    }
+
+    fn pack(&mut self, slab: &mut Slab, slot: Slot) -> PackedSlot {
+        if let Some(packed) = self.uppers.pack(slot) {
+            return packed;
+        }
+        if self.uppers.is_full() {
+            self.forget_uppers(slab);
+        }
+        self.uppers.take_in(slot)
+    }
+
+    /// Leaves upper halves out that no slot has any more, so that they don't add up over a volume's epochs.
+    fn forget_uppers(&mut self, slab: &mut Slab) {
+        let mut used = Uppers::default();
+        for &id in &self.pages {
+            for slot in slab.get_mut(id).into_iter().flatten().filter(|slot| !slot.is_hole()) {
+                *slot = used.take_in(self.uppers.unpack(*slot));
+            }
+        }
+        used.reserve();
+        self.uppers = used;
     }
 
     /// A block that is kept in a run, if it is, is not any more.
@@ -248,13 +275,16 @@ impl Chunk {
         let Some(slots) = slab.get_mut(*id) else { return 0 };
         let mut gone = 0;
         for (at, slot) in (0..).zip(slots.iter_mut()) {
-            if slot.location != Slot::HOLE && goes(at, slot) {
-                *slot = Slot::default();
+            if !slot.is_hole() && goes(at, &self.uppers.unpack(*slot)) {
+                *slot = PackedSlot::default();
                 gone += 1;
             }
         }
-        if gone > 0 && slots.iter().all(|slot| slot.location == Slot::HOLE) {
+        if gone > 0 && slots.iter().all(|slot| slot.is_hole()) {
             slab.give_back(id);
+            if self.pages.iter().all(|&page| page == PageId::NONE) {
+                self.uppers = Uppers::default();
+            }
         }
         gone
     }
@@ -364,8 +394,9 @@ impl<'a> ChunkRef<'a> {
     pub fn slots(self) -> impl Iterator<Item = (u16, Slot)> + 'a {
         let Self { chunk, slab } = self;
         let pages = chunk.pages.iter().enumerate().filter_map(|(page, &id)| Some((page, slab.get(id)?)));
-        pages.flat_map(|(page, slots)| {
-            (first_of(page)..).zip(slots.iter().copied()).filter(|(_, slot)| slot.location != Slot::HOLE)
+        pages.flat_map(move |(page, slots)| {
+            let held = (first_of(page)..).zip(slots).filter(|(_, slot)| !slot.is_hole());
+            held.map(move |(block, &slot)| (block, chunk.uppers.unpack(slot)))
         })
     }
 

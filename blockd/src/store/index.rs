@@ -1,6 +1,6 @@
 //! Where every block is: volume -> chunk -> slot or run.
 //!
-//! A chunk with one block costs little, one written at random costs 16 KiB, and one written in long runs some
+//! A chunk with one block costs little, one written at random costs 14 KiB, and one written in long runs some
 //! hundred bytes: see [`Chunk`]. A trim of a whole chunk is one number, its `base`: a discarded terabyte must
 //! not cost gigabytes of tombstones. A random write finds its slot with two cache misses, one in the chunk and
 //! one in the page: see [`Slab`].

@@ -99,9 +99,9 @@ const _: () = assert!(
         <= MAX_BATCH_ENTRY_BYTES
 );
 
-/// Pages of slots in the first piece of the index's memory: 64 KiB, all that a disk with little on it takes.
+/// Pages of slots in the first piece of the index's memory: 56 KiB, all that a disk with little on it takes.
 pub const SLAB_FIRST_PAGES: usize = 128;
-/// Pages of slots in every further piece: 16 MiB, of which seven eighths at least lie on huge pages.
+/// Pages of slots in every further piece: 14 MiB, of which six sevenths at least lie on huge pages.
 pub const SLAB_PIECE_PAGES: usize = 32 << 10;
 
 /// Blocks in a row that are kept as a run, at least: as slots they take five times as much memory, and fewer

@@ -18,6 +18,7 @@ mod log;
 #[doc(hidden)]
 pub mod micro;
 mod mount;
+mod packed;
 mod queue;
 mod read;
 mod recover;

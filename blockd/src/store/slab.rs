@@ -5,12 +5,12 @@
 //! cost a quarter of a chunk server's time at 4 GiB.
 
 use super::limits::{SLAB_FIRST_PAGES, SLAB_PIECE_PAGES};
-use proto::disk::Slot;
+use super::packed::PackedSlot;
 
 /// Slots in a page.
 pub(super) const PAGE_BLOCKS: usize = 32;
 
-pub(super) type Page = [Slot; PAGE_BLOCKS];
+pub(super) type Page = [PackedSlot; PAGE_BLOCKS];
 
 /// Which page of the slab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Slab {
     }
 
     fn take(&mut self) -> PageId {
-        let holes = [Slot::default(); PAGE_BLOCKS];
+        let holes = [PackedSlot::default(); PAGE_BLOCKS];
         if let Some(id) = self.free.pop() {
             *self.get_mut(id).expect("a free page has its place") = holes;
             return id;
@@ -101,12 +101,16 @@ fn new_piece(piece: usize) -> Vec<Page> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::packed::Uppers;
+    use proto::disk::Slot;
 
     #[test]
     fn pages_keep_what_they_were_given_and_come_back_as_holes() {
         let mut slab = Slab::default();
         let count = SLAB_FIRST_PAGES + SLAB_PIECE_PAGES + 3;
-        let slot = |n: usize| Slot { location: u32::try_from(n).unwrap(), ..Slot::default() };
+        let mut uppers = Uppers::default();
+        let mut slot =
+            |n: usize| uppers.take_in(Slot { location: u32::try_from(n).unwrap(), ..Slot::default() });
         let mut ids = vec![PageId::NONE; count];
         for (n, id) in ids.iter_mut().enumerate() {
             slab.get_or_take(id)[n % PAGE_BLOCKS] = slot(n);
@@ -120,7 +124,7 @@ mod tests {
         slab.give_back(&mut ids[SLAB_FIRST_PAGES]);
         assert!(slab.get(ids[SLAB_FIRST_PAGES]).is_none());
         let mut again = PageId::NONE;
-        assert_eq!(*slab.get_or_take(&mut again), [Slot::default(); PAGE_BLOCKS]);
+        assert_eq!(*slab.get_or_take(&mut again), [PackedSlot::default(); PAGE_BLOCKS]);
         assert_eq!((again, slab.bytes()), (gone, bytes));
     }
 }
